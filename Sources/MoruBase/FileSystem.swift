@@ -1,0 +1,194 @@
+import Foundation
+
+/// Files as Moru treats them: read whole or mapped, and never edited in place.
+///
+/// A file or directory is written beside its destination, flushed, then renamed over it, so that a crash, a full
+/// disk or a kill leaves either what was there or what was meant, never half of it.
+public enum FileSystem {
+    /// Reads a whole file.
+    ///
+    /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.
+    public static func read(_ path: String) throws(MoruError) -> [UInt8] {
+        let file = try MappedFile(path: path)
+        return [UInt8](file.bytes)
+    }
+
+    /// Reads a whole UTF-8 file.
+    ///
+    /// - Throws: As ``read(_:)``, or ``MoruError/Code/fileUnreadable`` when the bytes are not UTF-8.
+    public static func readText(_ path: String) throws(MoruError) -> String {
+        guard let text = String(validating: try read(path), as: UTF8.self) else {
+            throw MoruError(.fileUnreadable, "\(path) is not UTF-8 text", remedy: "save the file as UTF-8")
+        }
+        return text
+    }
+
+    /// Whether something exists at `path`.
+    public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Whether `path` is a directory.
+    public static func isDirectory(_ path: String) -> Bool {
+        var info = stat()
+        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.
+    public static func list(_ directory: String) throws(MoruError) -> [String] {
+        do {
+            return try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
+        } catch {
+            throw MoruError(
+                exists(directory) ? .fileUnreadable : .fileNotFound, "cannot list \(directory)", cause: error)
+        }
+    }
+
+    /// Creates a directory and those above it.
+    ///
+    /// - Throws: ``MoruError/Code/fileUnwritable`` or ``MoruError/Code/diskFull``.
+    public static func createDirectory(_ path: String) throws(MoruError) {
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        } catch {
+            throw MoruError(.fileUnwritable, "cannot create directory \(path)", cause: error)
+        }
+    }
+
+    /// Removes a file or directory; nothing happens when there is none.
+    public static func remove(_ path: String) {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+
+    /// Writes a file whole: beside its destination, flushed, then renamed over it.
+    ///
+    /// - Parameter body: Writes the content through the given writer, in pieces.
+    /// - Throws: ``MoruError/Code/fileUnwritable``, ``MoruError/Code/diskFull``, or what `body` throws; the
+    ///   destination is then untouched.
+    public static func writeAtomically(
+        to path: String, _ body: (inout FileWriter) throws -> Void
+    ) throws {
+        let directory = (path as NSString).deletingLastPathComponent
+        if !directory.isEmpty { try createDirectory(directory) }
+        let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).partial"
+        do {
+            var writer = try FileWriter(path: temporary)
+            try body(&writer)
+            try writer.finish()
+            guard rename(temporary, path) == 0 else { throw error(writing: path, errno: errno) }
+            flushDirectory(directory.isEmpty ? "." : directory)
+        } catch {
+            unlink(temporary)
+            throw error
+        }
+    }
+
+    /// Writes text or bytes to a file whole; see ``writeAtomically(to:_:)``.
+    public static func write(_ bytes: some Collection<UInt8>, to path: String) throws {
+        try writeAtomically(to: path) { try $0.write(Array(bytes)) }
+    }
+
+    /// Builds a directory beside its destination, then swaps it in with a rename.
+    ///
+    /// - Parameter body: Fills the temporary directory whose path it is given.
+    /// - Throws: What `body` throws, or ``MoruError/Code/fileUnwritable``; the destination is then untouched.
+    public static func writeDirectoryAtomically(to path: String, _ body: (String) throws -> Void) throws {
+        let parent = (path as NSString).deletingLastPathComponent
+        if !parent.isEmpty { try createDirectory(parent) }
+        let tag = "\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
+        let temporary = "\(path).\(tag).partial"
+        let previous = "\(path).\(tag).previous"
+        try createDirectory(temporary)
+        do {
+            try body(temporary)
+            flushDirectory(temporary)
+            let hadPrevious = exists(path)
+            if hadPrevious, rename(path, previous) != 0 { throw error(writing: path, errno: errno) }
+            guard rename(temporary, path) == 0 else {
+                let reason = errno
+                if hadPrevious { rename(previous, path) }
+                throw error(writing: path, errno: reason)
+            }
+            flushDirectory(parent.isEmpty ? "." : parent)
+            if hadPrevious { remove(previous) }
+        } catch {
+            remove(temporary)
+            throw error
+        }
+    }
+
+    static func flushDirectory(_ path: String) {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        fsync(descriptor)
+        close(descriptor)
+    }
+
+    static func error(reading path: String, errno code: Int32) -> MoruError {
+        let reason = String(cString: strerror(code))
+        if code == ENOENT {
+            return MoruError(.fileNotFound, "\(path) does not exist", remedy: "check the path")
+        }
+        return MoruError(.fileUnreadable, "cannot read \(path): \(reason)")
+    }
+
+    static func error(writing path: String, errno code: Int32) -> MoruError {
+        if code == ENOSPC || code == EDQUOT {
+            return MoruError(.diskFull, "no space left to write \(path)", remedy: "free some space, then run again")
+        }
+        return MoruError(.fileUnwritable, "cannot write \(path): \(String(cString: strerror(code)))")
+    }
+}
+
+/// Appends bytes to a new file; see ``FileSystem/writeAtomically(to:_:)``.
+public struct FileWriter: ~Copyable {
+    private let path: String
+    private let descriptor: Int32
+
+    init(path: String) throws(MoruError) {
+        self.path = path
+        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw FileSystem.error(writing: path, errno: errno) }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Appends bytes.
+    ///
+    /// - Throws: ``MoruError/Code/diskFull`` or ``MoruError/Code/fileUnwritable``.
+    public mutating func write(_ bytes: UnsafeRawBufferPointer) throws(MoruError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = Foundation.write(descriptor, rest.baseAddress, min(rest.count, 1 << 30))
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw FileSystem.error(writing: path, errno: errno)
+            }
+            rest = rest.dropFirst(written)
+        }
+    }
+
+    /// Appends bytes.
+    public mutating func write(_ bytes: [UInt8]) throws(MoruError) {
+        let result = bytes.withUnsafeBytes { buffer -> MoruError? in
+            do throws(MoruError) {
+                try write(buffer)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let result { throw result }
+    }
+
+    /// Appends UTF-8 text.
+    public mutating func write(_ text: String) throws(MoruError) { try write(Array(text.utf8)) }
+
+    mutating func finish() throws(MoruError) {
+        guard fsync(descriptor) == 0 else { throw FileSystem.error(writing: path, errno: errno) }
+    }
+}
+
+extension Slice where Base == UnsafeRawBufferPointer {
+    fileprivate var baseAddress: UnsafeRawPointer? { base.baseAddress.map { $0 + startIndex } }
+}

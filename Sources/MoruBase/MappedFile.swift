@@ -1,0 +1,37 @@
+import Foundation
+
+/// A file mapped read-only into memory; pages are read when touched and shared with other processes.
+public final class MappedFile: @unchecked Sendable {
+    /// Where the file lies.
+    public let path: String
+    /// The whole file.
+    public let bytes: UnsafeRawBufferPointer
+
+    /// Maps a file.
+    ///
+    /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.
+    public init(path: String) throws(MoruError) {
+        self.path = path
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileSystem.error(reading: path, errno: errno) }
+        defer { close(descriptor) }
+        var info = stat()
+        guard fstat(descriptor, &info) == 0 else { throw FileSystem.error(reading: path, errno: errno) }
+        guard info.st_mode & S_IFMT == S_IFREG else {
+            throw MoruError(.fileUnreadable, "\(path) is not a regular file")
+        }
+        let count = Int(info.st_size)
+        guard count > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        guard let base = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+            throw FileSystem.error(reading: path, errno: errno)
+        }
+        bytes = UnsafeRawBufferPointer(start: base, count: count)
+    }
+
+    deinit {
+        if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
+    }
+}
