@@ -1,0 +1,104 @@
+// What this CPU offers, and the table for each level.
+#include "blocks.h"
+#include "table.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+typedef struct {
+    bool avx2, avx512, vnni, bf16, amx, intel, neon;
+} cpu_features;
+
+#if defined(__x86_64__)
+// XCR0: which register states the operating system saves. Read with the instruction itself, so that no function needs
+// the xsave target.
+static uint64_t enabled_states(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static cpu_features detect(void) {
+    cpu_features found = {0};
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d)) return found;
+    found.intel = b == 0x756e6547u;  // "Genu"
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return found;
+    bool fma = c & bit_FMA, f16c = c & bit_F16C, avx = c & bit_AVX;
+    uint64_t states = enabled_states();
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+    uint32_t b7 = b, c7 = c, d7 = d;
+    found.avx2 = avx && fma && f16c && (b7 & bit_AVX2) && (states & 0x6) == 0x6;
+    bool words = (b7 & bit_AVX512F) && (b7 & bit_AVX512BW) && (b7 & bit_AVX512DQ) && (b7 & bit_AVX512VL);
+    found.avx512 = found.avx2 && words && (states & 0xe6) == 0xe6;
+    found.vnni = found.avx512 && (c7 & bit_AVX512VNNI);
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) found.bf16 = found.avx512 && (a & bit_AVX512BF16);
+    bool tiles = (d7 & (1u << 24)) && (d7 & (1u << 22)) && (d7 & (1u << 25));  // AMX-TILE, AMX-BF16, AMX-INT8
+    found.amx = found.bf16 && found.vnni && tiles && (states & 0x60000) == 0x60000;
+    return found;
+}
+#else
+static cpu_features detect(void) {
+    cpu_features found = {0};
+#if defined(__aarch64__)
+    found.neon = true;  // part of the architecture
+#endif
+    return found;
+}
+#endif
+
+#if defined(__x86_64__) && defined(__linux__)
+// Linux gives a process the tile state only after it asks: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+static bool tiles_permitted(void) {
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(158L), "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
+    return result == 0;
+}
+#else
+static bool tiles_permitted(void) { return false; }
+#endif
+
+const char *moru_cpu_level_name(moru_cpu_level level) {
+    switch (level) {
+    case MORU_CPU_SCALAR: return "scalar";
+    case MORU_CPU_NEON: return "neon";
+    case MORU_CPU_AVX2: return "avx2";
+    case MORU_CPU_AVX512: return "avx512";
+    case MORU_CPU_AVX512_BF16: return "avx512-bf16";
+    case MORU_CPU_AMX: return "amx";
+    }
+    return "unknown";
+}
+
+static const moru_kernels scalar_table =
+    MORU_KERNEL_TABLE(moru_scalar, moru_scalar, moru_scalar, MORU_CPU_SCALAR, "scalar");
+
+const moru_kernels *moru_kernels_for(moru_cpu_level level) {
+    cpu_features found = detect();
+    switch (level) {
+    case MORU_CPU_SCALAR: return &scalar_table;
+    default: break;
+    }
+    (void)found, (void)tiles_permitted;
+    return NULL;
+}
+
+moru_cpu_level moru_cpu_best_level(void) {
+    for (int level = MORU_CPU_AMX; level > MORU_CPU_SCALAR; level--) {
+        if (moru_kernels_for((moru_cpu_level)level)) return (moru_cpu_level)level;
+    }
+    return MORU_CPU_SCALAR;
+}
+
+// The names are literals, one for each set of features that a CPU can have in this order.
+const char *moru_cpu_features(void) {
+    cpu_features found = detect();
+    if (found.amx) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni,avx512_bf16,amx_bf16,amx_int8";
+    if (found.bf16 && found.vnni) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni,avx512_bf16";
+    if (found.vnni) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni";
+    if (found.avx512) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl";
+    if (found.avx2) return "avx2,fma,f16c";
+    if (found.neon) return "neon";
+    return "";
+}

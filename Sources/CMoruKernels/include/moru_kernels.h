@@ -1,0 +1,214 @@
+// Compute kernels: pure C functions over a range. They allocate nothing, hold no global state and start no threads;
+// the caller owns threads and scratch memory. Each instruction set fills one table of function pointers, and the table
+// is chosen once, at start, from what the CPU reports. The scalar table is the reference for all the others.
+//
+// Conventions: matrices are row-major; sizes count elements unless the name says bytes; `begin`/`end` bound the part of
+// the outermost dimension that this call computes, so that a caller may split it between threads.
+#ifndef MORU_KERNELS_H
+#define MORU_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Storage formats. The block formats follow GGUF: 32 elements a block for the `_0`/`_1` family, 256 for the `_K` family.
+typedef enum {
+    MORU_F32 = 0,
+    MORU_F16 = 1,
+    MORU_BF16 = 2,
+    MORU_Q4_0 = 3,
+    MORU_Q4_1 = 4,
+    MORU_Q5_0 = 5,
+    MORU_Q5_1 = 6,
+    MORU_Q8_0 = 7,
+    MORU_Q2_K = 8,
+    MORU_Q3_K = 9,
+    MORU_Q4_K = 10,
+    MORU_Q5_K = 11,
+    MORU_Q6_K = 12,
+    MORU_DTYPE_COUNT = 13
+} moru_dtype;
+
+size_t moru_block_elements(moru_dtype type);
+size_t moru_block_bytes(moru_dtype type);
+// Whether `quantize` can write this format (all can be read). Quantising to a format that cannot be written is an error
+// of the caller and leaves the output as it was.
+bool moru_can_quantize(moru_dtype type);
+
+// Instruction-set levels, weakest first within an architecture.
+typedef enum {
+    MORU_CPU_SCALAR = 0,
+    MORU_CPU_NEON = 1,
+    MORU_CPU_AVX2 = 2,         // AVX2, FMA, F16C
+    MORU_CPU_AVX512 = 3,       // AVX-512 F, BW, DQ, VL
+    MORU_CPU_AVX512_BF16 = 4,  // the above with VNNI and BF16
+    MORU_CPU_AMX = 5           // the above with AMX tiles for bf16 and int8
+} moru_cpu_level;
+
+const char *moru_cpu_level_name(moru_cpu_level level);
+// What this CPU and operating system offer; for AMX this asks the kernel for the tile permission.
+moru_cpu_level moru_cpu_best_level(void);
+// Comma-separated names of the instruction sets found, for people (static storage).
+const char *moru_cpu_features(void);
+
+// C[m, n] = alpha * A[m, k] * op(B) + (accumulate ? C : 0).
+typedef struct {
+    size_t m, n, k;
+    const float *a;
+    size_t a_row_stride, a_column_stride;  // in elements; one of them is 1
+    const void *b;
+    moru_dtype b_type;
+    size_t b_row_bytes;  // bytes between rows of B
+    bool b_transposed;   // true: B is [n, k], a row an output (a weight, forward). false: B is [k, n]
+    float *c;
+    size_t c_row_stride;
+    float alpha;
+    bool accumulate;
+    bool allow_bf16;  // inputs may be rounded to bf16 where that is faster; accumulation stays f32
+} moru_gemm;
+
+// y[r, n] = sum over k of x[r, k] * w[n, k], for few rows r: bound by reading w once.
+typedef struct {
+    size_t rows, n, k;
+    const void *w;
+    moru_dtype w_type;
+    size_t w_row_bytes;
+    const void *x;       // `rows` prepared rows (see prepare_activation), x_row_bytes apart
+    size_t x_row_bytes;
+    float *y;
+    size_t y_row_stride;
+} moru_matvec;
+
+// Scaled dot-product attention for the rows of one sequence, its keys and values in pages.
+typedef struct {
+    size_t rows;             // query rows
+    size_t first_position;   // absolute position of query row 0
+    size_t kv_count;         // keys present: positions 0 ..< kv_count
+    size_t heads, kv_heads, head_dim;
+    const float *q;          // [rows, heads, head_dim]
+    size_t q_row_stride;
+    const float *const *k_pages;  // each page [page_tokens, kv_heads, head_dim], kv_row_stride between tokens
+    const float *const *v_pages;
+    size_t page_tokens;
+    size_t kv_row_stride;
+    bool causal;             // key j is visible to position p when j <= p
+    size_t window;           // 0, or: only when p - j < window
+    float scale;
+    float softcap;           // 0, or: scores become softcap * tanh(score / softcap)
+    float *out;              // [rows, heads, head_dim]
+    size_t out_row_stride;
+    float *log_sum_exp;      // [rows, heads] for the backward pass, or NULL
+} moru_attention;
+
+// What attention_backward adds to moru_attention (which must have one page, softcap 0, and out/log_sum_exp filled).
+typedef struct {
+    const float *d_out;  // like out
+    float *d_q;          // like q, overwritten
+    float *d_k;          // like a k page, overwritten for keys 0 ..< kv_count
+    float *d_v;
+} moru_attention_gradient;
+
+typedef struct {
+    float learning_rate, beta1, beta2, epsilon, weight_decay;
+    float bias_correction1, bias_correction2;  // 1 - beta^step
+    float gradient_scale;                      // applied to the gradient first (clipping)
+} moru_adamw;
+
+typedef struct moru_kernels {
+    moru_cpu_level level;
+    const char *name;
+
+    // Matrix products. gemm computes rows [m_begin, m_end) by columns [n_begin, n_end) of C.
+    size_t (*gemm_scratch_bytes)(const moru_gemm *args);
+    void (*gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch);
+    // Bytes of one activation row of k elements prepared for weights of this type, and its preparation: f32 for dense
+    // weights, blocks of int8 with scale and sum for quantised ones.
+    size_t (*activation_bytes)(moru_dtype w_type, size_t k);
+    void (*prepare_activation)(moru_dtype w_type, const float *x, size_t k, void *out);
+    void (*matvec)(const moru_matvec *args, size_t n_begin, size_t n_end);
+
+    // Formats. `count` is a whole number of blocks.
+    void (*dequantize)(moru_dtype type, const void *in, float *out, size_t count);
+    void (*quantize)(moru_dtype type, const float *in, void *out, size_t count);
+
+    // Attention. forward: query rows [row_begin, row_end) of heads [head_begin, head_end).
+    // backward: kv heads [kv_head_begin, kv_head_end) with their query heads, all rows.
+    size_t (*attention_scratch_bytes)(const moru_attention *args);
+    void (*attention)(const moru_attention *args, size_t row_begin, size_t row_end, size_t head_begin,
+                      size_t head_end, void *scratch);
+    size_t (*attention_backward_scratch_bytes)(const moru_attention *args);
+    void (*attention_backward)(const moru_attention *args, const moru_attention_gradient *gradient,
+                               size_t kv_head_begin, size_t kv_head_end, void *scratch);
+
+    // Rows [begin, end) of [rows, dim]. inverse_rms, mean, inverse_deviation: [rows], kept for the backward pass or NULL.
+    // Backward overwrites dx and adds to dw, db (the caller gives each thread its own), which may be NULL.
+    void (*rms_norm)(const float *x, const float *w, float epsilon, float *y, float *inverse_rms, size_t dim,
+                     size_t begin, size_t end);
+    void (*rms_norm_backward)(const float *dy, const float *x, const float *w, const float *inverse_rms, float *dx,
+                              float *dw, size_t dim, size_t begin, size_t end);
+    void (*layer_norm)(const float *x, const float *w, const float *b, float epsilon, float *y, float *mean,
+                       float *inverse_deviation, size_t dim, size_t begin, size_t end);
+    void (*layer_norm_backward)(const float *dy, const float *x, const float *w, const float *mean,
+                                const float *inverse_deviation, float *dx, float *dw, float *db, size_t dim,
+                                size_t begin, size_t end);
+
+    // Rotary embedding of rows [begin, end) of x [rows, heads, head_dim] into y (may be x). cosines, sines:
+    // [rows, rotated / 2]. The first `rotated` elements of a head turn, pairs (i, i + rotated/2), or (2i, 2i+1) when
+    // interleaved; the rest are copied. inverse turns the other way (the backward pass).
+    void (*rope)(const float *x, const float *cosines, const float *sines, float *y, size_t heads, size_t head_dim,
+                 size_t rotated, bool interleaved, bool inverse, size_t begin, size_t end);
+
+    // Softmax family over rows [begin, end) of [rows, dim].
+    void (*softmax)(const float *x, float *y, size_t dim, size_t begin, size_t end);
+    void (*softmax_backward)(const float *dy, const float *y, float *dx, size_t dim, size_t begin, size_t end);
+    // losses[row] = -log softmax(logits[row])[targets[row]]; d_logits (may be logits itself, or NULL) becomes
+    // (softmax - onehot) * scale. A negative target gives loss 0 and gradient 0.
+    void (*cross_entropy)(const float *logits, const int32_t *targets, float scale, float *losses, float *d_logits,
+                          size_t dim, size_t begin, size_t end);
+
+    // Elementwise over [begin, end).
+    void (*add)(const float *a, const float *b, float *y, size_t begin, size_t end);
+    void (*subtract)(const float *a, const float *b, float *y, size_t begin, size_t end);
+    void (*multiply)(const float *a, const float *b, float *y, size_t begin, size_t end);
+    void (*scale)(const float *x, float factor, float *y, size_t begin, size_t end);
+    void (*add_scaled)(const float *x, float factor, float *y, size_t begin, size_t end);  // y += factor * x
+    void (*silu)(const float *x, float *y, size_t begin, size_t end);
+    void (*silu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
+    void (*gelu)(const float *x, float *y, bool tanh_form, size_t begin, size_t end);
+    void (*gelu_backward)(const float *dy, const float *x, float *dx, bool tanh_form, size_t begin, size_t end);
+    void (*swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end);  // silu(gate) * up
+    void (*swiglu_backward)(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
+                            size_t begin, size_t end);
+
+    // Reductions over [begin, end).
+    double (*sum)(const float *x, size_t begin, size_t end);
+    double (*sum_of_squares)(const float *x, size_t begin, size_t end);
+    bool (*all_finite)(const float *x, size_t begin, size_t end);
+    size_t (*argmax)(const float *x, size_t begin, size_t end);  // the first of equals
+
+    // AdamW (Loshchilov and Hutter, 2019), all five arrays [.., end), updated in place.
+    void (*adamw)(const moru_adamw *args, float *parameter, const float *gradient, float *moment1, float *moment2,
+                  size_t begin, size_t end);
+} moru_kernels;
+
+// Tells the CPU that this thread is spinning.
+static inline void moru_cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// The table for a level, or NULL when this build or this CPU cannot run it.
+const moru_kernels *moru_kernels_for(moru_cpu_level level);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,83 @@
+// Every level implements the same list of functions under its own prefix; these macros declare that list and build its
+// table, so that a missing function is a link error and not a null pointer.
+#ifndef MORU_TABLE_H
+#define MORU_TABLE_H
+
+#include "moru_kernels.h"
+
+#define MORU_DECLARE_KERNELS(P)                                                                                        \
+    size_t P##_gemm_scratch_bytes(const moru_gemm *);                                                                  \
+    void P##_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);                                          \
+    size_t P##_activation_bytes(moru_dtype, size_t);                                                                   \
+    void P##_prepare_activation(moru_dtype, const float *, size_t, void *);                                            \
+    void P##_matvec(const moru_matvec *, size_t, size_t);                                                              \
+    void P##_dequantize(moru_dtype, const void *, float *, size_t);                                                    \
+    void P##_quantize(moru_dtype, const float *, void *, size_t);                                                      \
+    size_t P##_attention_scratch_bytes(const moru_attention *);                                                        \
+    void P##_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);                                \
+    size_t P##_attention_backward_scratch_bytes(const moru_attention *);                                               \
+    void P##_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);      \
+    void P##_rms_norm(const float *, const float *, float, float *, float *, size_t, size_t, size_t);                  \
+    void P##_rms_norm_backward(const float *, const float *, const float *, const float *, float *, float *, size_t,   \
+                               size_t, size_t);                                                                        \
+    void P##_layer_norm(const float *, const float *, const float *, float, float *, float *, float *, size_t, size_t, \
+                        size_t);                                                                                       \
+    void P##_layer_norm_backward(const float *, const float *, const float *, const float *, const float *, float *,   \
+                                 float *, float *, size_t, size_t, size_t);                                            \
+    void P##_rope(const float *, const float *, const float *, float *, size_t, size_t, size_t, bool, bool, size_t,    \
+                  size_t);                                                                                             \
+    void P##_softmax(const float *, float *, size_t, size_t, size_t);                                                  \
+    void P##_softmax_backward(const float *, const float *, float *, size_t, size_t, size_t);                          \
+    void P##_cross_entropy(const float *, const int32_t *, float, float *, float *, size_t, size_t, size_t);           \
+    void P##_add(const float *, const float *, float *, size_t, size_t);                                               \
+    void P##_subtract(const float *, const float *, float *, size_t, size_t);                                          \
+    void P##_multiply(const float *, const float *, float *, size_t, size_t);                                          \
+    void P##_scale(const float *, float, float *, size_t, size_t);                                                     \
+    void P##_add_scaled(const float *, float, float *, size_t, size_t);                                                \
+    void P##_silu(const float *, float *, size_t, size_t);                                                             \
+    void P##_silu_backward(const float *, const float *, float *, size_t, size_t);                                     \
+    void P##_gelu(const float *, float *, bool, size_t, size_t);                                                       \
+    void P##_gelu_backward(const float *, const float *, float *, bool, size_t, size_t);                               \
+    void P##_swiglu(const float *, const float *, float *, size_t, size_t);                                            \
+    void P##_swiglu_backward(const float *, const float *, const float *, float *, float *, size_t, size_t);           \
+    double P##_sum(const float *, size_t, size_t);                                                                     \
+    double P##_sum_of_squares(const float *, size_t, size_t);                                                          \
+    bool P##_all_finite(const float *, size_t, size_t);                                                                \
+    size_t P##_argmax(const float *, size_t, size_t);                                                                  \
+    void P##_adamw(const moru_adamw *, float *, const float *, float *, float *, size_t, size_t);
+
+// P: the level's prefix; G, V: the prefixes of its gemm and of its matvec, which some levels alone replace.
+#define MORU_KERNEL_TABLE(P, G, V, LEVEL, NAME)                                                            \
+    {                                                                                                      \
+        .level = LEVEL, .name = NAME, .gemm_scratch_bytes = G##_gemm_scratch_bytes, .gemm = G##_gemm,      \
+        .activation_bytes = V##_activation_bytes, .prepare_activation = V##_prepare_activation,            \
+        .matvec = V##_matvec, .dequantize = P##_dequantize, .quantize = P##_quantize,                      \
+        .attention_scratch_bytes = P##_attention_scratch_bytes, .attention = P##_attention,                \
+        .attention_backward_scratch_bytes = P##_attention_backward_scratch_bytes,                          \
+        .attention_backward = P##_attention_backward, .rms_norm = P##_rms_norm,                            \
+        .rms_norm_backward = P##_rms_norm_backward, .layer_norm = P##_layer_norm,                          \
+        .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope, .softmax = P##_softmax,          \
+        .softmax_backward = P##_softmax_backward, .cross_entropy = P##_cross_entropy, .add = P##_add,      \
+        .subtract = P##_subtract, .multiply = P##_multiply, .scale = P##_scale,                            \
+        .add_scaled = P##_add_scaled, .silu = P##_silu, .silu_backward = P##_silu_backward,                \
+        .gelu = P##_gelu, .gelu_backward = P##_gelu_backward, .swiglu = P##_swiglu,                        \
+        .swiglu_backward = P##_swiglu_backward, .sum = P##_sum, .sum_of_squares = P##_sum_of_squares,      \
+        .all_finite = P##_all_finite, .argmax = P##_argmax, .adamw = P##_adamw                             \
+    }
+
+MORU_DECLARE_KERNELS(moru_scalar)
+#if defined(__x86_64__)
+MORU_DECLARE_KERNELS(moru_avx2)
+MORU_DECLARE_KERNELS(moru_avx512)
+size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *);
+void moru_avx512_bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
+size_t moru_avx512_vnni_activation_bytes(moru_dtype, size_t);
+void moru_avx512_vnni_prepare_activation(moru_dtype, const float *, size_t, void *);
+void moru_avx512_vnni_matvec(const moru_matvec *, size_t, size_t);
+size_t moru_amx_gemm_scratch_bytes(const moru_gemm *);
+void moru_amx_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
+#elif defined(__aarch64__)
+MORU_DECLARE_KERNELS(moru_neon)
+#endif
+
+#endif
