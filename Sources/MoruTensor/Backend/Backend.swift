@@ -1,0 +1,124 @@
+/// What an operation needs of the hardware. Every method computes new tensors from given ones, knows nothing of
+/// gradients, and returns when its result may be read; the operations in `Ops` add shape checks and backward rules.
+///
+/// Matrices are [rows, columns]; token-shaped tensors are [N, heads, headDim] or [N, dim]; all results are f32.
+public protocol Backend: Sendable {
+    /// `alpha * a op(b) + (addend ?? 0)`, where `a` is [m, k] (or [k, m] when transposed) and `b` is [k, n] (or [n, k]
+    /// when transposed, in any dtype).
+    func matmul(
+        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?
+    ) -> Tensor
+    /// Rows of `table` [V, D], in any dtype, as [ids.count, D].
+    func gatherRows(_ table: Tensor, _ ids: [Int32]) -> Tensor
+    /// Zeros [rowCount, D] with the rows of `source` [ids.count, D] added at `ids`.
+    func scatterAddRows(_ source: Tensor, _ ids: [Int32], rowCount: Int) -> Tensor
+
+    /// Elementwise, same shapes.
+    func add(_ a: Tensor, _ b: Tensor) -> Tensor
+    /// Elementwise, same shapes.
+    func subtract(_ a: Tensor, _ b: Tensor) -> Tensor
+    /// Elementwise, same shapes.
+    func multiply(_ a: Tensor, _ b: Tensor) -> Tensor
+    /// Elementwise, by a number.
+    func scale(_ x: Tensor, by factor: Float) -> Tensor
+    /// `x` [N, D] with `row` [D] added to each row.
+    func addRow(_ x: Tensor, _ row: Tensor) -> Tensor
+    /// The sum of the rows of `x` [N, D], as [D].
+    func sumRows(_ x: Tensor) -> Tensor
+    /// The sum of all elements, as a scalar.
+    func sum(_ x: Tensor) -> Tensor
+
+    /// Applies an activation function elementwise.
+    func activate(_ x: Tensor, _ function: Activation) -> Tensor
+    /// The gradient of an activation's input.
+    func activateBackward(_ dy: Tensor, _ x: Tensor, _ function: Activation) -> Tensor
+    /// `silu(gate) * up`, elementwise.
+    func swiglu(gate: Tensor, up: Tensor) -> Tensor
+    /// The gradients of gate and up.
+    func swigluBackward(_ dy: Tensor, gate: Tensor, up: Tensor) -> (gate: Tensor, up: Tensor)
+
+    /// Root-mean-square normalisation of rows; also [N] inverse roots for the backward pass.
+    func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> (y: Tensor, inverseRMS: Tensor)
+    /// The gradients of x and weight.
+    func rmsNormBackward(_ dy: Tensor, _ x: Tensor, weight: Tensor, inverseRMS: Tensor) -> (x: Tensor, weight: Tensor)
+    /// Layer normalisation of rows; also [N] means and inverse deviations for the backward pass.
+    func layerNorm(
+        _ x: Tensor, weight: Tensor, bias: Tensor?, epsilon: Float
+    ) -> (y: Tensor, mean: Tensor, inverseDeviation: Tensor)
+    /// The gradients of x, weight and bias.
+    func layerNormBackward(
+        _ dy: Tensor, _ x: Tensor, weight: Tensor, mean: Tensor, inverseDeviation: Tensor
+    ) -> (x: Tensor, weight: Tensor, bias: Tensor)
+
+    /// Softmax of each row of the last dimension.
+    func softmax(_ x: Tensor) -> Tensor
+    /// The gradient of softmax's input, from its output.
+    func softmaxBackward(_ dy: Tensor, y: Tensor) -> Tensor
+    /// Each row's negative log-likelihood of its target (0 for a negative target), and optionally the gradient
+    /// `(softmax - onehot) * scale` of the logits [N, V].
+    func crossEntropy(
+        _ logits: Tensor, targets: [Int32], scale: Float, wantsGradient: Bool
+    ) -> (losses: Tensor, gradient: Tensor?)
+
+    /// Turns pairs of each head of `x` [N, heads, headDim] by the given angles (or back).
+    func rope(_ x: Tensor, _ angles: RotaryAngles, inverse: Bool) -> Tensor
+
+    /// Attention within each segment of q [N, H, D], k and v [N, Hkv, D]; also log-sum-exp [N, H].
+    func attention(
+        q: Tensor, k: Tensor, v: Tensor, segments: [Range<Int>], _ options: AttentionOptions
+    ) -> (out: Tensor, logSumExp: Tensor)
+    /// The gradients of q, k and v.
+    func attentionBackward(
+        _ dOut: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logSumExp: Tensor, segments: [Range<Int>],
+        _ options: AttentionOptions
+    ) -> (q: Tensor, k: Tensor, v: Tensor)
+    /// Attention of each run's query rows over that sequence's cached keys and values.
+    func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor
+}
+
+/// Elementwise activation functions.
+public enum Activation: String, Sendable, Hashable, Codable {
+    /// `x * sigmoid(x)`.
+    case silu
+    /// `x * Phi(x)` with the error function.
+    case gelu
+    /// The tanh approximation of GELU (Hendrycks and Gimpel, 2016).
+    case geluTanh = "gelu_tanh"
+}
+
+/// How attention scores are formed and masked.
+public struct AttentionOptions: Sendable, Hashable {
+    /// What scores are multiplied by, usually `1 / sqrt(headDim)`.
+    public var scale: Float
+    /// Whether a position sees only itself and what came before.
+    public var causal: Bool
+    /// Sliding window: a position sees only the last `window` positions, itself included; nil sees all.
+    public var window: Int?
+
+    /// Makes options.
+    public init(scale: Float, causal: Bool = true, window: Int? = nil) {
+        self.scale = scale
+        self.causal = causal
+        self.window = window
+    }
+}
+
+/// Query rows that attend to one layer of one sequence's cache.
+public struct CachedAttentionRun: Sendable {
+    /// Rows of the query tensor.
+    public var rows: Range<Int>
+    /// The position of the first of them in its sequence.
+    public var firstPosition: Int
+    /// The keys and values, those of the query rows included.
+    public var cache: SequenceCache
+    /// The layer.
+    public var layer: Int
+
+    /// Makes a run.
+    public init(rows: Range<Int>, firstPosition: Int, cache: SequenceCache, layer: Int) {
+        self.rows = rows
+        self.firstPosition = firstPosition
+        self.cache = cache
+        self.layer = layer
+    }
+}

@@ -1,0 +1,161 @@
+import CMoruKernels
+
+extension CPUBackend {
+    /// Query rows that one thread takes at a time.
+    private static let rowBlock = 64
+
+    /// A piece of attention work: some rows of some heads of one argument block.
+    private struct Piece {
+        var argument: Int
+        var rows: Range<Int>
+        var heads: Range<Int>
+    }
+
+    private func arguments(
+        q: Tensor, rows: Range<Int>, firstPosition: Int, keyCount: Int, kvHeads: Int, out: Tensor,
+        _ options: AttentionOptions
+    ) -> moru_attention {
+        let (heads, headDim) = (q.shape[1], q.shape[2])
+        var arguments = moru_attention()
+        arguments.rows = rows.count
+        arguments.first_position = firstPosition
+        arguments.kv_count = keyCount
+        (arguments.heads, arguments.kv_heads, arguments.head_dim) = (heads, kvHeads, headDim)
+        arguments.q = UnsafePointer(q.floats + rows.lowerBound * heads * headDim)
+        arguments.q_row_stride = heads * headDim
+        arguments.kv_row_stride = kvHeads * headDim
+        arguments.causal = options.causal
+        arguments.window = options.window ?? 0
+        arguments.scale = options.scale
+        arguments.out = out.floats + rows.lowerBound * heads * headDim
+        arguments.out_row_stride = heads * headDim
+        return arguments
+    }
+
+    func attention(
+        q: Tensor, k: Tensor, v: Tensor, segments: [Range<Int>], _ options: AttentionOptions
+    ) -> (out: Tensor, logSumExp: Tensor) {
+        let (heads, kvHeads) = (q.shape[1], k.shape[1])
+        let rowElements = kvHeads * k.shape[2]
+        let out = Tensor(uninitialized: q.shape)
+        let logSumExp = Tensor(uninitialized: [q.shape[0], heads])
+        let keys = segments.map { UnsafePointer(k.floats + $0.lowerBound * rowElements) as UnsafePointer<Float>? }
+        let values = segments.map { UnsafePointer(v.floats + $0.lowerBound * rowElements) as UnsafePointer<Float>? }
+        keys.withUnsafeBufferPointer { keys in
+            values.withUnsafeBufferPointer { values in
+                let all = segments.enumerated().map { index, segment in
+                    var one = arguments(
+                        q: q, rows: segment, firstPosition: 0, keyCount: segment.count, kvHeads: kvHeads, out: out,
+                        options)
+                    one.k_pages = keys.baseAddress! + index
+                    one.v_pages = values.baseAddress! + index
+                    one.page_tokens = segment.count
+                    one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
+                    return one
+                }
+                run(all)
+            }
+        }
+        return (out, logSumExp)
+    }
+
+    func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor {
+        let out = Tensor(uninitialized: q.shape)
+        let headDim = q.shape[2]
+        var keys: [UnsafePointer<Float>?] = []
+        var values: [UnsafePointer<Float>?] = []
+        var starts: [Int] = []
+        for run in runs {
+            starts.append(keys.count)
+            let pages = run.cache.pages(layer: run.layer)
+            keys += pages.keys
+            values += pages.values
+        }
+        keys.withUnsafeBufferPointer { keys in
+            values.withUnsafeBufferPointer { values in
+                let all = zip(runs, starts).map { run, start in
+                    var one = arguments(
+                        q: q, rows: run.rows, firstPosition: run.firstPosition,
+                        keyCount: run.firstPosition + run.rows.count, kvHeads: run.cache.rowElements / headDim,
+                        out: out, options)
+                    one.k_pages = keys.baseAddress! + start
+                    one.v_pages = values.baseAddress! + start
+                    one.page_tokens = SequenceCache.pageTokens
+                    return one
+                }
+                self.run(all)
+            }
+        }
+        return out
+    }
+
+    private func run(_ all: [moru_attention]) {
+        var pieces: [Piece] = []
+        for (index, one) in all.enumerated() where one.rows > 0 {
+            // Long sequences split by rows; a single row splits by groups of query heads that share keys.
+            let group = one.heads / one.kv_heads
+            let headsAPiece = one.rows * one.kv_count > 1 << 12 || all.count > 1 ? one.heads : group
+            for row in stride(from: 0, to: one.rows, by: Self.rowBlock) {
+                for head in stride(from: 0, to: one.heads, by: headsAPiece) {
+                    pieces.append(
+                        Piece(
+                            argument: index, rows: row..<min(one.rows, row + Self.rowBlock),
+                            heads: head..<min(one.heads, head + headsAPiece)))
+                }
+            }
+        }
+        let isSmall = all.reduce(0) { $0 + $1.rows * $1.kv_count * $1.heads * $1.head_dim } < 1 << 17
+        func compute(_ index: Int) {
+            let piece = pieces[index]
+            withUnsafePointer(to: all[piece.argument]) { pointer in
+                withScratch(max(1, kernels.attention_scratch_bytes(pointer))) { scratch in
+                    kernels.attention(
+                        pointer, piece.rows.lowerBound, piece.rows.upperBound, piece.heads.lowerBound,
+                        piece.heads.upperBound, scratch)
+                }
+            }
+        }
+        if isSmall {
+            pieces.indices.forEach(compute)
+        } else {
+            // The last rows see the most keys: begin with them, so that the threads finish together.
+            threads.run(pieces.count) { compute(pieces.count - 1 - $0) }
+        }
+    }
+
+    func attentionBackward(
+        _ dOut: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logSumExp: Tensor, segments: [Range<Int>],
+        _ options: AttentionOptions
+    ) -> (q: Tensor, k: Tensor, v: Tensor) {
+        let (heads, headDim, kvHeads) = (q.shape[1], q.shape[2], k.shape[1])
+        let (queryElements, keyElements) = (heads * headDim, kvHeads * headDim)
+        let (dQ, dK, dV) = (Tensor.zeros(q.shape), Tensor.zeros(k.shape), Tensor.zeros(v.shape))
+        threads.run(segments.count * kvHeads) { index in
+            let (segmentIndex, kvHead) = index.quotientAndRemainder(dividingBy: kvHeads)
+            let segment = segments[segmentIndex]
+            guard !segment.isEmpty else { return }
+            var one = arguments(
+                q: q, rows: segment, firstPosition: 0, keyCount: segment.count, kvHeads: kvHeads, out: out, options)
+            one.page_tokens = segment.count
+            one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
+            var gradient = moru_attention_gradient()
+            gradient.d_out = UnsafePointer(dOut.floats + segment.lowerBound * queryElements)
+            gradient.d_q = dQ.floats + segment.lowerBound * queryElements
+            gradient.d_k = dK.floats + segment.lowerBound * keyElements
+            gradient.d_v = dV.floats + segment.lowerBound * keyElements
+            var keys: UnsafePointer<Float>? = UnsafePointer(k.floats + segment.lowerBound * keyElements)
+            var values: UnsafePointer<Float>? = UnsafePointer(v.floats + segment.lowerBound * keyElements)
+            withUnsafePointer(to: &keys) { keys in
+                withUnsafePointer(to: &values) { values in
+                    one.k_pages = keys
+                    one.v_pages = values
+                    let scratchBytes = kernels.attention_backward_scratch_bytes(&one)
+                    withScratch(max(1, scratchBytes)) { scratch in
+                        kernels.attention_backward(&one, &gradient, kvHead, kvHead + 1, scratch)
+                    }
+                }
+            }
+        }
+        return (dQ, dK, dV)
+    }
+}

@@ -1,0 +1,109 @@
+import CMoruKernels
+
+extension CPUBackend {
+    func matmul(
+        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?
+    ) -> Tensor {
+        let (m, k) = transposeA ? (a.shape[1], a.shape[0]) : (a.shape[0], a.shape[1])
+        let n = transposeB ? b.shape[0] : b.shape[1]
+        let type = b.dtype.kernelType!
+        let rowBytes = b.dtype.byteCount(of: b.shape[1])!
+        if m <= Self.fewRows, transposeB, !transposeA, alpha == 1, addend == nil {
+            return productOfFewRows(a, rows: m, b, type: type, rowBytes: rowBytes)
+        }
+        let c = Tensor(uninitialized: [m, n])
+        if let addend { c.floats.update(from: addend.floats, count: m * n) }
+        var arguments = moru_gemm()
+        (arguments.m, arguments.n, arguments.k) = (m, n, k)
+        arguments.a = UnsafePointer(a.floats)
+        arguments.a_row_stride = transposeA ? 1 : k
+        arguments.a_column_stride = transposeA ? m : 1
+        arguments.b = b.bytes
+        arguments.b_type = type
+        arguments.b_row_bytes = rowBytes
+        arguments.b_transposed = transposeB
+        arguments.c = c.floats
+        arguments.c_row_stride = n
+        arguments.alpha = alpha
+        arguments.accumulate = addend != nil
+        arguments.allow_bf16 = runtime.precision == .automatic
+        run(arguments)
+        return c
+    }
+
+    /// Splits the larger side of C, so that each thread packs its own part of the operands.
+    private func run(_ arguments: moru_gemm) {
+        let (m, n) = (arguments.m, arguments.n)
+        guard m > 0, n > 0 else { return }
+        let scratchBytes = withUnsafePointer(to: arguments) { kernels.gemm_scratch_bytes($0) }
+        let work = m * n * max(1, arguments.k)
+        let parts = work < 1 << 16 ? 1 : threads.threadCount
+        let unit = 64
+        let splitsColumns = n >= m || n >= unit * parts
+        let length = splitsColumns ? n : m
+        let units = (length + unit - 1) / unit
+        let pieces = min(parts, units)
+        threads.run(pieces) { piece in
+            let begin = units * piece / pieces * unit
+            let end = min(length, units * (piece + 1) / pieces * unit)
+            withScratch(scratchBytes) { scratch in
+                withUnsafePointer(to: arguments) { pointer in
+                    if splitsColumns {
+                        kernels.gemm(pointer, 0, m, begin, end, scratch)
+                    } else {
+                        kernels.gemm(pointer, begin, end, 0, n, scratch)
+                    }
+                }
+            }
+        }
+    }
+
+    private func productOfFewRows(
+        _ x: Tensor, rows: Int, _ w: Tensor, type: moru_dtype, rowBytes: Int
+    ) -> Tensor {
+        let (n, k) = (w.shape[0], w.shape[1])
+        let y = Tensor(uninitialized: [rows, n])
+        let activationBytes = (kernels.activation_bytes(type, k) + 63) & ~63
+        withScratch(max(1, activationBytes * rows)) { prepared in
+            for row in 0..<rows {
+                kernels.prepare_activation(type, x.floats + row * k, k, prepared + row * activationBytes)
+            }
+            var arguments = moru_matvec()
+            (arguments.rows, arguments.n, arguments.k) = (rows, n, k)
+            arguments.w = w.bytes
+            arguments.w_type = type
+            arguments.w_row_bytes = rowBytes
+            arguments.x = UnsafeRawPointer(prepared)
+            arguments.x_row_bytes = activationBytes
+            arguments.y = y.floats
+            arguments.y_row_stride = n
+            let fixed = arguments
+            threads.forRanges(n, minimum: max(1, (1 << 15) / max(1, rowBytes))) { range in
+                withUnsafePointer(to: fixed) { kernels.matvec($0, range.lowerBound, range.upperBound) }
+            }
+        }
+        return y
+    }
+
+    func gatherRows(_ table: Tensor, _ ids: [Int32]) -> Tensor {
+        let dim = table.shape[1]
+        let rowBytes = table.dtype.byteCount(of: dim)!
+        let y = Tensor(uninitialized: [ids.count, dim])
+        forRows(ids.count, dim: dim) { begin, end in
+            for row in begin..<end {
+                let source = table.bytes + Int(ids[row]) * rowBytes
+                kernels.dequantize(table.dtype.kernelType!, source, y.floats + row * dim, dim)
+            }
+        }
+        return y
+    }
+
+    func scatterAddRows(_ source: Tensor, _ ids: [Int32], rowCount: Int) -> Tensor {
+        let dim = source.shape[1]
+        let y = Tensor.zeros([rowCount, dim])
+        for (row, id) in ids.enumerated() {
+            kernels.add_scaled(source.floats + row * dim, 1, y.floats + Int(id) * dim, 0, dim)
+        }
+        return y
+    }
+}

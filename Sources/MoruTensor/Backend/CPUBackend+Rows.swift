@@ -1,0 +1,116 @@
+import CMoruKernels
+
+extension CPUBackend {
+    /// Runs a backward kernel over rows, giving each thread its own zeroed buffers for the parameters' gradients,
+    /// and sums these in a fixed order.
+    private func withParameterGradients(
+        _ count: Int, rows: Int, dim: Int,
+        _ body: (_ gradients: [UnsafeMutablePointer<Float>], _ begin: Int, _ end: Int) -> Void
+    ) -> [Tensor] {
+        let parts = max(1, min(threads.threadCount, rows * dim / Self.grain))
+        let partial = Tensor.zeros([parts, count, dim])
+        threads.run(parts) { part in
+            let pointers = (0..<count).map { partial.floats + (part * count + $0) * dim }
+            body(pointers, rows * part / parts, rows * (part + 1) / parts)
+        }
+        return (0..<count).map { parameter in
+            let total = Tensor.zeros([dim])
+            for part in 0..<parts {
+                kernels.add_scaled(partial.floats + (part * count + parameter) * dim, 1, total.floats, 0, dim)
+            }
+            return total
+        }
+    }
+
+    func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> (y: Tensor, inverseRMS: Tensor) {
+        let dim = weight.count
+        let rows = x.count / max(1, dim)
+        let (y, inverse) = (Tensor(uninitialized: x.shape), Tensor(uninitialized: [rows]))
+        forRows(rows, dim: dim) {
+            kernels.rms_norm(x.floats, weight.floats, epsilon, y.floats, inverse.floats, dim, $0, $1)
+        }
+        return (y, inverse)
+    }
+
+    func rmsNormBackward(
+        _ dy: Tensor, _ x: Tensor, weight: Tensor, inverseRMS: Tensor
+    ) -> (x: Tensor, weight: Tensor) {
+        let dim = weight.count
+        let dx = Tensor(uninitialized: x.shape)
+        let gradients = withParameterGradients(1, rows: x.count / max(1, dim), dim: dim) { gradients, begin, end in
+            kernels.rms_norm_backward(
+                dy.floats, x.floats, weight.floats, inverseRMS.floats, dx.floats, gradients[0], dim, begin, end)
+        }
+        return (dx, gradients[0])
+    }
+
+    func layerNorm(
+        _ x: Tensor, weight: Tensor, bias: Tensor?, epsilon: Float
+    ) -> (y: Tensor, mean: Tensor, inverseDeviation: Tensor) {
+        let dim = weight.count
+        let rows = x.count / max(1, dim)
+        let (y, mean, inverse) = (
+            Tensor(uninitialized: x.shape), Tensor(uninitialized: [rows]), Tensor(uninitialized: [rows])
+        )
+        forRows(rows, dim: dim) {
+            kernels.layer_norm(
+                x.floats, weight.floats, bias?.floats, epsilon, y.floats, mean.floats, inverse.floats, dim, $0, $1)
+        }
+        return (y, mean, inverse)
+    }
+
+    func layerNormBackward(
+        _ dy: Tensor, _ x: Tensor, weight: Tensor, mean: Tensor, inverseDeviation: Tensor
+    ) -> (x: Tensor, weight: Tensor, bias: Tensor) {
+        let dim = weight.count
+        let dx = Tensor(uninitialized: x.shape)
+        let gradients = withParameterGradients(2, rows: x.count / max(1, dim), dim: dim) { gradients, begin, end in
+            kernels.layer_norm_backward(
+                dy.floats, x.floats, weight.floats, mean.floats, inverseDeviation.floats, dx.floats, gradients[0],
+                gradients[1], dim, begin, end)
+        }
+        return (dx, gradients[0], gradients[1])
+    }
+
+    func softmax(_ x: Tensor) -> Tensor {
+        let dim = x.shape[x.rank - 1]
+        let y = Tensor(uninitialized: x.shape)
+        forRows(x.count / max(1, dim), dim: dim) { kernels.softmax(x.floats, y.floats, dim, $0, $1) }
+        return y
+    }
+
+    func softmaxBackward(_ dy: Tensor, y: Tensor) -> Tensor {
+        let dim = y.shape[y.rank - 1]
+        let dx = Tensor(uninitialized: y.shape)
+        forRows(y.count / max(1, dim), dim: dim) {
+            kernels.softmax_backward(dy.floats, y.floats, dx.floats, dim, $0, $1)
+        }
+        return dx
+    }
+
+    func crossEntropy(
+        _ logits: Tensor, targets: [Int32], scale: Float, wantsGradient: Bool
+    ) -> (losses: Tensor, gradient: Tensor?) {
+        let (rows, dim) = (logits.shape[0], logits.shape[1])
+        let losses = Tensor(uninitialized: [rows])
+        let gradient = wantsGradient ? Tensor(uninitialized: logits.shape) : nil
+        targets.withUnsafeBufferPointer { targets in
+            guard let targets = targets.baseAddress else { return }
+            forRows(rows, dim: dim) {
+                kernels.cross_entropy(logits.floats, targets, scale, losses.floats, gradient?.floats, dim, $0, $1)
+            }
+        }
+        return (losses, gradient)
+    }
+
+    func rope(_ x: Tensor, _ angles: RotaryAngles, inverse: Bool) -> Tensor {
+        let (heads, headDim) = (x.shape[1], x.shape[2])
+        let y = Tensor(uninitialized: x.shape)
+        forRows(x.shape[0], dim: heads * headDim) {
+            kernels.rope(
+                x.floats, angles.cosines.floats, angles.sines.floats, y.floats, heads, headDim, angles.rotated,
+                angles.interleaved, inverse, $0, $1)
+        }
+        return y
+    }
+}

@@ -1,0 +1,30 @@
+import CMoruKernels
+
+/// The CPU: kernels chosen at start, work split over the thread pool.
+struct CPUBackend: Backend {
+    /// Rows up to which a product with a weight is bound by reading the weight, and goes to `matvec`.
+    static let fewRows = 8
+    /// Elements below which a loop is not worth splitting.
+    static let grain = 1 << 14
+
+    var runtime: Runtime { Runtime.shared }
+    var kernels: moru_kernels { runtime.kernels }
+    var threads: ThreadPool { runtime.threads }
+
+    /// Splits elementwise work.
+    func forElements(_ count: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
+        threads.forRanges(count, minimum: Self.grain) { body($0.lowerBound, $0.upperBound) }
+    }
+
+    /// Splits work by rows of `dim` elements.
+    func forRows(_ rows: Int, dim: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
+        threads.forRanges(rows, minimum: max(1, Self.grain / max(1, dim))) { body($0.lowerBound, $0.upperBound) }
+    }
+}
+
+/// Scratch memory from the allocator for the length of a call.
+func withScratch<Result>(_ byteCount: Int, _ body: (UnsafeMutableRawPointer) -> Result) -> Result {
+    let scratch = Allocator.shared.allocate(byteCount)
+    defer { Allocator.shared.release(scratch, byteCount: byteCount) }
+    return body(scratch)
+}

@@ -1,0 +1,103 @@
+import CMoruKernels
+import Foundation
+import MoruBase
+
+/// How exactly matrix products are computed.
+public enum Precision: String, Sendable, Hashable, Codable {
+    /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32.
+    case automatic = "auto"
+    /// Everything in f32.
+    case f32
+}
+
+/// What this process computes with: the kernels chosen for the CPU, and the threads.
+///
+/// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx512`...), `MORU_THREADS` the number of threads,
+/// `MORU_PRECISION=f32` matrix products without bf16 rounding.
+public final class Runtime: @unchecked Sendable {
+    /// The runtime of the process. A setting that makes no sense is reported by ``problem`` and otherwise ignored.
+    public static let shared = Runtime(environment: ProcessInfo.processInfo.environment)
+
+    /// The kernel table.
+    package let kernels: moru_kernels
+    /// The threads.
+    public let threads: ThreadPool
+    /// The precision of matrix products where ``withPrecision(_:_:)`` says nothing else.
+    public let defaultPrecision: Precision
+    /// What was wrong with the environment's settings, if anything: the CLI reports it before it starts.
+    public let problem: MoruError?
+    /// Where the operations run.
+    public let backend: any Backend = CPUBackend()
+
+    init(environment: [String: String]) {
+        var problem: MoruError?
+        let best = moru_cpu_best_level()
+        var chosen = best
+        if let wanted = environment["MORU_CPU"], !wanted.isEmpty {
+            let names = Self.availableLevels.map { String(cString: moru_cpu_level_name($0)) }
+            if let position = names.firstIndex(of: wanted.lowercased()) {
+                chosen = Self.availableLevels[position]
+            } else {
+                problem = MoruError(
+                    .runtimeSetting, "MORU_CPU=\(wanted) is not an instruction set of this machine",
+                    remedy: "use one of \(names.joined(separator: ", ")), or leave it unset")
+            }
+        }
+        kernels = moru_kernels_for(chosen)?.pointee ?? moru_kernels_for(MORU_CPU_SCALAR).pointee
+        var threadCount = max(1, ProcessInfo.processInfo.activeProcessorCount)
+        if let wanted = environment["MORU_THREADS"], !wanted.isEmpty {
+            if let count = Int(wanted), 1...1024 ~= count {
+                threadCount = count
+            } else {
+                problem = MoruError(
+                    .runtimeSetting, "MORU_THREADS=\(wanted) is not a number of threads", remedy: "use 1 to 1024")
+            }
+        }
+        threads = ThreadPool(threadCount: threadCount)
+        switch environment["MORU_PRECISION"] {
+        case nil, "", "auto": defaultPrecision = .automatic
+        case "f32": defaultPrecision = .f32
+        case let wanted?:
+            defaultPrecision = .automatic
+            problem = MoruError(
+                .runtimeSetting, "MORU_PRECISION=\(wanted) is unknown", remedy: "use auto or f32")
+        }
+        self.problem = problem
+    }
+
+    /// The levels that this machine can run, weakest first.
+    package static var availableLevels: [moru_cpu_level] {
+        [MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX]
+            .filter { moru_kernels_for($0) != nil }
+    }
+
+    /// The name of the instruction set in use.
+    public var kernelName: String { String(cString: kernels.name) }
+    /// The instruction sets that this machine can run, weakest first.
+    public static var availableKernels: [String] { availableLevels.map { String(cString: moru_cpu_level_name($0)) } }
+    /// The CPU's instruction-set extensions, for people.
+    public static var cpuFeatures: String { String(cString: moru_cpu_features()) }
+
+    @TaskLocal private static var taskPrecision: Precision?
+
+    /// The precision of matrix products in this task.
+    public var precision: Precision { Self.taskPrecision ?? defaultPrecision }
+
+    /// Runs `body` with matrix products in the given precision.
+    public static func withPrecision<Result>(
+        _ precision: Precision, _ body: () throws -> Result
+    ) rethrows -> Result {
+        try $taskPrecision.withValue(precision, operation: body)
+    }
+
+    /// Splits a tensor's elements into whole blocks over the threads.
+    func forEachBlockRange(
+        of tensor: Tensor, _ body: (_ offset: (bytes: Int, elements: Int), _ elements: Int) -> Void
+    ) {
+        let dtype = tensor.dtype
+        threads.forRanges(tensor.count / dtype.blockElements, minimum: 1 << 14) { blocks in
+            let offset = (bytes: blocks.lowerBound * dtype.blockBytes, elements: blocks.lowerBound * dtype.blockElements)
+            body(offset, blocks.count * dtype.blockElements)
+        }
+    }
+}

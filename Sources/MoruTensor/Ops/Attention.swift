@@ -1,0 +1,41 @@
+/// Scaled dot-product attention within segments of rows (Vaswani et al., 2017), grouped-query aware.
+///
+/// Rows of different segments never see each other, so several sequences share a batch without padding.
+///
+/// - Parameters:
+///   - q: [N, H, D].
+///   - k: [N, Hkv, D], where Hkv divides H.
+///   - v: [N, Hkv, D].
+///   - segments: Ranges of rows that cover 0 ..< N in order; positions begin at 0 in each.
+/// - Returns: [N, H, D].
+public func scaledDotProductAttention(
+    q: Tensor, k: Tensor, v: Tensor, segments: [Range<Int>], _ options: AttentionOptions
+) -> Tensor {
+    precondition(
+        q.rank == 3 && k.shape == v.shape && q.shape[0] == k.shape[0] && q.shape[2] == k.shape[2]
+            && k.shape[1] > 0 && q.shape[1] % k.shape[1] == 0,
+        "attention: q \(q.shape), k \(k.shape) and v \(v.shape) do not fit")
+    precondition(
+        segments.first?.lowerBound ?? 0 == 0 && segments.last?.upperBound ?? 0 == q.shape[0]
+            && zip(segments, segments.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound },
+        "attention: the segments do not cover the \(q.shape[0]) rows in order")
+    let backend = Runtime.shared.backend
+    let (x, y, z) = (q.detached(), k.detached(), v.detached())
+    let (out, logSumExp) = backend.attention(q: x, k: y, v: z, segments: segments, options)
+    return out.recording(q, k, v) { dOut in
+        let gradients = backend.attentionBackward(
+            dOut, q: x, k: y, v: z, out: out, logSumExp: logSumExp, segments: segments, options)
+        return [gradients.q, gradients.k, gradients.v]
+    }
+}
+
+/// Attention of new rows over their sequences' caches; for inference only, since it has no backward rule.
+///
+/// The keys and values of the rows themselves must be stored already.
+///
+/// - Parameter q: [N, H, D].
+/// - Returns: [N, H, D].
+public func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor {
+    precondition(!q.isTracked, "cachedAttention has no backward rule: use scaledDotProductAttention to train")
+    return Runtime.shared.backend.cachedAttention(q: q, runs: runs, options)
+}

@@ -1,0 +1,58 @@
+extension Tensor {
+    /// Elementwise sum of tensors of the same shape.
+    public static func + (a: Tensor, b: Tensor) -> Tensor {
+        requireSameShape(a, b, "+")
+        return Runtime.shared.backend.add(a, b).recording(a, b) { [$0, $0] }
+    }
+
+    /// Elementwise difference of tensors of the same shape.
+    public static func - (a: Tensor, b: Tensor) -> Tensor {
+        requireSameShape(a, b, "-")
+        let backend = Runtime.shared.backend
+        return backend.subtract(a, b).recording(a, b) { [$0, backend.scale($0, by: -1)] }
+    }
+
+    /// Elementwise product of tensors of the same shape.
+    public static func * (a: Tensor, b: Tensor) -> Tensor {
+        requireSameShape(a, b, "*")
+        let backend = Runtime.shared.backend
+        let (x, y) = (a.detached(), b.detached())
+        return backend.multiply(x, y).recording(a, b) { [backend.multiply($0, y), backend.multiply($0, x)] }
+    }
+
+    /// The tensor multiplied by a number.
+    public static func * (x: Tensor, factor: Float) -> Tensor {
+        let backend = Runtime.shared.backend
+        return backend.scale(x, by: factor).recording(x) { [backend.scale($0, by: factor)] }
+    }
+
+    /// Adds `row` [D] to each row of this tensor [..., D].
+    public func addingRow(_ row: Tensor) -> Tensor {
+        precondition(row.rank == 1 && shape.last == row.count, "addingRow: \(shape) and \(row.shape) do not fit")
+        let backend = Runtime.shared.backend
+        return backend.addRow(self, row).recording(self, row) { [$0, backend.sumRows($0)] }
+    }
+
+    /// The sum of all elements, as a scalar.
+    public func sum() -> Tensor {
+        let shape = self.shape
+        return Runtime.shared.backend.sum(self).recording(self) { [Tensor.filled($0.scalar, shape)] }
+    }
+
+    /// The mean of all elements, as a scalar.
+    public func mean() -> Tensor { sum() * (1 / Float(max(1, count))) }
+
+    /// Zeroes each element with the given probability and scales the rest so that the mean stays (Srivastava et al.,
+    /// 2014).
+    public func dropout(_ probability: Float, using generator: inout RandomGenerator) -> Tensor {
+        guard probability > 0 else { return self }
+        let mask = Tensor(uninitialized: shape)
+        let kept = 1 / (1 - probability)
+        for index in 0..<count { mask.floats[index] = generator.uniform() < probability ? 0 : kept }
+        return self * mask
+    }
+}
+
+func requireSameShape(_ a: Tensor, _ b: Tensor, _ operation: String) {
+    precondition(a.shape == b.shape, "\(operation): shapes \(a.shape) and \(b.shape) differ")
+}

@@ -1,0 +1,55 @@
+extension Tensor {
+    /// The product of matrices [M, K] and [K, N], as [M, N].
+    public func matmul(_ other: Tensor) -> Tensor {
+        precondition(
+            rank == 2 && other.rank == 2 && shape[1] == other.shape[0], "matmul: \(shape) and \(other.shape) do not fit")
+        let backend = Runtime.shared.backend
+        let (a, b) = (detached(), other.detached())
+        let (wantsA, wantsB) = (isTracked, other.isTracked)
+        return backend.matmul(a, transposeA: false, b, transposeB: false, alpha: 1, adding: nil)
+            .recording(self, other) { dy in
+                [
+                    wantsA ? backend.matmul(dy, transposeA: false, b, transposeB: true, alpha: 1, adding: nil) : nil,
+                    wantsB ? backend.matmul(a, transposeA: true, dy, transposeB: false, alpha: 1, adding: nil) : nil,
+                ]
+            }
+    }
+
+    /// A fully connected layer: `x W^T * alpha + addend`.
+    ///
+    /// - Parameters:
+    ///   - weight: [out, in], in any dtype; it must be f32 to be trained.
+    ///   - alpha: What the product is multiplied by.
+    ///   - addend: [N, out], added to the result.
+    /// - Returns: [N, out].
+    public func linear(_ weight: Tensor, alpha: Float = 1, adding addend: Tensor? = nil) -> Tensor {
+        precondition(
+            rank == 2 && weight.rank == 2 && shape[1] == weight.shape[1],
+            "linear: input \(shape) and weight \(weight.shape) do not fit")
+        precondition(!weight.isTracked || weight.dtype == .f32, "linear: a \(weight.dtype) weight cannot be trained")
+        let backend = Runtime.shared.backend
+        let (x, w) = (detached(), weight.detached())
+        let (wantsX, wantsW) = (isTracked, weight.isTracked)
+        let y = backend.matmul(
+            x, transposeA: false, w, transposeB: true, alpha: alpha, adding: addend?.detached())
+        func gradients(_ dy: Tensor) -> [Tensor?] {
+            [
+                wantsX ? backend.matmul(dy, transposeA: false, w, transposeB: false, alpha: alpha, adding: nil) : nil,
+                wantsW ? backend.matmul(dy, transposeA: true, x, transposeB: false, alpha: alpha, adding: nil) : nil,
+            ]
+        }
+        guard let addend else { return y.recording(self, weight, rule: gradients) }
+        return y.recording(self, weight, addend) { gradients($0) + [$0] }
+    }
+}
+
+/// Rows of `table` [V, D], in any dtype, for token ids: [ids.count, D].
+///
+/// Ids must lie in 0 ..< V.
+public func embedding(_ ids: [Int32], _ table: Tensor) -> Tensor {
+    let rows = table.shape[0]
+    precondition(ids.allSatisfy { $0 >= 0 && $0 < rows }, "embedding: an id lies outside the table of \(rows) rows")
+    precondition(!table.isTracked || table.dtype == .f32, "embedding: a \(table.dtype) table cannot be trained")
+    let backend = Runtime.shared.backend
+    return backend.gatherRows(table, ids).recording(table) { [backend.scatterAddRows($0, ids, rowCount: rows)] }
+}

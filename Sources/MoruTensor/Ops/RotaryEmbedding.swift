@@ -1,0 +1,49 @@
+import Foundation
+
+/// The angles that rotary position embedding (Su et al., 2021) turns each token's heads by.
+public struct RotaryAngles: Sendable {
+    /// Cosines and sines, [N, rotated / 2].
+    public let cosines: Tensor
+    /// See ``cosines``.
+    public let sines: Tensor
+    /// How many elements of a head are turned, from the first on.
+    public let rotated: Int
+    /// Whether pairs are neighbours (2i, 2i+1) instead of halves (i, i + rotated/2).
+    public let interleaved: Bool
+
+    /// The angles of the given positions.
+    ///
+    /// - Parameters:
+    ///   - positions: One for each token.
+    ///   - inverseFrequencies: Radians a position, for each pair of elements.
+    ///   - attentionFactor: What cosines and sines are multiplied by (YaRN and LongRoPE), usually 1.
+    public init(
+        positions: [Int], inverseFrequencies: [Double], attentionFactor: Double = 1, interleaved: Bool = false
+    ) {
+        let pairs = inverseFrequencies.count
+        cosines = Tensor(uninitialized: [positions.count, pairs])
+        sines = Tensor(uninitialized: [positions.count, pairs])
+        rotated = pairs * 2
+        self.interleaved = interleaved
+        for (row, position) in positions.enumerated() {
+            for pair in 0..<pairs {
+                // f32 angles, as the reference implementations compute them
+                let angle = Float(position) * Float(inverseFrequencies[pair])
+                cosines.floats[row * pairs + pair] = Float(cos(Double(angle)) * attentionFactor)
+                sines.floats[row * pairs + pair] = Float(sin(Double(angle)) * attentionFactor)
+            }
+        }
+    }
+}
+
+extension Tensor {
+    /// Turns each head of this tensor [N, heads, headDim] by its token's angles.
+    public func rope(_ angles: RotaryAngles) -> Tensor {
+        precondition(
+            rank == 3 && shape[0] == angles.cosines.shape[0] && shape[2] >= angles.rotated,
+            "rope: \(shape) and angles \(angles.cosines.shape) do not fit")
+        let backend = Runtime.shared.backend
+        return backend.rope(detached(), angles, inverse: false)
+            .recording(self) { [backend.rope($0, angles, inverse: true)] }
+    }
+}

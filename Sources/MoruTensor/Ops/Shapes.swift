@@ -1,0 +1,80 @@
+extension Tensor {
+    /// The same elements under another shape.
+    public func reshaped(_ newShape: Int...) -> Tensor { reshaped(newShape) }
+
+    /// The same elements under another shape.
+    public func reshaped(_ newShape: [Int]) -> Tensor {
+        precondition(newShape.reduce(1, *) == count, "\(shape) does not reshape to \(newShape)")
+        let oldShape = shape
+        let view = Tensor(storage: storage, byteOffset: byteOffset, shape: newShape, dtype: dtype)
+        return view.recording(self) { [$0.reshaped(oldShape)] }
+    }
+
+    /// A view of some slices of the leading dimension.
+    public func rows(_ range: Range<Int>) -> Tensor {
+        precondition(rank > 0 && 0...shape[0] ~= range.lowerBound && range.upperBound <= shape[0],
+            "rows \(range) lie outside \(shape)")
+        let rowElements = shape.dropFirst().reduce(1, *)
+        guard let rowBytes = dtype.byteCount(of: rowElements) else {
+            preconditionFailure("rows of \(rowElements) elements are no whole number of \(dtype) blocks")
+        }
+        let view = Tensor(
+            storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes,
+            shape: [range.count] + shape.dropFirst(), dtype: dtype)
+        let fullShape = shape
+        return view.recording(self) { dy in
+            let full = Tensor.zeros(fullShape)
+            (full.floats + range.lowerBound * rowElements).update(from: dy.floats, count: dy.count)
+            return [full]
+        }
+    }
+
+    /// Chosen slices of the leading dimension of an f32 tensor, in the given order.
+    public func gatheringRows(_ indices: [Int]) -> Tensor {
+        let rowElements = shape.dropFirst().reduce(1, *)
+        precondition(indices.allSatisfy { 0..<shape[0] ~= $0 }, "gatheringRows: an index lies outside \(shape)")
+        let result = Tensor(uninitialized: [indices.count] + shape.dropFirst())
+        for (row, index) in indices.enumerated() {
+            (result.floats + row * rowElements).update(from: floats + index * rowElements, count: rowElements)
+        }
+        let rowCount = shape[0]
+        return result.recording(self) { dy in
+            let flat = dy.reshaped(indices.count, rowElements)
+            let sums = Runtime.shared.backend.scatterAddRows(flat, indices.map(Int32.init), rowCount: rowCount)
+            return [sums.reshaped([rowCount] + dy.shape.dropFirst())]
+        }
+    }
+
+    /// Tensors of the same trailing shape, one after the other along the leading dimension.
+    public static func concatenated(_ parts: [Tensor]) -> Tensor {
+        guard let first = parts.first else { preconditionFailure("concatenated: nothing to concatenate") }
+        precondition(
+            parts.allSatisfy { $0.shape.dropFirst() == first.shape.dropFirst() && $0.dtype == first.dtype },
+            "concatenated: the shapes \(parts.map(\.shape)) do not fit")
+        let result = Tensor(
+            uninitialized: [parts.reduce(0) { $0 + $1.shape[0] }] + first.shape.dropFirst(), dtype: first.dtype)
+        var offset = 0
+        var ranges: [Range<Int>] = []
+        var row = 0
+        for part in parts {
+            (result.storage.base + offset).copyMemory(from: part.bytes, byteCount: part.byteCount)
+            offset += part.byteCount
+            ranges.append(row..<row + part.shape[0])
+            row += part.shape[0]
+        }
+        guard parts.contains(where: \.isTracked) else { return result }
+        let node = GradientNode(inputs: parts.map(\.node)) { dy in ranges.map { dy.rows($0) } }
+        return result.with(node: node)
+    }
+
+    /// The transpose of an f32 matrix, copied.
+    public func transposed() -> Tensor {
+        precondition(rank == 2, "transposed: a matrix is needed, this tensor is \(shape)")
+        let (rows, columns) = (shape[0], shape[1])
+        let result = Tensor(uninitialized: [columns, rows])
+        for row in 0..<rows {
+            for column in 0..<columns { result.floats[column * rows + row] = floats[row * columns + column] }
+        }
+        return result.recording(self) { [$0.transposed()] }
+    }
+}

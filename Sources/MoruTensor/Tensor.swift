@@ -1,0 +1,77 @@
+/// An immutable array of numbers: a storage, a shape and a dtype.
+///
+/// Elements lie contiguously in row-major order; views exist as slices of the leading dimension and as reshapes, so
+/// every kernel sees one layout and nothing is copied behind the caller's back. Copying a tensor copies a reference.
+///
+/// An operation on a tensor that takes part in a gradient computation records its backward rule in ``node``; see
+/// ``valueAndGradients(at:_:)``.
+public struct Tensor: Sendable {
+    /// The size of each dimension; empty for a scalar.
+    public let shape: [Int]
+    /// How the elements are stored.
+    public let dtype: DType
+    /// The bytes, possibly shared with other tensors.
+    package let storage: Storage
+    /// Where this tensor starts in its storage.
+    package let byteOffset: Int
+    /// What produced this tensor, when a gradient is wanted.
+    let node: GradientNode?
+
+    package init(storage: Storage, byteOffset: Int = 0, shape: [Int], dtype: DType) {
+        self.init(storage: storage, byteOffset: byteOffset, shape: shape, dtype: dtype, node: nil)
+    }
+
+    init(storage: Storage, byteOffset: Int, shape: [Int], dtype: DType, node: GradientNode?) {
+        precondition(shape.allSatisfy { $0 >= 0 }, "negative dimension in shape \(shape)")
+        self.shape = shape
+        self.dtype = dtype
+        self.storage = storage
+        self.byteOffset = byteOffset
+        self.node = node
+    }
+
+    /// A tensor with unspecified content, for an operation to fill.
+    package init(uninitialized shape: [Int], dtype: DType = .f32) {
+        guard let byteCount = dtype.byteCount(of: shape.reduce(1, *)) else {
+            preconditionFailure("shape \(shape) is no whole number of \(dtype) blocks")
+        }
+        self.init(storage: Storage(byteCount: byteCount), shape: shape, dtype: dtype)
+    }
+
+    /// The number of elements.
+    public var count: Int { shape.reduce(1, *) }
+    /// The number of dimensions.
+    public var rank: Int { shape.count }
+    /// The number of bytes.
+    public var byteCount: Int { dtype.byteCount(of: count) ?? 0 }
+    /// Whether a gradient computation follows this tensor.
+    public var isTracked: Bool { node != nil }
+
+    /// The same values, followed by no gradient computation.
+    public func detached() -> Tensor {
+        Tensor(storage: storage, byteOffset: byteOffset, shape: shape, dtype: dtype)
+    }
+
+    func with(node: GradientNode?) -> Tensor {
+        Tensor(storage: storage, byteOffset: byteOffset, shape: shape, dtype: dtype, node: node)
+    }
+
+    /// The first byte, for reading; valid while the tensor lives.
+    package var bytes: UnsafeRawPointer { UnsafeRawPointer(storage.base + byteOffset) }
+
+    /// The elements of an f32 tensor; valid while the tensor lives.
+    package var floats: UnsafeMutablePointer<Float> {
+        precondition(dtype == .f32, "an f32 tensor is needed, this one is \(dtype) \(shape)")
+        return (storage.base + byteOffset).assumingMemoryBound(to: Float.self)
+    }
+}
+
+extension Tensor: CustomStringConvertible {
+    /// Dtype, shape and the first few elements.
+    public var description: String {
+        let name = "\(dtype)\(shape)"
+        guard dtype == .f32 else { return name }
+        let shown = (0..<min(count, 8)).map { "\(floats[$0])" }.joined(separator: ", ")
+        return "\(name)[\(shown)\(count > 8 ? ", ..." : "")]"
+    }
+}

@@ -1,0 +1,133 @@
+import CMoruKernels
+import Foundation
+import Synchronization
+
+/// Persistent threads that share one loop at a time.
+///
+/// The caller works too. Indices are claimed one by one from an atomic that also carries the loop's generation, so a
+/// thread that wakes late finds nothing to do and holds nobody up. Idle threads spin for some microseconds, which
+/// covers the gaps between the operations of a model step, then sleep.
+public final class ThreadPool: Sendable {
+    /// The number of threads that share a loop, the caller included.
+    public let threadCount: Int
+    private let shared: Shared
+
+    /// Starts `threadCount - 1` threads.
+    public init(threadCount: Int) {
+        self.threadCount = max(1, threadCount)
+        shared = Shared()
+        for _ in 1..<self.threadCount {
+            let shared = self.shared
+            let thread = Thread { shared.work() }
+            thread.name = "moru-worker"
+            thread.stackSize = 1 << 20
+            thread.start()
+        }
+    }
+
+    deinit { shared.stop() }
+
+    /// Calls `body(0) ... body(count - 1)`, each once, in any order, on any of the threads; returns when all are done.
+    ///
+    /// When another loop is running (another thread's, or the one this call is inside of), the caller does the whole
+    /// work alone.
+    public func run(_ count: Int, _ body: (Int) -> Void) {
+        guard count > 1, threadCount > 1, count <= Shared.maximumCount, shared.begin() else {
+            for index in 0..<count { body(index) }
+            return
+        }
+        withoutActuallyEscaping(body) { shared.run(count, $0) }
+        shared.end()
+    }
+
+    /// Splits `0 ..< count` into ranges of at least `minimum` indices, about one a thread, and runs them.
+    public func forRanges(_ count: Int, minimum: Int = 1, _ body: (Range<Int>) -> Void) {
+        let parts = max(1, min(threadCount, count / max(1, minimum)))
+        guard parts > 1 else {
+            if count > 0 { body(0..<count) }
+            return
+        }
+        run(parts) { part in body(count * part / parts..<count * (part + 1) / parts) }
+    }
+}
+
+/// What the threads of a pool share. `ticket` packs generation (24 bits), count (20) and next index (20).
+private final class Shared: @unchecked Sendable {
+    static let maximumCount = 1 << 20 - 1
+    private static let spins = 4000
+
+    private let busy = Atomic<Bool>(false)
+    private let ticket = Atomic<UInt64>(0)
+    private let completed = Atomic<Int>(0)
+    private let sleeping = Atomic<Int>(0)
+    private let stopping = Atomic<Bool>(false)
+    private let wake = NSCondition()
+    // Written by the caller before it publishes a ticket, read only by a thread that claimed an index of that ticket.
+    nonisolated(unsafe) private var body: (Int) -> Void = { _ in }
+    private var generation: UInt64 = 0
+
+    func begin() -> Bool { busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged }
+    func end() { busy.store(false, ordering: .releasing) }
+
+    func run(_ count: Int, _ body: @escaping (Int) -> Void) {
+        self.body = body
+        generation = (generation + 1) & 0xFF_FFFF
+        completed.store(0, ordering: .relaxed)
+        ticket.store(generation << 40 | UInt64(count) << 20, ordering: .sequentiallyConsistent)
+        if sleeping.load(ordering: .sequentiallyConsistent) > 0 {
+            wake.lock()
+            wake.broadcast()
+            wake.unlock()
+        }
+        claimAndRun()
+        while completed.load(ordering: .acquiring) < count { moru_cpu_relax() }
+        self.body = { _ in }
+    }
+
+    /// Runs indices of the current ticket until none is left.
+    private func claimAndRun() {
+        while true {
+            let current = ticket.load(ordering: .acquiring)
+            let count = current >> 20 & 0xF_FFFF
+            let next = current & 0xF_FFFF
+            guard next < count else { return }
+            guard ticket.weakCompareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
+                .exchanged
+            else { continue }
+            body(Int(next))
+            completed.add(1, ordering: .releasing)
+        }
+    }
+
+    private var hasWork: Bool {
+        let current = ticket.load(ordering: .sequentiallyConsistent)
+        return current & 0xF_FFFF < current >> 20 & 0xF_FFFF
+    }
+
+    func work() {
+        while !stopping.load(ordering: .relaxed) {
+            var spins = 0
+            while !hasWork, spins < Self.spins {
+                moru_cpu_relax()
+                spins += 1
+            }
+            if !hasWork { sleep() }
+            claimAndRun()
+        }
+    }
+
+    private func sleep() {
+        wake.lock()
+        sleeping.add(1, ordering: .sequentiallyConsistent)
+        while !hasWork, !stopping.load(ordering: .relaxed) { wake.wait() }
+        sleeping.subtract(1, ordering: .sequentiallyConsistent)
+        wake.unlock()
+    }
+
+    func stop() {
+        stopping.store(true, ordering: .relaxed)
+        wake.lock()
+        wake.broadcast()
+        wake.unlock()
+    }
+}
