@@ -117,14 +117,14 @@ public enum FileSystem {
         }
     }
 
-    static func flushDirectory(_ path: String) {
+    package static func flushDirectory(_ path: String) {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         fsync(descriptor)
         close(descriptor)
     }
 
-    static func error(reading path: String, errno code: Int32) -> MoruError {
+    package static func error(reading path: String, errno code: Int32) -> MoruError {
         let reason = String(cString: strerror(code))
         if code == ENOENT {
             return MoruError(.fileNotFound, "\(path) does not exist", remedy: "check the path")
@@ -132,7 +132,7 @@ public enum FileSystem {
         return MoruError(.fileUnreadable, "cannot read \(path): \(reason)")
     }
 
-    static func error(writing path: String, errno code: Int32) -> MoruError {
+    package static func error(writing path: String, errno code: Int32) -> MoruError {
         if code == ENOSPC || code == EDQUOT {
             return MoruError(.diskFull, "no space left to write \(path)", remedy: "free some space, then run again")
         }
