@@ -78,3 +78,17 @@ extension Tensor {
         return result.recording(self) { [$0.transposed()] }
     }
 }
+
+extension Tensor {
+    /// The slices of the leading dimension in another order, in any dtype; not differentiable.
+    public func permutingRows(_ order: [Int]) -> Tensor {
+        precondition(!isTracked && order.allSatisfy { 0..<shape[0] ~= $0 }, "permutingRows: order does not fit \(shape)")
+        let result = Tensor(uninitialized: [order.count] + shape.dropFirst(), dtype: dtype)
+        guard shape[0] > 0 else { return result }
+        let rowBytes = byteCount / shape[0]
+        for (row, index) in order.enumerated() {
+            (result.storage.base + row * rowBytes).copyMemory(from: bytes + index * rowBytes, byteCount: rowBytes)
+        }
+        return result
+    }
+}

@@ -1,0 +1,151 @@
+// The Llama family: Llama 2 and 3 (Touvron et al., 2023; Grattafiori et al., 2024), SmolLM2, Mistral (Jiang et al.,
+// 2023), Qwen 2, 2.5 and 3 (Yang et al., 2024, 2025). Parameter names are those of Hugging Face checkpoints.
+
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// Self-attention with rotary positions and grouped queries.
+struct LlamaAttention: Sendable {
+    let query, key, value, output: Linear
+    let queryNorm, keyNorm: RMSNorm?
+    let layer, heads, kvHeads, headDim: Int
+    let options: AttentionOptions
+
+    init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
+        let c = configuration
+        (self.layer, heads, kvHeads, headDim) = (layer, c.headCount, c.kvHeadCount, c.headDim)
+        query = try weights.linear("q_proj", inputs: c.hiddenSize, outputs: heads * headDim, bias: c.hasQKVBias)
+        key = try weights.linear("k_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
+        value = try weights.linear("v_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
+        output = try weights.linear("o_proj", inputs: heads * headDim, outputs: c.hiddenSize, bias: c.hasOutputBias)
+        let isNormalized = c.normalizesQueriesAndKeys
+        queryNorm = isNormalized ? try weights.rmsNorm("q_norm", dim: headDim, epsilon: c.normEpsilon) : nil
+        keyNorm = isNormalized ? try weights.rmsNorm("k_norm", dim: headDim, epsilon: c.normEpsilon) : nil
+        options = AttentionOptions(scale: 1 / Float(headDim).squareRoot(), window: c.windows[layer])
+    }
+
+    func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
+        let n = x.shape[0]
+        var q = query(x, context).reshaped(n, heads, headDim)
+        var k = key(x, context).reshaped(n, kvHeads, headDim)
+        let v = value(x, context).reshaped(n, kvHeads, headDim)
+        if let queryNorm { q = queryNorm(q) }
+        if let keyNorm { k = keyNorm(k) }
+        let mixed = batch.attend(q: q.rope(angles), k: k.rope(angles), v: v, layer: layer, options)
+        return output(mixed.reshaped(n, heads * headDim), context)
+    }
+
+    var linears: [Linear] { [query, key, value, output] }
+    var norms: [RMSNorm] { [queryNorm, keyNorm].compactMap { $0 } }
+}
+
+/// The gated feed-forward.
+struct LlamaFeedForward: Sendable {
+    let gate, up, down: Linear
+
+    init(_ weights: Weights, _ configuration: LlamaConfiguration) throws(MoruError) {
+        let (dim, inner, bias) = (
+            configuration.hiddenSize, configuration.intermediateSize, configuration.hasFeedForwardBias
+        )
+        gate = try weights.linear("gate_proj", inputs: dim, outputs: inner, bias: bias)
+        up = try weights.linear("up_proj", inputs: dim, outputs: inner, bias: bias)
+        down = try weights.linear("down_proj", inputs: inner, outputs: dim, bias: bias)
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: LayerContext) -> Tensor {
+        down(swiglu(gate: gate(x, context), up: up(x, context)), context)
+    }
+
+    var linears: [Linear] { [gate, up, down] }
+}
+
+/// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.
+struct LlamaBlock: Sendable {
+    let inputNorm, postAttentionNorm: RMSNorm
+    let attention: LlamaAttention
+    let feedForward: LlamaFeedForward
+
+    init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
+        let (dim, epsilon) = (configuration.hiddenSize, configuration.normEpsilon)
+        inputNorm = try weights.rmsNorm("input_layernorm", dim: dim, epsilon: epsilon)
+        attention = try LlamaAttention(weights["self_attn"], configuration, layer: layer)
+        postAttentionNorm = try weights.rmsNorm("post_attention_layernorm", dim: dim, epsilon: epsilon)
+        feedForward = try LlamaFeedForward(weights["mlp"], configuration)
+    }
+
+    func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
+        let h = x + attention(inputNorm(x), batch, angles, context)
+        return h + feedForward(postAttentionNorm(h), context)
+    }
+
+    var linears: [Linear] { attention.linears + feedForward.linears }
+    var parameters: [Parameter] {
+        linears.flatMap(\.parameters) + (attention.norms + [inputNorm, postAttentionNorm]).map(\.weight)
+    }
+}
+
+/// A language model of the Llama family.
+public final class Llama: LanguageModel {
+    /// The configuration.
+    public let configuration: LlamaConfiguration
+    /// The output projection; the embedding table where they are tied.
+    public let outputProjection: Parameter
+    private let tokenEmbedding: Embedding
+    private let blocks: [LlamaBlock]
+    private let norm: RMSNorm
+    private let inverseFrequencies: [Double]
+
+    /// Builds the model from its parameters.
+    ///
+    /// - Throws: What the source of the weights throws.
+    public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
+        self.configuration = configuration
+        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
+        let trunk = weights["model"]
+        tokenEmbedding = try trunk.embedding("embed_tokens", count: vocabulary, dim: dim)
+        var blocks: [LlamaBlock] = []
+        for layer in 0..<configuration.layerCount {
+            blocks.append(try LlamaBlock(trunk["layers"][layer], configuration, layer: layer))
+        }
+        self.blocks = blocks
+        norm = try trunk.rmsNorm("norm", dim: dim, epsilon: configuration.normEpsilon)
+        outputProjection =
+            configuration.tiesEmbeddings
+            ? tokenEmbedding.weight : try weights["lm_head"].parameter("weight", [vocabulary, dim])
+        inverseFrequencies = configuration.ropeScaling.inverseFrequencies(
+            headDim: configuration.headDim, base: configuration.ropeBase)
+    }
+
+    /// The last hidden states [N, D], normalised.
+    public func hiddenStates(_ batch: TokenBatch) -> Tensor {
+        let angles = RotaryAngles(
+            positions: batch.positions, inverseFrequencies: inverseFrequencies,
+            attentionFactor: configuration.ropeScaling.attentionFactor)
+        let context = batch.layerContext
+        var x = tokenEmbedding(batch.tokens)
+        for block in blocks { x = block(x, batch, angles, context) }
+        batch.advanceCaches()
+        return norm(x)
+    }
+
+    /// The linear layers of the blocks.
+    public var linears: [Linear] { blocks.flatMap(\.linears) }
+
+    /// Every parameter.
+    public var parameters: [Parameter] {
+        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
+        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + [norm.weight] + head
+    }
+
+    /// The facts that callers need.
+    public var facts: LanguageModelFacts {
+        LanguageModelFacts(
+            architecture: configuration.modelType, vocabularySize: configuration.vocabularySize,
+            contextLength: configuration.contextLength, layerCount: configuration.layerCount,
+            hiddenSize: configuration.hiddenSize, kvHeads: configuration.kvHeadCount, headDim: configuration.headDim)
+    }
+
+    /// The configuration as `config.json`.
+    public var configurationJSON: JSON { configuration.json }
+}

@@ -1,0 +1,14 @@
+import MoruBase
+
+extension MoruError.Code {
+    /// A configuration whose values are missing, of the wrong type or out of range.
+    public static let modelConfiguration = MoruError.Code("model.configuration", .invalidInput)
+    /// An architecture that Moru has no definition of.
+    public static let modelUnsupported = MoruError.Code("model.unsupported", .unsupported)
+    /// A directory or file that holds no model.
+    public static let modelNotFound = MoruError.Code("model.not-found", .notFound)
+    /// A tokenizer that does not fit the model it lies beside.
+    public static let tokenizerMismatch = MoruError.Code("model.tokenizer-mismatch", .invalidInput)
+    /// Weights that hold numbers that are not finite.
+    public static let weightsNotFinite = MoruError.Code("model.weights-not-finite", .invalidInput)
+}

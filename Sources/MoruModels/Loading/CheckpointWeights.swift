@@ -1,0 +1,63 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// Parameters from files: a name map over a ``TensorSource``, with every shape checked.
+struct CheckpointWeights: WeightSource {
+    /// What a file calls a parameter, and how its rows lie.
+    struct Entry: Sendable {
+        var name: String
+        /// Heads whose rows are stored with their two halves interleaved; nil when rows are in order.
+        var interleavedHeads: Int?
+    }
+
+    let source: any TensorSource
+    let entry: @Sendable (String) -> Entry?
+
+    /// A source whose names are the parameters' own.
+    init(_ source: any TensorSource) {
+        self.source = source
+        entry = { Entry(name: $0) }
+    }
+
+    init(_ source: any TensorSource, entry: @escaping @Sendable (String) -> Entry?) {
+        self.source = source
+        self.entry = entry
+    }
+
+    func contains(_ path: String) -> Bool { entry(path).flatMap { source.info($0.name) } != nil }
+
+    func weight(_ path: String, shape: [Int], _ initialization: Initialization) throws(MoruError) -> Tensor {
+        guard let entry = entry(path), let info = source.info(entry.name) else {
+            let nearest = nearestName(to: entry(path)?.name ?? path, among: source.names)
+            throw MoruError(
+                .weightMissing, "\(source.path): the tensor \(entry(path)?.name ?? path) is missing",
+                remedy: "the file does not fit its configuration"
+                    + (nearest.map { "; the nearest name in it is \($0)" } ?? ""))
+        }
+        guard info.shape == shape else {
+            throw MoruError(
+                .weightShape,
+                "\(source.path): the tensor \(entry.name) has shape \(info.shape), the configuration asks for \(shape)",
+                remedy: "use the configuration that came with these weights")
+        }
+        if let dtype = info.dtype, !dtype.isFloatingPoint {
+            throw MoruError(.weightShape, "\(source.path): the tensor \(entry.name) holds integers (\(info.format))")
+        }
+        let tensor = try source.tensor(entry.name)
+        return entry.interleavedHeads.map { tensor.deinterleavingHalves(heads: $0) } ?? tensor
+    }
+}
+
+extension Tensor {
+    /// Rows with the two halves of each head one after the other, from rows where they alternate.
+    func deinterleavingHalves(heads: Int) -> Tensor {
+        let rowsAHead = shape[0] / heads
+        let order = (0..<heads).flatMap { head in
+            (0..<2).flatMap { half in
+                (0..<rowsAHead / 2).map { head * rowsAHead + $0 * 2 + half }
+            }
+        }
+        return permutingRows(order)
+    }
+}

@@ -1,0 +1,159 @@
+import Foundation
+import MoruBase
+import MoruNN
+import MoruTensor
+import MoruText
+
+extension PretrainedModel {
+    /// Opens a model: a Hugging Face directory, a GGUF file, or a directory that holds one GGUF file.
+    ///
+    /// Weights are mapped into memory and read when first used.
+    ///
+    /// - Throws: ``MoruError/Code/modelNotFound``, ``MoruError/Code/modelUnsupported``,
+    ///   ``MoruError/Code/modelConfiguration``, ``MoruError/Code/tokenizerMismatch``, or what the formats throw.
+    public static func load(_ path: String) throws(MoruError) -> PretrainedModel {
+        let loaded: PretrainedModel
+        switch try ModelLocation(path) {
+        case .gguf(let file): loaded = try load(gguf: file)
+        case .directory(let directory): loaded = try load(directory: directory)
+        }
+        let (known, rows) = (loaded.tokenizer.vocabularySize, loaded.model.facts.vocabularySize)
+        guard known <= rows else {
+            throw MoruError(
+                .tokenizerMismatch, "\(path): the tokenizer has \(known) ids, the model only \(rows)",
+                remedy: "use the tokenizer that came with this model")
+        }
+        return loaded
+    }
+
+    private static func load(directory: String) throws(MoruError) -> PretrainedModel {
+        let configPath = directory + "/config.json"
+        let json = try JSON.parse(file: configPath)
+        let source = try TensorDirectory(path: directory)
+        let model = try LanguageModels.build(json, source: configPath, Weights(CheckpointWeights(source)))
+        var tokenizer = try Tokenizer(file: directory + "/tokenizer.json")
+        var template: ChatTemplate?
+        let tokenizerConfigPath = directory + "/tokenizer_config.json"
+        if FileSystem.exists(tokenizerConfigPath) {
+            let config = try JSON.parse(file: tokenizerConfigPath)
+            tokenizer = try tokenizer.applying(config: config)
+            if let source = templateSource(config["chat_template"]) {
+                template = try ChatTemplate(source, name: tokenizerConfigPath)
+            }
+        }
+        let templatePath = directory + "/chat_template.jinja"
+        if FileSystem.exists(templatePath) {
+            template = try ChatTemplate(FileSystem.readText(templatePath), name: templatePath)
+        }
+        let stored = Set(source.names.compactMap { source.info($0)?.format }).sorted().joined(separator: ", ")
+        return PretrainedModel(
+            model: model, tokenizer: tokenizer, chatTemplate: template,
+            generationDefaults: try GenerationDefaults(directory: directory, config: json, tokenizer: tokenizer),
+            path: directory, storageDescription: "safetensors \(stored)", license: license(directory: directory))
+    }
+
+    /// The template of `tokenizer_config.json`: a string, or the one named `default` of a list.
+    private static func templateSource(_ value: JSON?) -> String? {
+        if let text = value?.string { return text }
+        let named = value?.array?.first { $0["name"]?.string == "default" } ?? value?[0]
+        return named?["template"]?.string
+    }
+
+    /// The licence that the model card's front matter names.
+    private static func license(directory: String) -> String? {
+        guard let card = try? FileSystem.readText(directory + "/README.md") else { return nil }
+        return card.split(separator: "\n").prefix(60).first { $0.hasPrefix("license:") }
+            .map { $0.dropFirst("license:".count).trimmingCharacters(in: .whitespaces) }
+    }
+
+    private static func load(gguf path: String) throws(MoruError) -> PretrainedModel {
+        let file = try GGUFFile(path: path)
+        let model = try LanguageModels.build(file)
+        let tokenizer = try Tokenizer(metadata: file.metadata, source: path)
+        var template: ChatTemplate?
+        if let source = file.metadata["tokenizer.chat_template"]?.string {
+            template = try ChatTemplate(source, name: "\(path), tokenizer.chat_template")
+        }
+        return PretrainedModel(
+            model: model, tokenizer: tokenizer, chatTemplate: template,
+            generationDefaults: GenerationDefaults(endIDs: tokenizer.endIDs), path: path,
+            storageDescription: "GGUF \(file.storageName)", license: file.metadata["general.license"]?.string)
+    }
+}
+
+/// What a path to a model turns out to be.
+enum ModelLocation {
+    case directory(String)
+    case gguf(String)
+
+    init(_ path: String) throws(MoruError) {
+        guard FileSystem.exists(path) else {
+            throw MoruError(
+                .modelNotFound, "\(path) does not exist", remedy: "moru models lists what is here, moru pull fetches more")
+        }
+        guard FileSystem.isDirectory(path) else {
+            guard path.lowercased().hasSuffix(".gguf") else {
+                throw MoruError(
+                    .modelNotFound, "\(path) is no model", remedy: "name a directory in Hugging Face layout or a .gguf file")
+            }
+            self = .gguf(path)
+            return
+        }
+        if FileSystem.exists(path + "/config.json") {
+            self = .directory(path)
+            return
+        }
+        let files = try FileSystem.list(path).filter { $0.lowercased().hasSuffix(".gguf") }
+        guard files.count <= 1 else {
+            throw MoruError(
+                .modelNotFound, "\(path) holds several GGUF files: \(files.joined(separator: ", "))",
+                remedy: "name one of them")
+        }
+        guard let file = files.first else {
+            throw MoruError(
+                .modelNotFound, "\(path) holds neither a config.json nor a GGUF file",
+                remedy: "name a directory in Hugging Face layout or a .gguf file")
+        }
+        self = .gguf(path + "/" + file)
+    }
+}
+
+extension GenerationDefaults {
+    /// Reads `generation_config.json`, and the end-of-sequence ids that `config.json` and the tokenizer add.
+    init(directory: String, config: JSON, tokenizer: Tokenizer) throws(MoruError) {
+        let path = directory + "/generation_config.json"
+        let json: JSON = FileSystem.exists(path) ? try JSON.parse(file: path) : [:]
+        var ids = tokenizer.endIDs
+        for value in [json["eos_token_id"], config["eos_token_id"]] {
+            for id in value?.array ?? (value.map { [$0] } ?? []) {
+                if let id = id.int, let id = Int32(exactly: id), !ids.contains(id) { ids.append(id) }
+            }
+        }
+        self.init(
+            endIDs: ids, samples: json["do_sample"]?.bool, temperature: json["temperature"]?.double.map { Float($0) },
+            topK: json["top_k"]?.int, topP: json["top_p"]?.double.map { Float($0) },
+            repetitionPenalty: json["repetition_penalty"]?.double.map { Float($0) })
+    }
+}
+
+extension Tokenizer {
+    /// The end-of-sequence id, with the ids of the end-of-turn tokens that chat models close their turns with.
+    var endIDs: [Int32] {
+        var ids = endOfSequence.map { [$0] } ?? []
+        for piece in ["<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>"] {
+            if let id = id(of: piece), isSpecial(id), !ids.contains(id) { ids.append(id) }
+        }
+        return ids
+    }
+}
+
+extension GGUFFile {
+    /// The format that holds most of the file, in the usual spelling.
+    var storageName: String {
+        var bytes: [String: Int] = [:]
+        for name in names {
+            if let info = info(name) { bytes[info.format, default: 0] += info.byteRange.count }
+        }
+        return bytes.max { $0.value < $1.value }?.key ?? "empty"
+    }
+}

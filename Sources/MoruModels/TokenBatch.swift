@@ -1,0 +1,94 @@
+import MoruNN
+import MoruTensor
+
+/// Tokens of several sequences, one after the other without padding.
+public struct TokenBatch: Sendable {
+    /// Some consecutive tokens of one sequence.
+    public struct Segment: Sendable {
+        /// Where they lie in the batch.
+        public var rows: Range<Int>
+        /// The position of the first of them in its sequence.
+        public var firstPosition: Int
+        /// The sequence's keys and values so far; nil for a whole sequence of its own.
+        public var cache: SequenceCache?
+        /// The adapter that acts on them.
+        public var adapter: LoRAAdapter?
+    }
+
+    /// The token ids.
+    public private(set) var tokens: [Int32] = []
+    /// The segments, in order; they cover the tokens.
+    public private(set) var segments: [Segment] = []
+    /// The source of dropout's randomness; nil outside training.
+    public var dropout: DropoutSource?
+
+    /// An empty batch.
+    public init() {}
+
+    /// A batch of whole sequences.
+    public init(_ sequences: [[Int32]], adapter: LoRAAdapter? = nil, dropout: DropoutSource? = nil) {
+        for sequence in sequences { append(sequence, adapter: adapter) }
+        self.dropout = dropout
+    }
+
+    /// Appends the next tokens of a sequence; with a cache, they continue where it ends.
+    public mutating func append(_ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: LoRAAdapter? = nil) {
+        let begin = self.tokens.count
+        self.tokens += tokens
+        segments.append(
+            Segment(rows: begin..<self.tokens.count, firstPosition: cache?.count ?? 0, cache: cache, adapter: adapter))
+    }
+
+    /// The number of tokens.
+    public var count: Int { tokens.count }
+
+    /// Each token's position in its sequence.
+    public var positions: [Int] {
+        segments.flatMap { segment in segment.rows.indices.map { segment.firstPosition + $0 - segment.rows.lowerBound } }
+    }
+
+    /// What the layers need: the adapters' runs of rows (neighbours with the same adapter joined) and dropout.
+    public var layerContext: LayerContext {
+        var runs: [LayerContext.AdapterRun] = []
+        for segment in segments {
+            guard let adapter = segment.adapter else { continue }
+            if let last = runs.last, last.adapter === adapter, last.rows.upperBound == segment.rows.lowerBound {
+                runs[runs.count - 1].rows = last.rows.lowerBound..<segment.rows.upperBound
+            } else {
+                runs.append(LayerContext.AdapterRun(rows: segment.rows, adapter: adapter))
+            }
+        }
+        return LayerContext(adapters: runs, dropout: dropout)
+    }
+}
+
+extension TokenBatch {
+    /// Attention of a layer over the batch: within each segment, or over the segments' caches, into which the keys and
+    /// values go first.
+    ///
+    /// - Parameters:
+    ///   - q: [N, H, D].
+    ///   - k: [N, Hkv, D].
+    ///   - v: [N, Hkv, D].
+    ///   - layer: The layer's number.
+    /// - Returns: [N, H, D].
+    public func attend(q: Tensor, k: Tensor, v: Tensor, layer: Int, _ options: AttentionOptions) -> Tensor {
+        let cached = segments.count { $0.cache != nil }
+        precondition(cached == 0 || cached == segments.count, "a batch mixes segments with and without a cache")
+        guard cached > 0 else {
+            return scaledDotProductAttention(q: q, k: k, v: v, segments: segments.map(\.rows), options)
+        }
+        let runs = segments.compactMap { segment -> CachedAttentionRun? in
+            guard let cache = segment.cache else { return nil }
+            cache.store(k, v, rows: segment.rows, layer: layer, position: segment.firstPosition)
+            return CachedAttentionRun(
+                rows: segment.rows, firstPosition: segment.firstPosition, cache: cache, layer: layer)
+        }
+        return cachedAttention(q: q, runs: runs, options)
+    }
+
+    /// Says to every cache that this batch's tokens are stored; a model calls it once, after its last layer.
+    public func advanceCaches() {
+        for segment in segments { segment.cache?.advance(by: segment.rows.count) }
+    }
+}

@@ -1,0 +1,43 @@
+import MoruTensor
+import Synchronization
+
+/// What a forward pass carries besides its activations: which adapters act on which rows, and dropout's randomness.
+public struct LayerContext: Sendable {
+    /// Rows of the batch that an adapter acts on.
+    public struct AdapterRun: Sendable {
+        /// The rows.
+        public var rows: Range<Int>
+        /// The adapter.
+        public var adapter: LoRAAdapter
+
+        /// Makes a run.
+        public init(rows: Range<Int>, adapter: LoRAAdapter) {
+            self.rows = rows
+            self.adapter = adapter
+        }
+    }
+
+    /// Runs of rows with an adapter, in order; rows between them use the base model alone.
+    public var adapters: [AdapterRun]
+    /// The source of dropout's randomness; nil outside training.
+    public var dropout: DropoutSource?
+
+    /// Makes a context.
+    public init(adapters: [AdapterRun] = [], dropout: DropoutSource? = nil) {
+        self.adapters = adapters
+        self.dropout = dropout
+    }
+}
+
+/// A seeded source of dropout masks, advanced as a forward pass asks for them.
+public final class DropoutSource: Sendable {
+    private let generator: Mutex<RandomGenerator>
+
+    /// The masks of a seed.
+    public init(seed: UInt64) { generator = Mutex(RandomGenerator(seed: seed)) }
+
+    /// Applies dropout.
+    public func apply(_ x: Tensor, probability: Float) -> Tensor {
+        generator.withLock { x.dropout(probability, using: &$0) }
+    }
+}

@@ -1,0 +1,40 @@
+import MoruTensor
+
+/// Root-mean-square normalisation (Zhang and Sennrich, 2019).
+public final class RMSNorm: Sendable {
+    /// [dim].
+    public let weight: Parameter
+    /// What is added to the mean square.
+    public let epsilon: Float
+
+    /// Makes a layer.
+    public init(weight: Parameter, epsilon: Float) {
+        self.weight = weight
+        self.epsilon = epsilon
+    }
+
+    /// Normalises each row of the last dimension.
+    public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight.tensor, epsilon: epsilon) }
+}
+
+/// Layer normalisation (Ba, Kiros and Hinton, 2016).
+public final class LayerNorm: Sendable {
+    /// [dim].
+    public let weight: Parameter
+    /// [dim], or nil.
+    public let bias: Parameter?
+    /// What is added to the variance.
+    public let epsilon: Float
+
+    /// Makes a layer.
+    public init(weight: Parameter, bias: Parameter?, epsilon: Float) {
+        self.weight = weight
+        self.bias = bias
+        self.epsilon = epsilon
+    }
+
+    /// Normalises each row of the last dimension.
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        x.layerNorm(weight.tensor, bias: bias?.tensor, epsilon: epsilon)
+    }
+}

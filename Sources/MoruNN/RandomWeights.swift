@@ -1,0 +1,29 @@
+import MoruBase
+import MoruTensor
+
+/// A random start: every tensor's values depend only on the seed and the tensor's path.
+public struct RandomWeights: WeightSource {
+    private let seed: UInt64
+
+    /// The start of a seed.
+    public init(seed: UInt64) { self.seed = seed }
+
+    /// A fresh tensor.
+    public func weight(_ path: String, shape: [Int], _ initialization: Initialization) -> Tensor {
+        switch initialization {
+        case .zeros: return .zeros(shape)
+        case .ones: return .ones(shape)
+        case .normal(let deviation):
+            var generator = RandomGenerator(seed: seed ^ stableHash(path))
+            return .normal(shape, standardDeviation: deviation, using: &generator)
+        }
+    }
+
+    /// Random weights have whatever is asked for.
+    public func contains(_ path: String) -> Bool { true }
+}
+
+/// A hash that is the same in every process (FNV-1a, 64 bits).
+package func stableHash(_ text: String) -> UInt64 {
+    text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+}
