@@ -1,0 +1,45 @@
+/// What one rendering may use, so that a hostile template can neither hang nor exhaust memory.
+struct JinjaBudget {
+    /// Statements, evaluations and loop rounds.
+    static let maximumSteps = 20_000_000
+    /// Bytes of text and lists made, counted whether or not they are still held.
+    static let maximumBytes = 1 << 30
+    /// Nested evaluations, statements and macro calls.
+    static let maximumDepth = 400
+
+    private var steps = 0
+    private var bytes = 0
+    private var depth = 0
+
+    /// Counts one step, or several.
+    mutating func step(_ count: Int = 1) throws(JinjaError) {
+        steps += count
+        guard steps <= Self.maximumSteps else {
+            throw JinjaError("more than \(Self.maximumSteps) steps", kind: .limit)
+        }
+    }
+
+    /// Counts memory about to be taken.
+    mutating func allocate(_ count: Int) throws(JinjaError) {
+        let (sum, overflow) = bytes.addingReportingOverflow(count)
+        guard !overflow, sum <= Self.maximumBytes else {
+            throw JinjaError("more than \(Self.maximumBytes >> 20) MiB of text", kind: .limit)
+        }
+        bytes = sum
+    }
+
+    /// Counts memory for `count` pieces of `size` bytes.
+    mutating func allocate(_ count: Int, times size: Int) throws(JinjaError) {
+        let (product, overflow) = count.multipliedReportingOverflow(by: size)
+        try allocate(overflow ? .max : max(product, 0))
+    }
+
+    mutating func enter() throws(JinjaError) {
+        depth += 1
+        guard depth <= Self.maximumDepth else {
+            throw JinjaError("nested or recursive deeper than \(Self.maximumDepth) levels", kind: .limit)
+        }
+    }
+
+    mutating func leave() { depth -= 1 }
+}
