@@ -78,6 +78,7 @@ extension SafetensorsHeader {
     private mutating func object(
         _ member: (inout SafetensorsHeader, String) throws(MoruError) -> Void
     ) throws(MoruError) {
+        skipWhitespace()
         try expect("{")
         skipWhitespace()
         if take("}") { return }
