@@ -36,6 +36,7 @@ import Testing
                 #expect(codes.contains(error.code), "\(error)")
             }
         }
+        print("FUZZ", opened, refused)
         #expect(opened > 0 && refused > 0, "\(opened) opened, \(refused) refused")
     }
 
