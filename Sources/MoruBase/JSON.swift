@@ -20,7 +20,7 @@ public enum JSON: Sendable, Hashable {
 public struct JSONObject: Sendable, Hashable {
     /// The keys, in order.
     public private(set) var keys: [String] = []
-    private var index: [String: Int] = [:]
+    private var index: [ExactText: Int] = [:]
     private var values: [JSON] = []
 
     /// Makes an empty object.
@@ -51,9 +51,9 @@ public struct JSONObject: Sendable, Hashable {
                 values.append(value)
                 if keys.count > Self.linearLimit {
                     if index.isEmpty {
-                        for (position, key) in keys.enumerated() { index[key] = position }
+                        for (position, key) in keys.enumerated() { index[ExactText(key)] = position }
                     } else {
-                        index[key] = keys.count - 1
+                        index[ExactText(key)] = keys.count - 1
                     }
                 }
             case (let position?, nil):
@@ -61,7 +61,7 @@ public struct JSONObject: Sendable, Hashable {
                 values.remove(at: position)
                 index = [:]
                 if keys.count > Self.linearLimit {
-                    for (position, key) in keys.enumerated() { index[key] = position }
+                    for (position, key) in keys.enumerated() { index[ExactText(key)] = position }
                 }
             case (nil, nil): break
             }
@@ -72,7 +72,8 @@ public struct JSONObject: Sendable, Hashable {
     private static let linearLimit = 12
 
     private func position(of key: String) -> Int? {
-        keys.count > Self.linearLimit ? index[key] : keys.firstIndex(of: key)
+        let key = ExactText(key)
+        return keys.count > Self.linearLimit ? index[key] : keys.firstIndex { ExactText($0) == key }
     }
 
     /// Objects are equal when they have equal members, in any order.
@@ -89,6 +90,23 @@ public struct JSONObject: Sendable, Hashable {
             sum &+= member.finalize()
         }
         hasher.combine(sum)
+    }
+}
+
+/// A string compared byte by byte. Swift's `==` takes canonically equivalent strings for the same, but two keys that
+/// differ in their bytes are two keys.
+private struct ExactText: Hashable {
+    let text: String
+
+    init(_ text: String) { self.text = text }
+
+    static func == (left: ExactText, right: ExactText) -> Bool {
+        left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
+    }
+
+    func hash(into hasher: inout Hasher) {
+        let isHashed: Void? = text.utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: .init($0)) }
+        if isHashed == nil { for byte in text.utf8 { hasher.combine(byte) } }
     }
 }
 

@@ -1,0 +1,8 @@
+import MoruBase
+
+extension MoruError.Code {
+    /// A tokenizer file or metadata with missing, contradictory or wrongly typed parts.
+    public static let tokenizerMalformed = MoruError.Code("tokenizer.malformed", .invalidInput)
+    /// A tokenizer that asks for a component or a regular expression Moru does not have.
+    public static let tokenizerUnsupported = MoruError.Code("tokenizer.unsupported", .unsupported)
+}
