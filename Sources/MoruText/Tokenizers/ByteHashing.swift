@@ -90,7 +90,7 @@ final class PairMap: @unchecked Sendable {
     @inline(__always)
     func find(_ left: UInt32, _ right: UInt32) -> UInt64 {
         let key = UInt64(left) << 32 | UInt64(right)
-        var slot = Int(truncatingIfNeeded: (key ^ (key >> 29)) &* multiplier >> shift)
+        var slot = Int(truncatingIfNeeded: ((key ^ (key >> 29)) &* multiplier) >> shift)
         while true {
             let entry = entries[slot]
             if entry.key == key { return entry.value }
@@ -106,7 +106,7 @@ final class PairMap: @unchecked Sendable {
     }
 
     private func insert(key: UInt64, _ value: UInt64) {
-        var slot = Int(truncatingIfNeeded: (key ^ (key >> 29)) &* multiplier >> shift)
+        var slot = Int(truncatingIfNeeded: ((key ^ (key >> 29)) &* multiplier) >> shift)
         while entries[slot].key != Self.emptyKey {
             if entries[slot].key == key {
                 entries[slot].value = value
