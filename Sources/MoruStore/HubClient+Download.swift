@@ -77,7 +77,7 @@ extension HubClient {
                     try await receive(response, into: &partial, size: known?.size, subject: subject, events: events)
                 } catch {
                     if partial.count > before { attempts.reset() }
-                    throw interrupted(by: error, url: response.url, subject: subject)
+                    throw interrupted(by: error, url: response.url, subject: subject, connected: true)
                 }
                 try partial.flush()
                 return

@@ -123,18 +123,22 @@ public final class HubClient: Sendable {
         do {
             return try await http.execute(request, timeout: TimeAmount(limit))
         } catch {
-            throw interrupted(by: error, url: request.url, subject: subject)
+            throw interrupted(by: error, url: request.url, subject: subject, connected: false)
         }
     }
 
     /// The error for a connection that could not be made or broke.
-    func interrupted(by error: any Error, url: String, subject: HubSubject) -> any Error {
+    ///
+    /// - Parameter connected: Whether the server had begun to answer.
+    func interrupted(by error: any Error, url: String, subject: HubSubject, connected: Bool) -> any Error {
         if Task.isCancelled || error is CancellationError {
             return MoruError(.cancelled, "stopped while fetching \(subject)")
         }
         if error is MoruError || error is HubFailure { return error }
         let known = error as? HTTPClientError
-        let dropped = known == .remoteConnectionClosed || known == .readTimeout || known == .uncleanShutdown
+        let dropped =
+            connected || error is HTTPParserError || known == .remoteConnectionClosed || known == .readTimeout
+            || known == .uncleanShutdown
         let host = URL(string: url)?.host ?? url
         return HubFailure(
             error: MoruError(
@@ -161,7 +165,7 @@ public final class HubClient: Sendable {
                 body.append(contentsOf: chunk.readableBytesView)
             }
         } catch {
-            throw interrupted(by: error, url: response.url, subject: subject)
+            throw interrupted(by: error, url: response.url, subject: subject, connected: true)
         }
         return body
     }
