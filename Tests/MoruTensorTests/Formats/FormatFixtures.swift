@@ -15,7 +15,7 @@ final class TemporaryFolder: Sendable {
 
     func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Writes bytes to a file in the folder and returns its path.
+    /// Writes bytes to a new file in the folder and returns its path.
     func write(_ bytes: [UInt8], as name: String = "file") throws -> String {
         try Data(bytes).write(to: URL(filePath: self(name)))
         return self(name)
