@@ -1,0 +1,38 @@
+// The bf16 matrix product on AVX-512 with vdpbf16ps: pairs of products added in f32.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <math.h>
+
+#include "../../blocks.h"
+#include "../../table.h"
+
+#pragma clang attribute push(                                                                            \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c"))), apply_to = function)
+
+#define MORU_NAME(f) moru_avx512_##f
+#define MORU_LANES 16
+#include "../vector/vector.h"
+#include "../vector/transpose.h"
+
+#define GEMM_NAME(f) bf16_##f
+#define GEMM_ROWS 14
+#define GEMM_VECTORS 2
+#define GEMM_BF16 1
+static size_t bf16_gemm_scratch_bytes(const moru_gemm *);
+static void bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
+#include "../vector/gemm.h"
+
+size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *args) {
+    return args->allow_bf16 ? bf16_gemm_scratch_bytes(args) : moru_avx512_gemm_scratch_bytes(args);
+}
+
+void moru_avx512_bf16_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
+                           void *scratch) {
+    if (args->allow_bf16) bf16_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
+    else moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
+}
+
+#pragma clang attribute pop
+
+#endif

@@ -1,0 +1,125 @@
+// Elementwise functions and their gradients over vectors. Formulas: see the scalar reference.
+
+// Runs a body over [begin, end): whole vectors first, then what remains. The body uses LOAD(p) and STORE(p, v).
+#define LOAD_FULL(p) vload((p) + i)
+#define STORE_FULL(p, v) vstore((p) + i, v)
+#define LOAD_PART(p) vload_n((p) + i, end - i)
+#define STORE_PART(p, v) vstore_n((p) + i, v, end - i)
+#define OVER_RANGE(BODY)                                                         \
+    size_t i = begin;                                                            \
+    for (; i + LANES <= end; i += LANES) { BODY(LOAD_FULL, STORE_FULL) }         \
+    if (i < end) { BODY(LOAD_PART, STORE_PART) }
+
+void MORU_NAME(add)(const float *a, const float *b, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, LOAD(a) + LOAD(b));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(subtract)(const float *a, const float *b, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, LOAD(a) - LOAD(b));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(multiply)(const float *a, const float *b, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, LOAD(a) * LOAD(b));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(scale)(const float *x, float factor, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, LOAD(x) * factor);
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(add_scaled)(const float *x, float factor, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, vfma(vset(factor), LOAD(x), LOAD(y)));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+INLINE vf vsilu(vf x) { return x / (1.0f + vexp(-x)); }
+
+INLINE vf vsilu_slope(vf x) {
+    vf s = vsigmoid(x);
+    return s * vfma(x, 1.0f - s, vset(1));
+}
+
+void MORU_NAME(silu)(const float *x, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, vsilu(LOAD(x)));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(silu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(dx, LOAD(dy) * vsilu_slope(LOAD(x)));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+INLINE vf vgelu_inner(vf v) { return 0.79788456080286536f * vfma(0.044715f * v * v, v, v); }
+
+INLINE vf vgelu(vf v, bool tanh_form) {
+    vf inner = tanh_form ? vtanh(vgelu_inner(v)) : verf(v * 0.70710678118654752f, vexp(-0.5f * v * v));
+    return 0.5f * v * (1.0f + inner);
+}
+
+INLINE vf vgelu_slope(vf v, bool tanh_form) {
+    if (tanh_form) {
+        vf t = vtanh(vgelu_inner(v));
+        vf inner_slope = 0.79788456080286536f * vfma(vset(3 * 0.044715f), v * v, vset(1));
+        return 0.5f * (1.0f + t) + 0.5f * v * (1.0f - t * t) * inner_slope;
+    }
+    vf gaussian = vexp(-0.5f * v * v);
+    return 0.5f * (1.0f + verf(v * 0.70710678118654752f, gaussian)) + v * 0.39894228040143268f * gaussian;
+}
+
+void MORU_NAME(gelu)(const float *x, float *y, bool tanh_form, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, vgelu(LOAD(x), tanh_form));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(gelu_backward)(const float *dy, const float *x, float *dx, bool tanh_form, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(dx, LOAD(dy) * vgelu_slope(LOAD(x), tanh_form));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, vsilu(LOAD(gate)) * LOAD(up));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(swiglu_backward)(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
+                                size_t begin, size_t end) {
+#define BODY(LOAD, STORE)                                          \
+    vf g = LOAD(gate), u = LOAD(up), d = LOAD(dy), s = vsigmoid(g); \
+    STORE(d_gate, d * u * s * vfma(g, 1.0f - s, vset(1)));          \
+    STORE(d_up, d * g * s);
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+// AdamW; `root` as in the scalar reference.
+void MORU_NAME(adamw)(const moru_adamw *args, float *parameter, const float *gradient, float *moment1, float *moment2,
+                      size_t begin, size_t end) {
+    float decay = 1 - args->learning_rate * args->weight_decay;
+    float step = args->learning_rate / args->bias_correction1;
+    float root = 1 / sqrtf(args->bias_correction2);
+    float beta1 = args->beta1, beta2 = args->beta2, epsilon = args->epsilon, scale = args->gradient_scale;
+#define BODY(LOAD, STORE)                                                                    \
+    vf g = LOAD(gradient) * scale;                                                           \
+    vf m = vfma(vset(beta1), LOAD(moment1), (1 - beta1) * g);                                \
+    vf v = vfma(vset(beta2), LOAD(moment2), (1 - beta2) * g * g);                            \
+    vf denominator = vfma(__builtin_elementwise_sqrt(v), vset(root), vset(epsilon));         \
+    vf updated = LOAD(parameter) * decay - step * m / denominator;                           \
+    STORE(moment1, m);                                                                       \
+    STORE(moment2, v);                                                                       \
+    STORE(parameter, updated);
+    OVER_RANGE(BODY)
+#undef BODY
+}

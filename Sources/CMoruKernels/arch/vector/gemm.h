@@ -1,0 +1,304 @@
+// Matrix product in packed panels (after Goto and van de Geijn, 2008). The unit of a panel is 32 bits along k: one f32,
+// or with GEMM_BF16 a pair of bf16. A block of B [KC units, up to NC columns] is packed into slivers of GEMM_COLUMNS
+// columns, a block of A [up to MC rows, KC units] into slivers of at most GEMM_ROWS rows; then each pair of slivers goes
+// through a tile of accumulators in registers. Every element of C is summed in an order that depends on k alone.
+//
+// The including file defines GEMM_NAME(f), GEMM_ROWS, GEMM_VECTORS and GEMM_BF16.
+
+#define GEMM_COLUMNS ((size_t)GEMM_VECTORS * LANES)
+#define GEMM_KC ((size_t)256)  // units
+#define GEMM_MC ((size_t)16 * GEMM_ROWS)
+#define GEMM_NC ((size_t)512)
+#define GEMM_UNIT ((size_t)(GEMM_BF16 ? 2 : 1))  // elements of k in a unit
+
+typedef struct {
+    float *a, *b;
+    float *wide;       // rows of B as f32: GEMM_PACK_ROWS of KC units, or two of NC columns and a block either side
+    uint16_t *narrow;  // the same as bf16
+} gemm_scratch;
+
+#define GEMM_WIDE (LANES * GEMM_KC * 2 + 2048)
+
+size_t GEMM_NAME(gemm_scratch_bytes)(const moru_gemm *args) {
+    (void)args;
+    return (GEMM_MC * GEMM_KC + 64 + GEMM_NC * GEMM_KC + GEMM_WIDE + GEMM_WIDE / 2) * sizeof(float) + 64;
+}
+
+INLINE gemm_scratch carve(void *memory) {
+    gemm_scratch parts;
+    parts.b = (float *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+    parts.a = parts.b + GEMM_NC * GEMM_KC;
+    parts.wide = parts.a + GEMM_MC * GEMM_KC + 64;
+    parts.narrow = (uint16_t *)(parts.wide + GEMM_WIDE);
+    return parts;
+}
+
+#if GEMM_BF16
+INLINE vf gemm_step(vf a, vf b, vf sum) {
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+// Two rows of f32 as one row of bf16 pairs.
+INLINE vf gemm_pair(vf even, vf odd) {
+    return __builtin_bit_cast(vf, vbf16_bits(even) | vbf16_bits(odd) << 16);
+}
+#else
+INLINE vf gemm_step(vf a, vf b, vf sum) { return vfma(a, b, sum); }
+#endif
+
+// C tile (rows by columns, columns <= vectors * LANES) = or += alpha * A sliver * B sliver. `rows` and `vectors` are
+// constants in every call, so that the sums stay in registers.
+INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const float *a, const float *b, float *c,
+                      size_t c_row_stride, size_t columns, float alpha, bool accumulate) {
+    vf sum[GEMM_ROWS][GEMM_VECTORS];
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[r][v] = vset(0);
+    }
+    for (size_t i = 0; i < depth; i++) {
+        vf right[GEMM_VECTORS];
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) right[v] = vload(b + v * MORU_LANES);
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+            vf left = vset(a[r]);
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+                sum[r][v] = gemm_step(left, right[v], sum[r][v]);
+            }
+        }
+        a += rows;
+        b += GEMM_COLUMNS;
+    }
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+        _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+            float *to = c + (size_t)r * c_row_stride + v * MORU_LANES;
+            size_t start = (size_t)v * LANES;
+            if (columns >= start + LANES) {
+                vstore(to, accumulate ? vfma(vset(alpha), sum[r][v], vload(to)) : alpha * sum[r][v]);
+            } else if (columns > start) {
+                size_t rest = columns - start;
+                vf before = accumulate ? vload_n(to, rest) : vset(0);
+                vstore_n(to, vfma(vset(alpha), sum[r][v], before), rest);
+            }
+        }
+    }
+}
+
+typedef void gemm_tile_function(size_t, const float *, const float *, float *, size_t, size_t, float, bool);
+
+#define TILE(R)                                                                                                      \
+    static void gemm_tile_##R##_narrow(size_t depth, const float *a, const float *b, float *c, size_t stride,        \
+                                       size_t columns, float alpha, bool accumulate) {                               \
+        gemm_tile(R, 1, depth, a, b, c, stride, columns, alpha, accumulate);                                         \
+    }                                                                                                                \
+    static void gemm_tile_##R##_wide(size_t depth, const float *a, const float *b, float *c, size_t stride,          \
+                                     size_t columns, float alpha, bool accumulate) {                                 \
+        gemm_tile(R, GEMM_VECTORS, depth, a, b, c, stride, columns, alpha, accumulate);                              \
+    }
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5)
+TILE(6)
+#if GEMM_ROWS > 6
+TILE(7)
+TILE(8)
+#endif
+#if GEMM_ROWS > 8
+TILE(9)
+TILE(10)
+TILE(11)
+TILE(12)
+TILE(13)
+TILE(14)
+#endif
+#undef TILE
+
+#define TILE(R) {gemm_tile_##R##_narrow, gemm_tile_##R##_wide}
+static gemm_tile_function *const gemm_tiles[GEMM_ROWS + 1][2] = {
+    {0, 0}, TILE(1),  TILE(2),  TILE(3),  TILE(4),  TILE(5), TILE(6),
+#if GEMM_ROWS > 6
+    TILE(7), TILE(8),
+#endif
+#if GEMM_ROWS > 8
+    TILE(9), TILE(10), TILE(11), TILE(12), TILE(13), TILE(14),
+#endif
+};
+#undef TILE
+
+// `count` elements of a row of B from column `first`, as f32. Quantised rows are read from a block boundary on.
+INLINE const float *gemm_row(const moru_gemm *args, size_t row, size_t first, size_t count, float *wide) {
+    const uint8_t *bytes = (const uint8_t *)args->b + row * args->b_row_bytes;
+    size_t unit = moru_block_elements(args->b_type), size = moru_block_bytes(args->b_type);
+    if (args->b_type == MORU_F32) return (const float *)(const void *)bytes + first;
+    size_t start = first / unit * unit, stop = moru_round_up(first + count, unit);
+    MORU_NAME(dequantize)(args->b_type, bytes + start / unit * size, wide, stop - start);
+    return wide + (first - start);
+}
+
+#if GEMM_BF16
+// `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
+INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
+    MORU_NAME(quantize)(MORU_BF16, x, narrow, count);
+    if (count % 2) narrow[count] = 0;
+}
+#endif
+
+// Packs LANES rows (`rows` of them real, the others zero) of `units` 32-bit units each, transposed: unit i of row r goes
+// to out[i * step + r]. Unless `exact`, each store writes LANES elements, of which the next store overwrites those
+// beyond `step`.
+INLINE void gemm_pack_transposed(const float *const source[LANES], size_t rows, size_t units, float *out, size_t step,
+                                 bool exact) {
+    size_t i = 0;
+    for (; i + LANES <= units; i += LANES) {
+        vf v[MORU_LANES];
+        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload(source[r] + i) : vset(0);
+        transpose(v);
+        for (size_t r = 0; r < LANES; r++) {
+            if (exact) vstore_n(out + (i + r) * step, v[r], rows);
+            else vstore(out + (i + r) * step, v[r]);
+        }
+    }
+    if (i < units) {
+        vf v[MORU_LANES];
+        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload_n(source[r] + i, units - i) : vset(0);
+        transpose(v);
+        for (size_t r = 0; r < units - i; r++) {
+            if (exact) vstore_n(out + (i + r) * step, v[r], rows);
+            else vstore(out + (i + r) * step, v[r]);
+        }
+    }
+}
+
+// Columns [column, column + columns) and elements [first, first + depth) of k, into slivers.
+static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_t column, size_t columns,
+                        const gemm_scratch *scratch) {
+    size_t units = (depth + GEMM_UNIT - 1) / GEMM_UNIT, sliver = units * GEMM_COLUMNS;
+    if (args->b_transposed) {
+        for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+            float *out = scratch->b + j / GEMM_COLUMNS * sliver + j % GEMM_COLUMNS;
+            const float *source[MORU_LANES];
+            size_t rows = j < columns ? moru_min_size(LANES, columns - j) : 0;
+            for (size_t r = 0; r < LANES; r++) {
+                source[r] = scratch->wide;
+                if (r >= rows) continue;
+#if GEMM_BF16
+                uint16_t *narrow = scratch->narrow + r * 2 * GEMM_KC;
+                source[r] = (const float *)(const void *)narrow;
+                if (args->b_type == MORU_BF16 && depth % 2 == 0) {
+                    source[r] = (const float *)((const uint8_t *)args->b + (column + j + r) * args->b_row_bytes) + first / 2;
+                } else {
+                    gemm_narrow(gemm_row(args, column + j + r, first, depth, scratch->wide), depth, narrow);
+                }
+#else
+                source[r] = gemm_row(args, column + j + r, first, depth, scratch->wide + r * GEMM_KC);
+#endif
+            }
+            gemm_pack_transposed(source, rows, units, out, GEMM_COLUMNS, false);
+        }
+        return;
+    }
+    for (size_t i = 0; i < units; i++) {
+        const float *even = gemm_row(args, first + i * GEMM_UNIT, column, columns, scratch->wide);
+#if GEMM_BF16
+        bool paired = i * 2 + 1 < depth;
+        const float *odd = paired ? gemm_row(args, first + i * 2 + 1, column, columns, scratch->wide + 1024) : even;
+#endif
+        for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+            float *out = scratch->b + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
+            bool whole = j + LANES <= columns;
+            vf v = whole ? vload(even + j) : j < columns ? vload_n(even + j, columns - j) : vset(0);
+#if GEMM_BF16
+            vf w = whole ? vload(odd + j) : j < columns ? vload_n(odd + j, columns - j) : vset(0);
+            v = gemm_pair(v, paired ? w : vset(0));
+#endif
+            vstore(out, v);
+        }
+    }
+}
+
+// Rows [row, row + rows) with rows <= GEMM_ROWS, elements [first, first + depth) of k, into one sliver of `rows`.
+static void gemm_pack_a(const moru_gemm *args, size_t first, size_t depth, size_t row, size_t rows, float *out,
+                        const gemm_scratch *scratch) {
+    const float *a = args->a + row * args->a_row_stride + first * args->a_column_stride;
+    size_t units = (depth + GEMM_UNIT - 1) / GEMM_UNIT;
+    if (args->a_column_stride == 1) {
+        for (size_t part = 0; part < rows; part += LANES) {
+            const float *source[MORU_LANES];
+            size_t count = moru_min_size(LANES, rows - part);
+            for (size_t r = 0; r < LANES; r++) {
+                source[r] = a;
+                if (r >= count) continue;
+                source[r] = a + (part + r) * args->a_row_stride;
+#if GEMM_BF16
+                uint16_t *narrow = scratch->narrow + r * 2 * GEMM_KC;
+                gemm_narrow(source[r], depth, narrow);
+                source[r] = (const float *)(const void *)narrow;
+#endif
+            }
+            gemm_pack_transposed(source, count, units, out + part, rows, part > 0 && count < LANES);
+        }
+        return;
+    }
+    (void)scratch;
+    for (size_t i = 0; i < units; i++) {
+        const float *even = a + i * GEMM_UNIT * args->a_column_stride;
+        for (size_t part = 0; part < rows; part += LANES) {
+            size_t count = moru_min_size(LANES, rows - part);
+            bool whole = count == LANES;
+            vf v = whole ? vload(even + part) : vload_n(even + part, count);
+#if GEMM_BF16
+            const float *odd = even + args->a_column_stride;
+            bool paired = i * 2 + 1 < depth;
+            v = gemm_pair(v, !paired ? vset(0) : whole ? vload(odd + part) : vload_n(odd + part, count));
+#endif
+            if (whole) vstore(out + i * rows + part, v);
+            else vstore_n(out + i * rows + part, v, count);
+        }
+    }
+}
+
+// Splits `total` into equal parts of at most `most`, each a multiple of `unit`; `unit` divides `most`.
+INLINE size_t even_part(size_t total, size_t most, size_t unit) {
+    size_t parts = (total + most - 1) / most;
+    return parts == 0 ? unit : moru_round_up((total + parts - 1) / parts, unit);
+}
+
+void GEMM_NAME(gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
+                     void *memory) {
+    gemm_scratch scratch = carve(memory);
+    if (m_begin >= m_end || n_begin >= n_end) return;
+    if (args->k == 0) {
+        for (size_t m = m_begin; m < m_end && !args->accumulate; m++) {
+            memset(args->c + m * args->c_row_stride + n_begin, 0, (n_end - n_begin) * sizeof(float));
+        }
+        return;
+    }
+    size_t unit = args->b_transposed && args->b_type > MORU_BF16 ? moru_block_elements(args->b_type) : 32;
+    size_t depth_step = even_part(args->k, GEMM_KC * GEMM_UNIT, unit);
+    size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS);
+    size_t rows_at_once = even_part(m_end - m_begin, GEMM_ROWS, 1);
+    for (size_t column = n_begin; column < n_end; column += column_step) {
+        size_t columns = moru_min_size(column_step, n_end - column);
+        for (size_t first = 0; first < args->k; first += depth_step) {
+            size_t depth = moru_min_size(depth_step, args->k - first);
+            size_t units = (depth + GEMM_UNIT - 1) / GEMM_UNIT;
+            bool accumulate = args->accumulate || first > 0;
+            gemm_pack_b(args, first, depth, column, columns, &scratch);
+            for (size_t block = m_begin; block < m_end; block += 16 * rows_at_once) {
+                size_t block_end = moru_min_size(m_end, block + 16 * rows_at_once);
+                for (size_t m = block; m < block_end; m += rows_at_once) {
+                    gemm_pack_a(args, first, depth, m, moru_min_size(rows_at_once, block_end - m),
+                                scratch.a + (m - block) * units, &scratch);
+                }
+                for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
+                    size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
+                    const float *b = scratch.b + j * units;
+                    for (size_t m = block; m < block_end; m += rows_at_once) {
+                        size_t rows = moru_min_size(rows_at_once, block_end - m);
+                        float *c = args->c + m * args->c_row_stride + column + j;
+                        gemm_tiles[rows][width > LANES](units, scratch.a + (m - block) * units, b, c,
+                                                        args->c_row_stride, width, args->alpha, accumulate);
+                    }
+                }
+            }
+        }
+    }
+}

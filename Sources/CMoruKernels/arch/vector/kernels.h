@@ -1,0 +1,10 @@
+// Every vector kernel but the products with quantised weights.
+#include "vector.h"
+#include "transpose.h"
+#include "elementwise.h"
+#include "reduce.h"
+#include "norm.h"
+#include "softmax.h"
+#include "rope.h"
+#include "dequantize.h"
+#include "attention.h"
