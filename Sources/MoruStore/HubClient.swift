@@ -98,24 +98,28 @@ public final class HubClient: Sendable {
                 return HubResponse(
                     status: status, url: url, headers: response.headers, linked: linked, body: response.body)
             }
-            guard let location = response.headers.first(name: "Location"),
-                let base = URL(string: url), let target = URL(string: location, relativeTo: base)?.absoluteURL,
-                let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host != nil
-            else {
-                throw MoruError(
-                    .hubResponseMalformed, "\(Self.bare(url)) redirects to no usable address",
-                    remedy: "check HF_ENDPOINT (\(settings.endpoint)) and the proxy")
-            }
-            if base.scheme?.lowercased() == "https", scheme == "http" {
-                throw MoruError(
-                    .hubResponseMalformed, "\(Self.bare(url)) redirects from https to plain http, which is refused",
-                    remedy: "check HF_ENDPOINT (\(settings.endpoint)) and the proxy")
-            }
-            url = target.absoluteString
+            url = try redirectTarget(from: url, location: response.headers.first(name: "Location"))
         }
         throw MoruError(
             .hubResponseMalformed, "\(subject): more than 10 redirects, the last to \(Self.bare(url))",
             remedy: "check HF_ENDPOINT (\(settings.endpoint)) and the proxy")
+    }
+
+    /// Where a redirect leads: any host, but never from https down to http.
+    func redirectTarget(from url: String, location: String?) throws(MoruError) -> String {
+        func refused(_ what: String) -> MoruError {
+            MoruError(
+                .hubResponseMalformed, "\(Self.bare(url)) redirects \(what)",
+                remedy: "check HF_ENDPOINT (\(settings.endpoint)) and the proxy")
+        }
+        guard let location, let base = URL(string: url),
+            let target = URL(string: location, relativeTo: base)?.absoluteURL,
+            let scheme = target.scheme?.lowercased(), ["http", "https"].contains(scheme), target.host?.isEmpty == false
+        else { throw refused("to no usable address") }
+        if base.scheme?.lowercased() == "https", scheme == "http" {
+            throw refused("from https to plain http, which is refused")
+        }
+        return target.absoluteString
     }
 
     private func execute(_ request: HTTPClientRequest, subject: HubSubject) async throws -> HTTPClientResponse {
@@ -206,7 +210,9 @@ struct HubSubject: CustomStringConvertible {
     let file: String?
 
     var description: String {
-        let place = revision == "main" ? repository : "\(repository)@\(revision.prefix(40))"
+        let place =
+            revision == "main"
+            ? repository : "\(repository)@\(revision.count == 40 ? String(revision.prefix(12)) : revision)"
         return file.map { "\($0) of \(place)" } ?? place
     }
 }

@@ -46,7 +46,9 @@ public struct ModelReference: Sendable, Hashable, CustomStringConvertible {
         }
         guard FileSystem.exists(path) else {
             var remedy = "check the path"
-            if trimmed.contains("/"), Self.isRepository(trimmed) { remedy += ", or write hf:\(trimmed) for the hub's repository" }
+            if trimmed.contains("/"), Self.isRepository(trimmed) {
+                remedy += ", or write hf:\(trimmed) for the hub's repository"
+            }
             throw MoruError(.fileNotFound, "\(path) does not exist", remedy: remedy)
         }
         self.init(.path(path))

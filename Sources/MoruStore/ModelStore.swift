@@ -120,7 +120,9 @@ public struct ModelStore: Sendable {
         if FileSystem.exists(directory), rename(directory, grave) != 0 {
             throw FileSystem.error(writing: directory, errno: errno)
         }
-        FileSystem.remove(grave)
+        for name in try FileSystem.list(modelsDirectory) where name.hasPrefix(".removed-") {
+            FileSystem.remove("\(modelsDirectory)/\(name)")
+        }
         FileSystem.remove("\(directory).partial")
     }
 

@@ -47,6 +47,8 @@ struct PythonPackage {
         environment["TMPDIR"] = temporary
         environment["PYTHONIOENCODING"] = "utf-8"
         environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+        // Nothing is installed, so a rule against installing outside a virtual environment does not apply.
+        environment["PIP_REQUIRE_VIRTUALENV"] = "0"
         let log = "\(wheels)/pip.log"
         for candidate in candidates {
             guard let program = ChildProcess.find(candidate.program, environment: environment) else { continue }

@@ -16,6 +16,7 @@ struct HubPullTests {
 
     private func hub() async throws -> LoopbackHub {
         let hub = try await LoopbackHub.start()
+        hub.mischief.partials = "\(bench.folder)/\(modelFolder).partial"
         hub[name] = LoopbackHub.Repository(files: [
             "config.json": .init(content: Array(#"{"model_type": "llama"}"#.utf8)),
             "tokenizer.json": .init(content: noise(5000, seed: 2)),

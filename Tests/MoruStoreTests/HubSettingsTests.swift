@@ -75,6 +75,22 @@ struct HubSettingsTests {
         #expect(HubClient.contentRange("bytes */10") == nil)
         #expect(HubClient.contentRange("lines 5-9/10") == nil)
     }
+
+    @Test func redirectsStayEncrypted() async throws {
+        let client = try HubClient(settings: HubSettings(endpoint: "https://hub.example"))
+        let url = "https://hub.example/a/b/resolve/main/x"
+        #expect(try client.redirectTarget(from: url, location: "/c/d?x=%2F") == "https://hub.example/c/d?x=%2F")
+        #expect(
+            try client.redirectTarget(from: url, location: "https://cdn.example/y?s=a%3Db")
+                == "https://cdn.example/y?s=a%3Db")
+        #expect(try client.redirectTarget(from: "http://h/x", location: "http://other/y") == "http://other/y")
+        for location in ["http://cdn.example/y", "file:///etc/passwd", "https://", "javascript:x", nil] {
+            let error = await expectError(.hubResponseMalformed) {
+                _ = try client.redirectTarget(from: url, location: location)
+            }
+            #expect(error.remedy?.contains("HF_ENDPOINT") == true)
+        }
+    }
 }
 
 @Suite("Which files make up a model")
@@ -125,5 +141,38 @@ struct HubFileSelectionTests {
 
     @Test func aFileListedTwiceIsRefused() async {
         _ = await expectError(.hubResponseMalformed) { _ = try select(["model.safetensors", "model.safetensors"]) }
+    }
+
+    /// A listing with random bytes changed is read or refused, and never names a file outside the directory.
+    @Test func spoiltListingsAreReadOrRefused() throws {
+        let hash = String(repeating: "c", count: 64)
+        let valid = Array(
+            #"""
+            {"id": "a/b", "sha": "\#(hash.prefix(40))", "gated": "auto", "tags": ["license:mit"], "siblings": [
+            {"rfilename": "d/model.safetensors", "size": 120, "lfs": {"sha256": "\#(hash)", "size": 120}},
+            {"rfilename": "config.json", "size": 12, "blobId": "\#(hash.prefix(40))"}], "config": {"model_type": "x"}}
+            """#.utf8)
+        _ = try HubModelInfo(json: JSON.parse(valid, source: "test"), source: "test")
+        var generator = SystemRandomNumberGenerator()
+        let interesting = Array(#"/.\"-+eE019{}[],:"#.utf8)
+        var read = 0
+        for _ in 0..<4000 {
+            var bytes = valid
+            for _ in 0..<Int.random(in: 1...4, using: &generator) {
+                let place = Int.random(in: 0..<bytes.count, using: &generator)
+                bytes[place] = interesting.randomElement(using: &generator) ?? 0
+            }
+            do throws(MoruError) {
+                let info = try HubModelInfo(json: JSON.parse(bytes, source: "test"), source: "test")
+                read += 1
+                for file in info.files {
+                    #expect(SafeFileName.problem(with: file.name) == nil)
+                    #expect((file.size ?? 0) >= 0)
+                }
+            } catch {
+                #expect(!error.message.isEmpty)
+            }
+        }
+        #expect(read > 0)
     }
 }

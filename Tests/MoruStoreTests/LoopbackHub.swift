@@ -6,6 +6,8 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 
+@testable import MoruStore
+
 /// A small Hugging Face hub on loopback: model information, downloads with ranges, and a second port that plays the
 /// host to which the hub redirects for large files.
 final class LoopbackHub: Sendable {
@@ -27,6 +29,9 @@ final class LoopbackHub: Sendable {
         var token: String?
         /// Successive content requests for a file are cut after so many bytes of body.
         var cuts: [String: [Int]] = [:]
+        /// Where the client keeps its files: a cut waits until the bytes before it have arrived there, so that its
+        /// place is certain.
+        var partials: String?
         /// Successive requests get these answers instead: status and `Retry-After`.
         var refusals: [(status: Int, retryAfter: String?)] = []
         /// The content differs from what the listing says.
@@ -119,6 +124,8 @@ final class LoopbackHub: Sendable {
         var body: [UInt8] = []
         /// Close the connection after so many bytes of the body.
         var cut: Int?
+        /// Whether the client has what was sent before the cut.
+        var hasArrived: @Sendable () -> Bool = { true }
         var delay: TimeAmount = .zero
     }
 
@@ -219,10 +226,14 @@ final class LoopbackHub: Sendable {
                 ("Content-Range", "bytes \(start)-\(file.content.count - 1)/\(file.content.count)"))
             answer.body = Array(file.content[start...])
         }
+        let sent = file.content.count - answer.body.count
         answer.cut = state.withLock { state -> Int? in
             guard let cuts = state.mischief.cuts[parts[2]], !cuts.isEmpty else { return nil }
             state.mischief.cuts[parts[2]] = Array(cuts.dropFirst())
             return cuts[0]
+        }
+        if let cut = answer.cut, cut > 0, let folder = mischief.partials {
+            answer.hasArrived = { (FileSize.of("\(folder)/\(parts[2])") ?? 0) >= sent + cut }
         }
         return answer
     }
@@ -297,10 +308,19 @@ final class LoopbackHub: Sendable {
                 context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
                 return
             }
-            // The client gets the time to take in what was sent, so that the place of the cut is certain.
             context.flush()
-            let loopContext = NIOLoopBound(context, eventLoop: context.eventLoop)
-            context.eventLoop.scheduleTask(in: .milliseconds(200)) { loopContext.value.close(promise: nil) }
+            cut(NIOLoopBound(context, eventLoop: context.eventLoop), when: answer.hasArrived, patience: 1000)
+        }
+
+        private func cut(
+            _ context: NIOLoopBound<ChannelHandlerContext>, when hasArrived: @escaping @Sendable () -> Bool,
+            patience: Int
+        ) {
+            guard !hasArrived(), patience > 0 else { return context.value.close(promise: nil) }
+            let loopSelf = NIOLoopBound(self, eventLoop: context.value.eventLoop)
+            context.value.eventLoop.scheduleTask(in: .milliseconds(10)) {
+                loopSelf.value.cut(context, when: hasArrived, patience: patience - 1)
+            }
         }
     }
 }
