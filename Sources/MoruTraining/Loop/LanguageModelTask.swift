@@ -1,0 +1,110 @@
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+
+/// Next-token prediction, on the tokens that the examples mark as targets.
+public struct LanguageModelTask: TrainingTask {
+    /// The model.
+    public let model: any LanguageModel
+    /// The adapter that acts on every example.
+    public let adapter: LoRAAdapter?
+    /// What is learnt from.
+    public let training: TokenizedDataset
+    /// What is measured on during the run.
+    public let validation: TokenizedDataset?
+
+    /// Makes a task.
+    public init(
+        model: any LanguageModel, adapter: LoRAAdapter?, training: TokenizedDataset, validation: TokenizedDataset? = nil
+    ) {
+        self.model = model
+        self.adapter = adapter
+        self.training = training
+        self.validation = validation
+    }
+
+    private func examples(_ split: DataSplit) -> [TokenizedExample] {
+        switch split {
+        case .training: training.examples
+        case .validation: validation?.examples ?? []
+        }
+    }
+
+    /// The number of examples of a split.
+    public func count(of split: DataSplit) -> Int { examples(split).count }
+
+    /// The tokens of an example.
+    public func size(of example: Int, in split: DataSplit) -> ExampleSize {
+        let example = examples(split)[example]
+        return ExampleSize(inputs: example.inputs.count, targets: example.targetCount)
+    }
+
+    /// The cross-entropy of some examples, summed over their targets.
+    public func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) -> Tensor {
+        let all = self.examples(split)
+        return summedLoss(of: examples.map { all[$0] }, dropout: dropout)
+    }
+
+    /// The cross-entropy of some examples in nats, summed over their targets.
+    public func summedLoss(of examples: [TokenizedExample], dropout: DropoutSource? = nil) -> Tensor {
+        var batch = TokenBatch()
+        var rows: [Int] = []
+        var targets: [Int32] = []
+        for example in examples {
+            let begin = batch.count
+            batch.append(example.inputs, adapter: adapter)
+            for position in example.tokens.indices where example.isTarget[position] {
+                rows.append(begin + position - 1)
+                targets.append(example.tokens[position])
+            }
+        }
+        batch.dropout = dropout
+        let hidden = model.hiddenStates(batch)
+        let chosen = rows.count == batch.count ? hidden : hidden.gatheringRows(rows)
+        return linearCrossEntropy(chosen, model.outputProjection.tensor, targets)
+    }
+
+    /// The model's configuration and a sample of its weights, and every token of the data.
+    public var identity: [(key: String, value: String)] {
+        var weights = Fingerprint()
+        weights.add(model.configurationJSON.text(sortedKeys: true))
+        for parameter in model.parameters {
+            weights.add(parameter.path)
+            weights.add(parameter.value)
+        }
+        return [
+            ("the base model's weights", weights.description),
+            ("the training data", training.fingerprint.description),
+            ("the validation data", validation?.fingerprint.description ?? "none"),
+        ]
+    }
+
+    /// Names a parameter of the base model or the adapter that is not finite.
+    public func diagnosis() -> String? {
+        if let path = model.firstNonFiniteParameter() { return "\(path) of the base model holds numbers that are not finite" }
+        guard let parameter = adapter?.parameters.first(where: { !$0.value.isFinite }) else { return nil }
+        return "\(parameter.path) of the adapter holds numbers that are not finite"
+    }
+}
+
+/// Low-rank adaptation: the adapter's parameters move, the model's stay.
+public struct LoRAMethod: TrainingMethod {
+    /// The adapter.
+    public let adapter: LoRAAdapter
+    /// The base model's name, which the saved adapter notes.
+    public let baseModel: String
+
+    /// Makes a method.
+    public init(adapter: LoRAAdapter, baseModel: String) {
+        self.adapter = adapter
+        self.baseModel = baseModel
+    }
+
+    /// The adapter's parameters.
+    public var parameters: [Parameter] { adapter.parameters }
+    /// Whether the adapter drops inputs out.
+    public var usesDropout: Bool { adapter.configuration.dropout > 0 }
+    /// Writes the adapter in PEFT's layout.
+    public func save(to directory: String) throws { try adapter.save(to: directory, baseModel: baseModel) }
+}

@@ -1,0 +1,54 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// The training loop: takes a task, a method and settings through a run.
+///
+/// Everything that decides a step (data, dropout, learning rate) depends on the settings and the step's number, and
+/// everything else is in the checkpoint, so a resumed run takes the same steps bit for bit on the same machine.
+public struct Trainer {
+    /// What is learnt.
+    public let task: any TrainingTask
+    /// Which parameters move.
+    public let method: any TrainingMethod
+    /// How they move.
+    public let settings: TrainingSettings
+    /// What the run depends on beyond the task, by name; see ``TrainingTask/identity``.
+    public var identity: [(key: String, value: String)] = []
+    /// What is written beside the result as `recipe.yaml`.
+    public var recipe: String?
+    /// What the reader of the run should know, reported once it has begun.
+    public var notices: [String] = []
+
+    /// Makes a trainer.
+    public init(task: any TrainingTask, method: any TrainingMethod, settings: TrainingSettings) {
+        self.task = task
+        self.method = method
+        self.settings = settings
+    }
+
+    /// Takes the run to its end.
+    ///
+    /// - Parameters:
+    ///   - directory: Where the run is written: the best result so far in `adapter`, see also ``ExistingRun``.
+    ///   - existing: What to do with a run that is there already.
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
+    ///   - events: Told of everything that happens.
+    /// - Throws: ``MoruError/Code/dataEmpty``, ``MoruError/Code/runInUse``, ``MoruError/Code/runExists``,
+    ///   ``MoruError/Code/runChanged``, ``MoruError/Code/trainingDiverged``, ``MoruError/Code/cancelled``, or what the
+    ///   file system throws. The last checkpoint and the best result stay intact.
+    @discardableResult
+    public func run(
+        in directory: String, existing: ExistingRun = .refuse, isCancelled: @escaping () -> Bool = { false },
+        events: @escaping (TrainingEvent) -> Void = { _ in }
+    ) throws -> TrainingSummary {
+        guard task.count(of: .training) > 0 else {
+            throw MoruError(.dataEmpty, "there are no examples to learn from")
+        }
+        let place = try RunDirectory(directory, existing: existing)
+        var run = TrainingRun(self, place, isCancelled: isCancelled, events: events)
+        return try Runtime.withPrecision(
+            settings.precision == .automatic ? Runtime.shared.precision : settings.precision
+        ) { try run.run() }
+    }
+}

@@ -1,0 +1,257 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// A run under way.
+struct TrainingRun {
+    private let task: any TrainingTask
+    private let method: any TrainingMethod
+    private let settings: TrainingSettings
+    private let identity: [(key: String, value: String)]
+    private let recipe: String?
+    private let givenNotices: [String]
+    private let directory: RunDirectory
+    private let isCancelled: () -> Bool
+    private let report: (TrainingEvent) -> Void
+
+    private let plan: BatchPlan
+    private let totalSteps: Int
+    private let schedule: LearningRateSchedule
+    private var optimizer: AdamW
+    private var progress = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
+    private var log: EventLog?
+    private let clock = ContinuousClock()
+    private var begin: ContinuousClock.Instant
+    private var resumed = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
+
+    init(
+        _ trainer: Trainer, _ directory: RunDirectory, isCancelled: @escaping () -> Bool,
+        events: @escaping (TrainingEvent) -> Void
+    ) {
+        (task, method, settings) = (trainer.task, trainer.method, trainer.settings)
+        (identity, recipe) = (trainer.identity + trainer.task.identity, trainer.recipe)
+        givenNotices = trainer.notices
+        (self.directory, self.isCancelled, report) = (directory, isCancelled, events)
+        plan = BatchPlan(
+            exampleCount: task.count(of: .training), batchSize: settings.batchSize,
+            accumulation: settings.gradientAccumulation, seed: settings.seed)
+        totalSteps = settings.totalSteps(stepsPerEpoch: plan.stepsPerEpoch)
+        schedule = settings.schedule(totalSteps: totalSteps)
+        optimizer = AdamW(method.parameters, settings.optimizer)
+        begin = clock.now
+    }
+
+    mutating func run() throws -> TrainingSummary {
+        let notices = try givenNotices + resume()
+        if let recipe { try FileSystem.write(recipe.utf8, to: directory.path + "/recipe.yaml") }
+        log = try EventLog(path: directory.events, keepingSteps: progress.steps)
+        begin = clock.now
+        resumed = progress
+        try emit(.started(start))
+        for notice in notices { try emit(.notice(notice)) }
+        if progress.steps == 0, settings.evaluatesAtStart, task.count(of: .validation) > 0 {
+            progress.initialValidationLoss = try validate(isCandidate: false)
+        }
+        while progress.steps < totalSteps {
+            guard !isCancelled(), let step = try takeStep() else { try stop() }
+            if isDue(settings.logEvery) { try emit(.step(step)) }
+            if task.count(of: .validation) > 0, isDue(settings.evaluateEvery) { try validate(isCandidate: true) }
+            if isDue(settings.saveEvery) { try saveCheckpoint() }
+        }
+        try emit(.finished(progress))
+        return progress
+    }
+
+    // MARK: Steps
+
+    /// Takes one optimizer step; nil when the run was cancelled on the way, with nothing moved.
+    private mutating func takeStep() throws -> TrainingEvent.Step? {
+        let index = progress.steps
+        let started = clock.now
+        let batches = plan.batches(at: index)
+        let sizes = batches.joined().map { task.size(of: $0, in: .training) }
+        let share = 1 / Float(max(1, sizes.reduce(0) { $0 + $1.targets }))
+        let inputs = sizes.reduce(0) { $0 + $1.inputs }
+        var loss = 0.0
+        var gradients: [Tensor] = []
+        for (number, batch) in batches.enumerated() {
+            if number > 0, isCancelled() { return nil }
+            let dropout = method.usesDropout ? DropoutSource(seed: dropoutSeed(index, number)) : nil
+            let (value, parts) = try valueAndGradients(of: method.parameters) {
+                try task.summedLoss(of: batch, in: .training, dropout: dropout) * share
+            }
+            loss += Double(value.scalar)
+            gradients = gradients.isEmpty ? parts : zip(gradients, parts).map { $0 + $1 }
+        }
+        guard loss.isFinite else { throw diverged("the loss is \(loss)") }
+        let norm = globalNorm(gradients)
+        guard norm.isFinite else { throw diverged("the gradient's norm is \(norm), at a loss of \(loss)") }
+        let rate = schedule.rate(at: index)
+        optimizer.update(
+            gradients, learningRate: rate, gradientScale: clippingScale(norm, maximumNorm: settings.clipNorm))
+        progress.steps += 1
+        progress.inputs += inputs
+        progress.firstLoss = progress.firstLoss ?? loss
+        progress.lastLoss = loss
+        updateSeconds()
+        let sessionSteps = progress.steps - resumed.steps
+        let secondsPerStep = (progress.seconds - resumed.seconds) / Double(sessionSteps)
+        return TrainingEvent.Step(
+            step: progress.steps, totalSteps: totalSteps,
+            epoch: Double(progress.steps) / Double(plan.stepsPerEpoch), loss: loss, learningRate: rate,
+            gradientNorm: norm, inputsPerSecond: Double(inputs) / max(1e-9, seconds(since: started)),
+            secondsLeft: secondsPerStep * Double(totalSteps - progress.steps),
+            peakMemoryBytes: Allocator.shared.statistics.peakBytes)
+    }
+
+    private func dropoutSeed(_ step: Int, _ batch: Int) -> UInt64 {
+        derivedSeed(settings.seed, 0x6472_6F70, UInt64(step), UInt64(batch))
+    }
+
+    /// Whether something that happens every so many steps (nil: every epoch) happens now. It does after the last step.
+    private func isDue(_ interval: Int?) -> Bool {
+        progress.steps == totalSteps || progress.steps % (interval ?? plan.stepsPerEpoch) == 0
+    }
+
+    private func diverged(_ what: String) -> MoruError {
+        let place = "step \(progress.steps + 1) of \(totalSteps): \(what)"
+        if let cause = task.diagnosis() {
+            return MoruError(
+                .trainingDiverged, "\(place); \(cause)", remedy: "use an intact copy of the model")
+        }
+        let saved = (try? directory.checkpointSteps().first).flatMap { $0 }
+        let kept = saved.map { "; the checkpoint of step \($0) is intact" } ?? ""
+        return MoruError(
+            .trainingDiverged, place + kept,
+            remedy: "lower training.learning_rate, lengthen the warm-up, or lower training.clip_norm")
+    }
+
+    // MARK: Validation
+
+    /// Measures the loss on the validation data, and saves the result if it is the best.
+    @discardableResult
+    private mutating func validate(isCandidate: Bool) throws -> Double {
+        let started = clock.now
+        let count = task.count(of: .validation)
+        var total = 0.0
+        for batch in BatchPlan.sequentialBatches(count, size: settings.batchSize) {
+            total += Double(try task.summedLoss(of: batch, in: .validation, dropout: nil).scalar)
+        }
+        let targets = (0..<count).reduce(0) { $0 + task.size(of: $1, in: .validation).targets }
+        let loss = total / Double(max(1, targets))
+        guard loss.isFinite else { throw diverged("the validation loss is \(loss)") }
+        let isBest = isCandidate && loss < progress.bestValidationLoss ?? .infinity
+        if isBest {
+            try method.save(to: directory.result)
+            (progress.bestValidationLoss, progress.bestStep) = (loss, progress.steps)
+        }
+        updateSeconds()
+        try emit(
+            .validation(
+                TrainingEvent.Validation(
+                    step: progress.steps, loss: loss, isBest: isBest, seconds: seconds(since: started))))
+        return loss
+    }
+
+    // MARK: Stopping and going on
+
+    /// Saves what is needed to go on; without validation data, the result so far too.
+    private mutating func saveCheckpoint() throws {
+        updateSeconds()
+        if task.count(of: .validation) == 0 { try method.save(to: directory.result) }
+        let path = directory.checkpoint(progress.steps)
+        try Checkpoint.write(
+            to: path, parameters: method.parameters, optimizer: optimizer, progress: progress, identity: identity,
+            machine: machine)
+        try directory.pruneCheckpoints(keeping: settings.keep)
+        try emit(.checkpoint(step: progress.steps, path: path))
+    }
+
+    private mutating func stop() throws -> Never {
+        if progress.steps > resumed.steps, try directory.checkpointSteps().first != progress.steps {
+            try saveCheckpoint()
+        }
+        try emit(.stopped(step: progress.steps))
+        throw MoruError(
+            .cancelled, "stopped after step \(progress.steps) of \(totalSteps)",
+            remedy: "resume the run to go on from there")
+    }
+
+    /// Goes back to the newest checkpoint that is intact, if there is any.
+    ///
+    /// - Returns: What the reader should know.
+    private mutating func resume() throws(MoruError) -> [String] {
+        var notices: [String] = []
+        for step in try directory.checkpointSteps() {
+            let path = directory.checkpoint(step)
+            do throws(MoruError) {
+                let checkpoint = try Checkpoint(reading: path)
+                try requireSameRun(checkpoint)
+                try checkpoint.restore(method.parameters, &optimizer)
+                progress = checkpoint.progress
+                if checkpoint.machine != machine {
+                    notices.append(
+                        "the run began on \(checkpoint.machine) and goes on with \(machine): losses may differ in their "
+                            + "last digits")
+                }
+            } catch where error.code != .runChanged {
+                notices.append("the checkpoint of step \(step) was passed over: \(error.message)")
+                continue
+            }
+            guard FileSystem.isDirectory(directory.result) || progress.bestStep == nil && step < totalSteps else {
+                throw MoruError(
+                    .checkpointMalformed, "\(directory.result) is gone, the best result of the run so far",
+                    remedy: "overwrite the run")
+            }
+            return notices
+        }
+        guard notices.isEmpty else {
+            throw MoruError(
+                .checkpointMalformed, "no checkpoint of \(directory.path) is intact: \(notices[0])",
+                remedy: "overwrite the run")
+        }
+        return []
+    }
+
+    private func requireSameRun(_ checkpoint: Checkpoint) throws(MoruError) {
+        let before = Dictionary(checkpoint.identity.map { ($0.key, $0.value) }) { first, _ in first }
+        let now = Dictionary(identity.map { ($0.key, $0.value) }) { first, _ in first }
+        var differences: [String] = []
+        for key in identity.map(\.key) + checkpoint.identity.map(\.key) where before[key] != now[key] {
+            let text =
+                key.hasPrefix("the ") ? "\(key) changed" : "\(key) was \(before[key] ?? "unset"), is \(now[key] ?? "unset")"
+            if !differences.contains(text) { differences.append(text) }
+        }
+        guard differences.isEmpty else {
+            throw MoruError(
+                .runChanged,
+                "\(directory.path) cannot be resumed, for it would be another run: \(differences.joined(separator: "; "))",
+                remedy: "put back what changed, overwrite the run, or choose another output directory")
+        }
+    }
+
+    // MARK: Reporting
+
+    private mutating func emit(_ event: TrainingEvent) throws {
+        try log?.append(event)
+        report(event)
+    }
+
+    private var start: TrainingEvent.Start {
+        let sizes = (0..<plan.exampleCount).map { task.size(of: $0, in: .training) }
+        return TrainingEvent.Start(
+            totalSteps: totalSteps, stepsPerEpoch: plan.stepsPerEpoch, resumedStep: progress.steps,
+            trainingExamples: plan.exampleCount, validationExamples: task.count(of: .validation),
+            inputsPerEpoch: sizes.reduce(0) { $0 + $1.inputs }, targetsPerEpoch: sizes.reduce(0) { $0 + $1.targets },
+            trainableParameters: method.parameters.reduce(0) { $0 + $1.value.count })
+    }
+
+    private var machine: String {
+        let runtime = Runtime.shared
+        return "\(runtime.kernelName) kernels, \(runtime.threads.threadCount) threads, \(runtime.precision.rawValue)"
+    }
+
+    private mutating func updateSeconds() { progress.seconds = resumed.seconds + seconds(since: begin) }
+
+    private func seconds(since instant: ContinuousClock.Instant) -> Double { instant.duration(to: clock.now) / .seconds(1) }
+}

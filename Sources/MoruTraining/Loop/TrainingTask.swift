@@ -1,0 +1,52 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// Which part of a task's data.
+public enum DataSplit: String, Sendable, Hashable {
+    /// What is learnt from.
+    case training
+    /// What is measured on during the run.
+    case validation
+}
+
+/// How much of something an example is.
+public struct ExampleSize: Sendable, Hashable {
+    /// Units that the model reads, such as tokens.
+    public var inputs: Int
+    /// Units that the loss sums over.
+    public var targets: Int
+
+    /// Makes a size.
+    public init(inputs: Int, targets: Int) {
+        self.inputs = inputs
+        self.targets = targets
+    }
+}
+
+/// What a run learns: examples, and the loss of a model on them. The training loop knows no more of a modality.
+public protocol TrainingTask: Sendable {
+    /// The number of examples of a split; 0 where there is no such split.
+    func count(of split: DataSplit) -> Int
+    /// How large an example is.
+    func size(of example: Int, in split: DataSplit) -> ExampleSize
+    /// The loss of some examples, summed over their targets.
+    ///
+    /// - Parameter dropout: The source of dropout's randomness; nil for none.
+    /// - Returns: A scalar, followed by a gradient computation where one is under way.
+    func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) throws -> Tensor
+    /// What a run of the task depends on, by name: a resumed run refuses to go on when any differs.
+    var identity: [(key: String, value: String)] { get }
+    /// What is wrong with the model when a loss is not finite, if the task can tell.
+    func diagnosis() -> String?
+}
+
+/// Which parameters a run moves, and how the result is saved.
+public protocol TrainingMethod: Sendable {
+    /// The parameters that move, in a fixed order; their values are f32.
+    var parameters: [Parameter] { get }
+    /// Whether the forward pass drops activations out in training.
+    var usesDropout: Bool { get }
+    /// Writes what has been learnt as other programs load it, whole or not at all.
+    func save(to directory: String) throws
+}

@@ -1,0 +1,111 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+extension Precision: CaseIterable {
+    /// Every precision.
+    public static var allCases: [Precision] { [.automatic, .f32] }
+}
+
+extension Recipe {
+    /// Every key that a recipe may have, in the order in which recipes are written.
+    static let keys: [RecipeKey] = rootKeys + dataKeys + loraKeys + trainingKeys + evaluationKeys
+
+    /// The names of the sections.
+    static let sections = ["data", "lora", "training", "evaluation"]
+
+    /// Keys of which a recipe may have one only.
+    static let exclusiveKeys = [
+        ["training.epochs", "training.steps"], ["training.warmup_steps", "training.warmup_ratio"],
+    ]
+
+    private static let rootKeys: [RecipeKey] = [
+        .text("model", get: { $0.model.isEmpty ? nil : $0.model }, set: { $0.model = $1 }),
+        .text("output", isPath: true, get: { $0.output }, set: { $0.output = $1 }).withoutEffect(),
+        .choice("method", \.method),
+    ]
+
+    private static let dataKeys: [RecipeKey] = [
+        // what the files hold decides, not where they lie
+        .text("data.train", isPath: true, get: { $0.data.train.isEmpty ? nil : $0.data.train }, set: { $0.data.train = $1 })
+            .withoutEffect(),
+        .text("data.validation", isPath: true, get: { $0.data.validation }, set: { $0.data.validation = $1 })
+            .withoutEffect(),
+        .choice("data.format", \.data.format),
+        .integer("data.max_length", 2...1_000_000_000, \.data.maxLength),
+        .choice("data.too_long", \.data.tooLong),
+    ]
+
+    private static let loraKeys: [RecipeKey] = [
+        .integer("lora.rank", 1...4096, \.lora.rank),
+        .number("lora.alpha", 0...Float.infinity, isPositive: true, \.lora.alpha),
+        .number("lora.dropout", 0...1, isOpen: true, \.lora.dropout),
+        .names("lora.targets", allowsEmpty: false, \.lora.targets),
+        .flag("lora.rslora", \.lora.usesRankStabilization),
+    ]
+
+    private static let trainingKeys: [RecipeKey] = [
+        .integer(
+            "training.epochs", 1...1_000_000,
+            get: { if case .epochs(let count) = $0.training.length { count } else { nil } },
+            set: { $0.training.length = .epochs($1) }),
+        .integer(
+            "training.steps", 1...1_000_000_000,
+            get: { if case .steps(let count) = $0.training.length { count } else { nil } },
+            set: { $0.training.length = .steps($1) }),
+        .integer("training.batch_size", 1...1_000_000, \.training.batchSize),
+        .integer("training.gradient_accumulation", 1...1_000_000, \.training.gradientAccumulation),
+        .number("training.learning_rate", 0...Float.infinity, isPositive: true, \.training.learningRate),
+        .choice("training.schedule", \.training.schedule),
+        .integer(
+            "training.warmup_steps", 0...1_000_000_000,
+            get: { if case .steps(let count) = $0.training.warmup { count } else { nil } },
+            set: { $0.training.warmup = .steps($1) }),
+        .number(
+            "training.warmup_ratio", 0...1,
+            get: { if case .share(let share) = $0.training.warmup { share } else { nil } },
+            set: { $0.training.warmup = .share($1) }),
+        .number("training.final_learning_rate_ratio", 0...1, \.training.finalLearningRateShare),
+        .number("training.weight_decay", 0...Float.infinity, \.training.optimizer.weightDecay),
+        .number("training.beta1", 0...1, isOpen: true, \.training.optimizer.beta1),
+        .number("training.beta2", 0...1, isOpen: true, \.training.optimizer.beta2),
+        .number("training.epsilon", 0...Float.infinity, isPositive: true, \.training.optimizer.epsilon),
+        .number("training.clip_norm", 0...Float.infinity, \.training.clipNorm),
+        .integer(
+            "training.seed", 0...Int.max, get: { Int(clamping: $0.training.seed) },
+            set: { $0.training.seed = UInt64($1) }),
+        .integer("training.evaluate_every", 1...Int.max, \.training.evaluateEvery),
+        .flag("training.evaluate_at_start", \.training.evaluatesAtStart).withoutEffect(),
+        .integer("training.save_every", 1...Int.max, \.training.saveEvery).withoutEffect(),
+        .integer("training.log_every", 1...Int.max, \.training.logEvery).withoutEffect(),
+        .integer("training.keep", 1...Int.max, \.training.keep).withoutEffect(),
+        .choice("training.precision", \.training.precision),
+    ]
+
+    private static let evaluationKeys: [RecipeKey] = [
+        .text("evaluation.data", isPath: true, get: { $0.evaluation.data }, set: { $0.evaluation.data = $1 })
+            .withoutEffect(),
+        .integer("evaluation.max_tokens", 1...Int.max, \.evaluation.maxTokens).withoutEffect(),
+        .names("evaluation.labels", allowsEmpty: true, \.evaluation.labels).withoutEffect(),
+    ]
+
+    /// The values that decide what a run learns, by key.
+    var decidingValues: [(key: String, value: String)] {
+        Self.keys.filter(\.decidesResult).compactMap { key in key.get(self).map { (key.path, $0.text) } }
+    }
+
+    /// The recipe as YAML, every key written out and every path resolved.
+    public var yaml: String {
+        var lines: [String] = []
+        var section = ""
+        for key in Self.keys {
+            guard let value = key.get(self) else { continue }
+            if key.section != section {
+                section = key.section
+                lines.append("\(section):")
+            }
+            lines.append((section.isEmpty ? "" : "  ") + "\(key.name): \(value.text)")
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+}

@@ -1,0 +1,108 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// Everything that decides a tuning run: the model, the data, which parameters move, and how.
+///
+/// Read from a YAML file (``init(file:overrides:)``) or made in Swift. Paths are resolved: those of a file are relative
+/// to it.
+public struct Recipe: Sendable, Hashable {
+    /// Which parameters move.
+    public enum Method: String, Sendable, Hashable, CaseIterable {
+        /// A low-rank adapter beside the frozen model.
+        case lora
+    }
+
+    /// The base model: a path, or a name that the caller resolves. It is noted in the adapter.
+    public var model: String
+    /// The directory that the run writes.
+    public var output: String
+    /// Which parameters move.
+    public var method = Method.lora
+    /// What is learnt from.
+    public var data: DataSettings
+    /// The adapter's shape.
+    public var lora = LoRAConfiguration()
+    /// How the parameters move.
+    public var training = TrainingSettings()
+    /// How the result is measured; read by the evaluation, not by the training.
+    public var evaluation = EvaluationSettings()
+
+    /// Makes a recipe.
+    public init(
+        model: String, output: String, data: DataSettings, lora: LoRAConfiguration = LoRAConfiguration(),
+        training: TrainingSettings = TrainingSettings(), evaluation: EvaluationSettings = EvaluationSettings()
+    ) {
+        self.model = model
+        self.output = output
+        self.data = data
+        self.lora = lora
+        self.training = training
+        self.evaluation = evaluation
+    }
+}
+
+/// Which files a run learns from, and how they are read.
+public struct DataSettings: Sendable, Hashable {
+    /// The shape of a data file's lines.
+    public enum Format: String, Sendable, Hashable, CaseIterable {
+        /// Whatever each line has.
+        case auto
+        /// `{"messages": [{"role": ..., "content": ...}, ...]}`.
+        case messages
+        /// `{"prompt": ..., "completion": ...}`.
+        case completion
+        /// `{"text": ...}`.
+        case text
+    }
+
+    /// What happens to an example with more tokens than allowed.
+    public enum LengthPolicy: String, Sendable, Hashable, CaseIterable {
+        /// The run does not start.
+        case error
+        /// The example is left out, and counted.
+        case skip
+        /// The example is cut at its end, and counted.
+        case truncate
+    }
+
+    /// JSONL to learn from.
+    public var train: String
+    /// JSONL to measure on during the run; nil for none.
+    public var validation: String?
+    /// The shape of the lines.
+    public var format: Format
+    /// The most tokens of an example; nil for the model's context length.
+    public var maxLength: Int?
+    /// What happens to longer examples.
+    public var tooLong: LengthPolicy
+
+    /// Makes settings.
+    public init(
+        train: String, validation: String? = nil, format: Format = .auto, maxLength: Int? = nil,
+        tooLong: LengthPolicy = .error
+    ) {
+        self.train = train
+        self.validation = validation
+        self.format = format
+        self.maxLength = maxLength
+        self.tooLong = tooLong
+    }
+}
+
+/// How a tuned model is measured.
+public struct EvaluationSettings: Sendable, Hashable {
+    /// JSONL of labelled examples; nil for none.
+    public var data: String?
+    /// The most tokens of an answer.
+    public var maxTokens: Int
+    /// The labels that an answer gives, each on a line `label: value`; empty when the whole answer is the label.
+    public var labels: [String]
+
+    /// Makes settings.
+    public init(data: String? = nil, maxTokens: Int = 32, labels: [String] = []) {
+        self.data = data
+        self.maxTokens = maxTokens
+        self.labels = labels
+    }
+}

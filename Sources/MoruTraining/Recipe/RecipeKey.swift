@@ -1,0 +1,180 @@
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// A value of a recipe as it is written.
+enum RecipeValue: Sendable, Hashable {
+    /// A scalar; plain when it stands without quotes, as numbers and booleans must.
+    case scalar(String, isPlain: Bool)
+    /// A list of scalars.
+    case list([String])
+
+    /// As YAML, and for messages.
+    var text: String {
+        switch self {
+        case .scalar(let text, let isPlain): isPlain ? text : Self.quoted(text)
+        case .list(let items): "[" + items.map(Self.quoted).joined(separator: ", ") + "]"
+        }
+    }
+
+    /// A string as YAML: plain where nothing could mistake it for something else, else double-quoted as in JSON.
+    private static func quoted(_ text: String) -> String {
+        let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+        let isSimple = text.utf8.enumerated().allSatisfy { position, byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "/"): true
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
+                position > 0
+            default: false
+            }
+        }
+        let isPlain = isSimple && !text.isEmpty && !reserved.contains(text.lowercased())
+        return isPlain ? text : JSON.string(text).text()
+    }
+}
+
+/// A key that a recipe may have: where it is, what it takes, and how it reaches the typed recipe.
+struct RecipeKey: Sendable {
+    /// The path from the root, joined by dots.
+    let path: String
+    /// What a value must be, to end the sentence "it must be ...".
+    let expectation: String
+    /// The values there are, where they are few.
+    var choices: [String] = []
+    /// Whether the value is a path, relative to the recipe.
+    var isPath = false
+    /// Whether a change of the value makes another run of it, which cannot resume this one.
+    var decidesResult = true
+    /// The value of a recipe; nil when it has none.
+    let get: @Sendable (Recipe) -> RecipeValue?
+    /// Takes a value; false when it is not acceptable.
+    let set: @Sendable (inout Recipe, RecipeValue) -> Bool
+
+    /// The last component of the path.
+    var name: String { String(path.split(separator: ".").last ?? "") }
+    /// The section that the key lies in; empty for the root.
+    var section: String { path.contains(".") ? String(path.prefix { $0 != "." }) : "" }
+}
+
+extension RecipeKey {
+    typealias Place<Value> = WritableKeyPath<Recipe, Value> & Sendable
+
+    static func integer(
+        _ path: String, _ range: ClosedRange<Int>, get: @escaping @Sendable (Recipe) -> Int?,
+        set: @escaping @Sendable (inout Recipe, Int) -> Void
+    ) -> RecipeKey {
+        let bound = range.upperBound == .max ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+        return RecipeKey(
+            path: path, expectation: "an integer \(bound)",
+            get: { get($0).map { .scalar(String($0), isPlain: true) } },
+            set: { recipe, value in
+                guard case .scalar(let text, true) = value, let number = Int(text), range.contains(number) else {
+                    return false
+                }
+                set(&recipe, number)
+                return true
+            })
+    }
+
+    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: Place<Int>) -> RecipeKey {
+        integer(path, range, get: { $0[keyPath: place] }, set: { $0[keyPath: place] = $1 })
+    }
+
+    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: Place<Int?>) -> RecipeKey {
+        integer(path, range, get: { $0[keyPath: place] }, set: { $0[keyPath: place] = $1 })
+    }
+
+    /// - Parameter isOpen: Whether the upper bound itself is left out.
+    static func number(
+        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false,
+        get: @escaping @Sendable (Recipe) -> Float?, set: @escaping @Sendable (inout Recipe, Float) -> Void
+    ) -> RecipeKey {
+        let lower = isPositive ? "above \(brief(range.lowerBound))" : "of at least \(brief(range.lowerBound))"
+        let upper =
+            range.upperBound == .infinity ? "" : isOpen ? " and below \(brief(range.upperBound))" : " and at most \(brief(range.upperBound))"
+        return RecipeKey(
+            path: path, expectation: "a number \(lower)\(upper)",
+            get: { get($0).map { .scalar(brief($0), isPlain: true) } },
+            set: { recipe, value in
+                guard case .scalar(let text, true) = value, let number = Float(text), number.isFinite,
+                    range.contains(number), !(isOpen && number == range.upperBound),
+                    !(isPositive && number == range.lowerBound)
+                else { return false }
+                set(&recipe, number)
+                return true
+            })
+    }
+
+    static func number(
+        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false, _ place: Place<Float>
+    ) -> RecipeKey {
+        number(
+            path, range, isOpen: isOpen, isPositive: isPositive, get: { $0[keyPath: place] },
+            set: { $0[keyPath: place] = $1 })
+    }
+
+    static func flag(_ path: String, _ place: Place<Bool>) -> RecipeKey {
+        RecipeKey(
+            path: path, expectation: "true or false", choices: ["true", "false"],
+            get: { .scalar(String($0[keyPath: place]), isPlain: true) },
+            set: { recipe, value in
+                guard case .scalar(let text, true) = value, let flag = Bool(text) else { return false }
+                recipe[keyPath: place] = flag
+                return true
+            })
+    }
+
+    static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
+        _ path: String, _ place: Place<Value>
+    ) -> RecipeKey where Value.RawValue == String {
+        let names = Value.allCases.map(\.rawValue)
+        return RecipeKey(
+            path: path, expectation: names.count == 1 ? names[0] : "one of " + names.joined(separator: ", "),
+            choices: names, get: { .scalar($0[keyPath: place].rawValue, isPlain: true) },
+            set: { recipe, value in
+                guard case .scalar(let text, _) = value, let choice = Value(rawValue: text) else { return false }
+                recipe[keyPath: place] = choice
+                return true
+            })
+    }
+
+    static func text(
+        _ path: String, isPath: Bool = false, get: @escaping @Sendable (Recipe) -> String?,
+        set: @escaping @Sendable (inout Recipe, String) -> Void
+    ) -> RecipeKey {
+        RecipeKey(
+            path: path, expectation: isPath ? "a path" : "a name", isPath: isPath,
+            get: { get($0).map { .scalar($0, isPlain: false) } },
+            set: { recipe, value in
+                guard case .scalar(let text, _) = value, !text.isEmpty else { return false }
+                set(&recipe, text)
+                return true
+            })
+    }
+
+    static func names(_ path: String, allowsEmpty: Bool, _ place: Place<[String]>) -> RecipeKey {
+        RecipeKey(
+            path: path, expectation: allowsEmpty ? "a list of names" : "a list of at least one name",
+            get: { .list($0[keyPath: place]) },
+            set: { recipe, value in
+                guard case .list(let items) = value, allowsEmpty || !items.isEmpty, !items.contains("") else {
+                    return false
+                }
+                recipe[keyPath: place] = items
+                return true
+            })
+    }
+
+    /// The same key, whose value does not decide what a run learns.
+    func withoutEffect() -> RecipeKey {
+        var key = self
+        key.decidesResult = false
+        return key
+    }
+
+    /// A number without a superfluous `.0`.
+    private static func brief(_ number: Float) -> String {
+        let text = "\(number)"
+        return text.hasSuffix(".0") ? String(text.dropLast(2)) : text
+    }
+}

@@ -1,0 +1,77 @@
+import MoruNN
+import MoruTensor
+
+/// How parameters move over a run: its length, its batches, its learning rate, and when it looks up from its work.
+public struct TrainingSettings: Sendable, Hashable {
+    /// How long a run is.
+    public enum Length: Sendable, Hashable {
+        /// Passes over the data.
+        case epochs(Int)
+        /// Optimizer steps.
+        case steps(Int)
+    }
+
+    /// How long the learning rate rises.
+    public enum Warmup: Sendable, Hashable {
+        /// For some steps.
+        case steps(Int)
+        /// For a share of the run, 0 to 1.
+        case share(Float)
+    }
+
+    /// How long the run is.
+    public var length = Length.epochs(1)
+    /// Examples that pass through the model together.
+    public var batchSize = 8
+    /// Batches whose gradients are summed before the parameters move.
+    public var gradientAccumulation = 1
+    /// The highest learning rate.
+    public var learningRate: Float = 2e-4
+    /// How the rate falls after the warm-up.
+    public var schedule = LearningRateSchedule.Shape.cosine
+    /// How long the rate rises.
+    public var warmup = Warmup.share(0.03)
+    /// The rate at the end, as a share of the highest.
+    public var finalLearningRateShare: Float = 0
+    /// The optimizer's settings.
+    public var optimizer = AdamW.Configuration()
+    /// Gradients are scaled down to this norm when they exceed it; 0 leaves them alone.
+    public var clipNorm: Float = 1
+    /// Decides the order of the data, the adapter's start and dropout.
+    public var seed: UInt64 = 0
+    /// Steps between validations; nil for the end of each epoch. The last step always validates.
+    public var evaluateEvery: Int?
+    /// Whether to validate before the first step too.
+    public var evaluatesAtStart = false
+    /// Steps between checkpoints; nil for the end of each epoch. The last step always saves.
+    public var saveEvery: Int?
+    /// Steps between reports of the loss.
+    public var logEvery = 1
+    /// Checkpoints that are kept; older ones are removed.
+    public var keep = 2
+    /// How exactly matrix products are computed.
+    public var precision = Precision.automatic
+
+    /// The defaults.
+    public init() {}
+
+    /// The steps of a run over data that takes `stepsPerEpoch` steps to pass.
+    func totalSteps(stepsPerEpoch: Int) -> Int {
+        switch length {
+        case .epochs(let count): count * stepsPerEpoch
+        case .steps(let count): count
+        }
+    }
+
+    /// The learning rate over a run of some steps.
+    func schedule(totalSteps: Int) -> LearningRateSchedule {
+        let warmupSteps =
+            switch warmup {
+            case .steps(let count): count
+            case .share(let share): Int((share * Float(totalSteps)).rounded(.up))
+            }
+        return LearningRateSchedule(
+            schedule, peak: learningRate, warmupSteps: min(warmupSteps, totalSteps), totalSteps: totalSteps,
+            finalShare: finalLearningRateShare)
+    }
+}

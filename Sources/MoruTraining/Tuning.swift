@@ -1,0 +1,95 @@
+import MoruBase
+import MoruModels
+import MoruNN
+
+/// Tunes a model as a recipe says.
+///
+///     let recipe = try Recipe(file: "recipe.yaml")
+///     let result = try Tuning(recipe).run { event in print(event) }
+///     print(result.adapterDirectory, result.summary.bestValidationLoss ?? .nan)
+public struct Tuning {
+    /// What to do.
+    public let recipe: Recipe
+    /// The base model.
+    public let model: PretrainedModel
+    /// What to do with a run that the output directory holds already.
+    public var existingRun = ExistingRun.refuse
+
+    /// Tunes a model that is loaded already.
+    public init(_ recipe: Recipe, model: PretrainedModel) {
+        self.recipe = recipe
+        self.model = model
+    }
+
+    /// Tunes the model that the recipe names by its path.
+    ///
+    /// - Throws: What loading the model throws.
+    public init(_ recipe: Recipe) throws {
+        self.init(recipe, model: try PretrainedModel.load(recipe.model))
+    }
+
+    /// Reads the data and takes the run to its end.
+    ///
+    /// - Parameters:
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
+    ///   - events: Told of everything that happens.
+    /// - Returns: Where the adapter is, and what the run came to.
+    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:isCancelled:events:)``.
+    public func run(
+        isCancelled: @escaping () -> Bool = { false }, events: @escaping (TrainingEvent) -> Void = { _ in }
+    ) throws -> TuningResult {
+        let training = try dataset(recipe.data.train)
+        let validation = try recipe.data.validation.map(dataset)
+        let adapter: LoRAAdapter
+        do {
+            adapter = try LoRAAdapter(recipe.lora, adapting: model.model.linears, seed: recipe.training.seed)
+        } catch {
+            throw error.within("lora.targets")
+        }
+        let task = LanguageModelTask(model: model.model, adapter: adapter, training: training, validation: validation)
+        var trainer = Trainer(
+            task: task, method: LoRAMethod(adapter: adapter, baseModel: recipe.model), settings: recipe.training)
+        trainer.identity = recipe.decidingValues
+        trainer.recipe = recipe.yaml
+        trainer.notices = [training, validation].compactMap { $0?.notice }
+        let summary = try trainer.run(
+            in: recipe.output, existing: existingRun, isCancelled: isCancelled, events: events)
+        return TuningResult(
+            adapterDirectory: recipe.output + "/adapter", summary: summary, skippedExamples: training.skippedCount,
+            truncatedExamples: training.truncatedCount)
+    }
+
+    private func dataset(_ path: String) throws(MoruError) -> TokenizedDataset {
+        let context = model.model.facts.contextLength
+        if let wanted = recipe.data.maxLength, wanted > context {
+            throw MoruError(
+                .recipeValue, "data.max_length is \(wanted), the model's context is \(context) tokens",
+                remedy: "lower data.max_length to at most \(context)")
+        }
+        return try TokenizedDataset(
+            path: path, encoder: ExampleEncoder(model), format: recipe.data.format,
+            maxLength: recipe.data.maxLength ?? context, tooLong: recipe.data.tooLong)
+    }
+}
+
+/// What tuning came to.
+public struct TuningResult: Sendable, Hashable {
+    /// The directory of the best adapter, in PEFT's layout.
+    public let adapterDirectory: String
+    /// Losses, steps and time.
+    public let summary: TrainingSummary
+    /// Training examples that were left out because they are too long.
+    public let skippedExamples: Int
+    /// Training examples that were cut because they are too long.
+    public let truncatedExamples: Int
+}
+
+extension TokenizedDataset {
+    /// What the reader should know of examples that were not used as they are; nil when all were.
+    var notice: String? {
+        var parts: [String] = []
+        if skippedCount > 0 { parts.append("\(skippedCount) examples were left out") }
+        if truncatedCount > 0 { parts.append("\(truncatedCount) examples were cut") }
+        return parts.isEmpty ? nil : "\(source): \(parts.joined(separator: ", ")) because they are too long"
+    }
+}
