@@ -1,7 +1,7 @@
 /// A token that is cut out of the text before the model sees it.
 struct AddedToken: Sendable {
     let id: Int32
-    let content: [UInt8]
+    var content: [UInt8]
     let isSpecial: Bool
     var isSingleWord = false
     var stripsLeft = false

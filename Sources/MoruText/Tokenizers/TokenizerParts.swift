@@ -49,22 +49,13 @@ struct TokenizerParts: Sendable {
         var raw: [AddedToken] = []
         var normalized: [AddedToken] = []
         size = vocabulary.size
-        for token in addedTokens {
-            addedByID[token.id] = token
-            addedByContent[token.content] = token.id
+        for var token in addedTokens {
             size = max(size, Int(token.id) + 1)
+            addedByContent[token.content] = token.id
+            if token.isNormalized, let normalizer { token.content = normalizer.apply(token.content) }
+            addedByID[token.id] = token
             if token.content.isEmpty { continue }
-            if token.isNormalized {
-                let content = normalizer?.apply(token.content) ?? token.content
-                if content.isEmpty { continue }
-                normalized.append(
-                    AddedToken(
-                        id: token.id, content: content, isSpecial: token.isSpecial,
-                        isSingleWord: token.isSingleWord, stripsLeft: token.stripsLeft,
-                        stripsRight: token.stripsRight, isNormalized: true))
-            } else {
-                raw.append(token)
-            }
+            if token.isNormalized { normalized.append(token) } else { raw.append(token) }
         }
         rawTokens = AddedTokenMatcher(raw)
         normalizedTokens = AddedTokenMatcher(normalized)

@@ -2,9 +2,24 @@
 ///
 /// A byte holds the general category in its low five bits and, above it, whether the scalar is white space and
 /// whether it is a word character (`\w` of UTS #18: alphabetic, mark, decimal number, connector, join control).
+///
+/// Vocabularies were trained with the Unicode of their day, and the components of the reference differ in theirs. So
+/// there is a table for each version that matters, made from Swift's newer data: what came later is unassigned, and
+/// the few scalars whose category has changed since are listed.
 struct UnicodeTable: @unchecked Sendable {
-    /// The table of this process, computed on first use (a few milliseconds).
-    static let shared = UnicodeTable()
+    /// Unicode 16, which regular expressions go by. Computed on first use (a few milliseconds), like the others.
+    static let shared = UnicodeTable(version: 16, changed: [(0x295...0x295, .lowercaseLetter)])
+    /// Unicode 8, which punctuation, control characters and accents of BERT's kind go by.
+    static let version8 = UnicodeTable(
+        version: 8,
+        changed: [
+            (0x166D...0x166D, .otherPunctuation), (0x111C9...0x111C9, .otherPunctuation),
+            (0x1734...0x1734, .nonspacingMark), (0x1171E...0x1171E, .nonspacingMark),
+            (0x1885...0x1886, .otherLetter), (0xA9BD...0xA9BD, .spacingMark),
+        ])
+    /// Unicode 9, which normalization forms and combining marks go by.
+    static let version9 = UnicodeTable(
+        version: 9, changed: [(0x1CF2...0x1CF3, .spacingMark), (0x111C9...0x111C9, .otherPunctuation)])
 
     static let whitespaceFlag: UInt8 = 0x20
     static let wordFlag: UInt8 = 0x40
@@ -13,16 +28,23 @@ struct UnicodeTable: @unchecked Sendable {
     private static let tabulated: UInt32 = 0x2_0000
 
     private let entries: UnsafeMutablePointer<UInt8>
+    private let version: Int
 
-    private init() {
+    private init(version: Int, changed: [(scalars: ClosedRange<UInt32>, category: Unicode.GeneralCategory)]) {
+        self.version = version
         entries = .allocate(capacity: Int(Self.tabulated))
-        for value in 0..<Self.tabulated { entries[Int(value)] = Self.compute(value) }
+        for value in 0..<Self.tabulated { entries[Int(value)] = Self.compute(value, version) }
+        for (scalars, category) in changed {
+            for value in scalars {
+                entries[Int(value)] = entries[Int(value)] & 0xE0 | CategorySet.number(of: category)
+            }
+        }
     }
 
     /// The table's byte for a scalar; unassigned for what is no scalar.
     @inline(__always)
     func entry(_ value: UInt32) -> UInt8 {
-        value < Self.tabulated ? entries[Int(value)] : Self.compute(value)
+        value < Self.tabulated ? entries[Int(value)] : Self.compute(value, version)
     }
 
     @inline(__always)
@@ -34,12 +56,19 @@ struct UnicodeTable: @unchecked Sendable {
     @inline(__always)
     func isIn(_ categories: CategorySet, _ value: UInt32) -> Bool { categories.contains(entry(value)) }
 
-    private static func compute(_ value: UInt32) -> UInt8 {
+    /// Whether the scalar is assigned in this version of Unicode.
+    @inline(__always)
+    func isAssigned(_ value: UInt32) -> Bool { entry(value) & 0x1F != CategorySet.number(of: .unassigned) }
+
+    private static func compute(_ value: UInt32, _ version: Int) -> UInt8 {
         guard let scalar = Unicode.Scalar(value) else {
             return CategorySet.number(of: value < 0x11_0000 ? .surrogate : .unassigned)
         }
         let properties = scalar.properties
         let category = properties.generalCategory
+        if category == .unassigned || (category != .control && properties.age?.major ?? .max > version) {
+            return CategorySet.number(of: .unassigned)
+        }
         var entry = CategorySet.number(of: category)
         if properties.isWhitespace { entry |= whitespaceFlag }
         switch category {

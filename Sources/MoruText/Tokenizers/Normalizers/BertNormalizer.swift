@@ -10,16 +10,18 @@ struct BertNormalizer: Sendable {
     }()
 
     func apply(_ text: [UInt8]) -> [UInt8] {
-        let table = UnicodeTable.shared
+        let table = UnicodeTable.version8
         var text = text
         if cleansText || separatesIdeographs {
             text = text.mappingScalars(asciiUnchanged: false) { value, output in
                 var value = value
                 if cleansText {
-                    if value == 0x09 || value == 0x0A || value == 0x0D || table.isWhitespace(value) {
+                    if value == 0x09 || value == 0x0A || value == 0x0D {
                         value = 0x20
                     } else if value == 0 || value == 0xFFFD || table.isIn(Self.control, value) {
                         return
+                    } else if table.isWhitespace(value) {
+                        value = 0x20
                     }
                 }
                 if separatesIdeographs, Self.isIdeograph(value) {

@@ -19,7 +19,7 @@ enum Normalizer: Sendable {
         case .unicode(let form): return form.apply(text)
         case .lowercase: return text.mappingScalars(asciiUnchanged: false) { Self.lowercase($0, into: &$1) }
         case .stripAccents:
-            let table = UnicodeTable.shared
+            let table = UnicodeTable.version9
             return text.mappingScalars(asciiUnchanged: true) { value, output in
                 if !table.isIn(.mark, value) { output.append(scalar: value) }
             }

@@ -51,9 +51,10 @@ enum UnicodeForm: Sendable {
 
     private func normalize(_ text: String) -> String {
         switch self {
-        case .nfc: text.precomposedStringWithCanonicalMapping
+        // By way of the decomposed form: on its own, Foundation leaves a Hangul LV syllable and a trailing T apart.
+        case .nfc: text.decomposedStringWithCanonicalMapping.precomposedStringWithCanonicalMapping
         case .nfd: text.decomposedStringWithCanonicalMapping
-        case .nfkc: text.precomposedStringWithCompatibilityMapping
+        case .nfkc: text.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping
         case .nfkd: text.decomposedStringWithCompatibilityMapping
         }
     }
@@ -69,7 +70,8 @@ enum UnicodeForm: Sendable {
         case 0x410...0x418, 0x41A...0x438, 0x43A...0x44F: return true
         case 0x3042...0x304A, 0x2013, 0x2014, 0x2018...0x201E, 0x2500...0x257F: return true
         case 0x1F300...0x1F64F: return true
-        default: return false
+                // What is newer than the reference's data is to it a scalar without properties.
+        default: return !UnicodeTable.version9.isAssigned(value)
         }
     }
 }

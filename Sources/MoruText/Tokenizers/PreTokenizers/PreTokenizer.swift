@@ -42,8 +42,14 @@ extension PreTokenizer.ScalarClasses {
 
     @inline(__always)
     private func isPunctuation(_ value: UInt32, _ table: UnicodeTable) -> Bool {
+        if value >= 0x80 { return UnicodeTable.version8.isIn(.punctuation, value) }
         let entry = table.entry(value)
-        return CategorySet.punctuation.contains(entry) || (value < 0x80 && Self.asciiSymbols.contains(entry))
+        return CategorySet.punctuation.contains(entry) || Self.asciiSymbols.contains(entry)
+    }
+
+    /// Numbers that are newer than the table.
+    private static func isNewNumber(_ value: UInt32) -> Bool {
+        0x11DE0...0x11DE9 ~= value || 0x16FF4...0x16FF6 ~= value
     }
 
     /// The kind of a scalar: runs of one kind are words, or as ``behavior`` says for the kind that is matched.
@@ -56,7 +62,7 @@ extension PreTokenizer.ScalarClasses {
         case .whitespaceSplit: table.isWhitespace(value) ? 2 : 0
         case .bert: table.isWhitespace(value) ? 2 : isPunctuation(value, table) ? 1 : 0
         case .punctuation: isPunctuation(value, table) ? 1 : 0
-        case .digits: table.isIn(.number, value) ? 1 : 0
+        case .digits: table.isIn(.number, value) || Self.isNewNumber(value) ? 1 : 0
         case .delimiter(let delimiter): value == delimiter ? 2 : 0
         }
     }

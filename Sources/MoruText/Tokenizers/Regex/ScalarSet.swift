@@ -41,12 +41,21 @@ struct ScalarSet: Sendable {
                 case .range(let range): range.contains(value)
                 case .categories(let set): UnicodeTable.shared.isIn(set, value)
                 case .whitespace: UnicodeTable.shared.isWhitespace(value)
-                case .word: UnicodeTable.shared.isWord(value)
+                case .word: isWord(value)
                 case .nested(let set): set.contains(value)
                 }
             if found { return true }
         }
         return false
+    }
+
+    /// Oniguruma's `\w`: no join controls, but the superscript digits and fractions of Latin-1.
+    private static func isWord(_ value: UInt32) -> Bool {
+        switch value {
+        case 0x200C, 0x200D: false
+        case 0xB2, 0xB3, 0xB9, 0xBC...0xBE: true
+        default: UnicodeTable.shared.isWord(value)
+        }
     }
 
     /// The scalars that equal `value` when case is ignored.
