@@ -1,6 +1,9 @@
 import Foundation
 
 /// A file mapped read-only into memory; pages are read when touched and shared with other processes.
+///
+/// A file must not be shortened in place while it is mapped: the system then ends the process at the next read past
+/// the new end. Replacing it by a rename, as ``FileSystem`` does and downloads should, is safe: the map keeps the old file.
 public final class MappedFile: @unchecked Sendable {
     /// Where the file lies.
     public let path: String

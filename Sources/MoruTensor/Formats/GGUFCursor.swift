@@ -28,9 +28,9 @@ struct GGUFCursor {
         guard value < 1 << 48 else {
             throw malformed("\(what()) is \(value), which no file can hold")
         }
-        let (total, overflow) = Int(value).multipliedReportingOverflow(by: bytesEach)
-        guard !overflow, total <= remaining else {
-            throw truncated("\(what()) is \(value), at least \(bytesEach) bytes each, but \(remaining) bytes are left")
+        let total = Int(value) * bytesEach
+        guard total <= remaining else {
+            throw truncated("\(what()) is \(value), which needs \(total) bytes or more, but \(remaining) are left")
         }
         return Int(value)
     }
@@ -73,7 +73,9 @@ struct GGUFCursor {
             .ggufTruncated, "\(path) is incomplete, byte \(position): \(what)", remedy: "download the file again")
     }
 
-    func unsupported(_ what: String, remedy: String? = nil) -> MoruError {
+    func unsupported(
+        _ what: String, remedy: String = "use a file that a current llama.cpp wrote"
+    ) -> MoruError {
         MoruError(.ggufUnsupported, "\(path): \(what)", remedy: remedy)
     }
 

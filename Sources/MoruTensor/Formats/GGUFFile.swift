@@ -84,7 +84,7 @@ public final class GGUFFile: TensorSource {
     private static func alignment(_ metadata: Metadata, _ cursor: GGUFCursor) throws(MoruError) -> Int {
         guard let value = metadata["general.alignment"] else { return defaultAlignment }
         guard let alignment = value.int, 1...(1 << 20) ~= alignment, alignment & (alignment - 1) == 0 else {
-            throw cursor.malformed("general.alignment is \(value), not a power of two of at most 1 MiB")
+            throw cursor.malformed("general.alignment must be a power of two of at most 1 MiB")
         }
         return alignment
     }

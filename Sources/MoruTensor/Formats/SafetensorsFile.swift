@@ -55,7 +55,7 @@ public final class SafetensorsFile: TensorSource {
                 file, "a header of \(length) bytes is announced, more than the limit of \(maximumHeaderBytes)")
         }
         guard length <= bytes.count - 8 else {
-            throw truncated(file, "the header should have \(length) bytes, the file has \(bytes.count - 8) after 8")
+            throw truncated(file, "the header should have \(length) bytes, only \(bytes.count - 8) are there")
         }
         return 8 + Int(length)
     }
@@ -97,7 +97,7 @@ public final class SafetensorsFile: TensorSource {
                     shape: entry.shape, byteRange: (dataStart + entry.begin)..<(dataStart + entry.end)))
         }
         guard expected == dataCount else {
-            throw malformed(file, "\(dataCount - expected) bytes at the end belong to no tensor")
+            throw malformed(file, "data after byte \(dataStart + expected), where the last tensor ends")
         }
         return infos
     }

@@ -156,7 +156,12 @@ extension SafetensorsHeader {
     }
 
     private mutating func skipWhitespace() {
-        while position < bytes.count, [0x20, 0x0A, 0x0D, 0x09].contains(bytes[position]) { position += 1 }
+        while position < bytes.count {
+            switch bytes[position] {
+            case 0x20, 0x09, 0x0A, 0x0D: position += 1
+            default: return
+            }
+        }
     }
 
     private mutating func take(_ character: Unicode.Scalar) -> Bool {
@@ -171,7 +176,7 @@ extension SafetensorsHeader {
 
     private func malformed(_ what: String) -> MoruError {
         MoruError(
-            .safetensorsMalformed, "\(path): byte \(position + 8) of the header: \(what)",
+            .safetensorsMalformed, "\(path), byte \(position + 8), in the header: \(what)",
             remedy: "the file is damaged: download or write it again")
     }
 }

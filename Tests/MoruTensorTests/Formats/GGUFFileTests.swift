@@ -79,6 +79,7 @@ import Testing
         let error = #expect(throws: MoruError.self) { try GGUFFile(path: path) }
         #expect(error?.code == sample.code, "\(String(describing: error))")
         #expect(error?.message.contains("hostile.gguf") == true)
+        #expect(error?.remedy?.isEmpty == false)
     }
 
     @Test func everyTruncationIsRefused() throws {
