@@ -177,11 +177,15 @@ struct CatalogPullTests {
         #expect(error.remedy?.contains("python3-pip") == true)
     }
 
-    @Test(.enabled(if: TestWheel.pipIsThere))
-    func stoppingEndsPip() async throws {
-        // A pip that never ends: the first python3 on the path sleeps.
-        let fake = try bench.write(
-            Array("#!/bin/sh\necho $$ > \(bench.folder)/pid\nexec sleep 60\n".utf8), to: "bin/python3")
+    @Test func stoppingEndsPip() async throws {
+        // A pip that would go on for a minute, unless it is asked to end.
+        let script = """
+            #!/bin/sh
+            trap 'echo asked > "\(bench.folder)/asked"; exit 1' TERM
+            echo $$ > "\(bench.folder)/pid"
+            for step in $(seq 600); do sleep 0.1; done
+            """
+        let fake = try bench.write(Array(script.utf8), to: "bin/python3")
         chmod(fake, 0o755)
         let path = "\(bench.folder)/bin:" + (ProcessInfo.processInfo.environment["PATH"] ?? "")
         let store = store(["PATH": path])
@@ -191,6 +195,7 @@ struct CatalogPullTests {
         }
         task.cancel()
         _ = await expectError(.cancelled) { _ = try await task.value }
+        #expect(FileSystem.exists("\(bench.folder)/asked"), "it was made to end, not asked")
         let pid = try #require(Int32(try FileSystem.readText("\(bench.folder)/pid").dropLast()))
         #expect(kill(pid, 0) != 0)
         #expect(try store.models().isEmpty)
