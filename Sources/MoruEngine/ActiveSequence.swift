@@ -1,0 +1,60 @@
+import MoruTensor
+import Synchronization
+
+/// Says across threads that nobody wants an answer any more.
+package final class Cancellation: Sendable {
+    private let flag = Atomic<Bool>(false)
+
+    package init() {}
+
+    package var isCancelled: Bool { flag.load(ordering: .relaxed) }
+    package func cancel() { flag.store(true, ordering: .relaxed) }
+}
+
+/// A request on its way into the engine.
+struct Submission: Sendable {
+    let id: SequenceID
+    let request: GenerationRequest
+    let continuation: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
+    let cancellation: Cancellation
+    let submitted: ContinuousClock.Instant
+}
+
+/// A request that the engine works on. Belongs to the engine's actor.
+final class ActiveSequence {
+    let submission: Submission
+    let cache: SequenceCache
+    var sampler: Sampler
+    /// The scores of the prompt's tokens so far.
+    var promptScores: [TokenScore] = []
+    /// The token chosen in this step.
+    var chosen: TokenScore?
+    var generatedCount = 0
+    private var started: ContinuousClock.Instant?
+    private var firstToken: ContinuousClock.Instant?
+
+    init(_ submission: Submission, cache: SequenceCache) {
+        self.submission = submission
+        self.cache = cache
+        sampler = Sampler(submission.request.sampling, prompt: submission.request.prompt)
+    }
+
+    var request: GenerationRequest { submission.request }
+
+    func noteStart(_ now: ContinuousClock.Instant) { started = started ?? now }
+    func noteToken(_ now: ContinuousClock.Instant) { firstToken = firstToken ?? now }
+
+    func usage(_ now: ContinuousClock.Instant) -> GenerationUsage {
+        let begin = started ?? now
+        let first = firstToken ?? now
+        return GenerationUsage(
+            promptTokens: request.prompt.count, generatedTokens: generatedCount,
+            queueSeconds: (begin - submission.submitted).seconds, prefillSeconds: (first - begin).seconds,
+            decodeSeconds: (now - first).seconds)
+    }
+}
+
+extension Duration {
+    /// The duration in seconds.
+    package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

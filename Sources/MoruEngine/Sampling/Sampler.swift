@@ -1,0 +1,126 @@
+import Foundation
+import MoruTensor
+
+/// Chooses the tokens of one sequence, one after the other.
+///
+/// A value that holds the sequence's random numbers and the counts that penalties need, and nothing of other sequences:
+/// the same logits, parameters and seed choose the same tokens.
+public struct Sampler: Sendable {
+    /// How tokens are chosen.
+    public let parameters: SamplingParameters
+    private var generator: RandomGenerator
+    private var promptIDs: Set<Int32> = []
+    private var outputCounts: [Int32: Int] = [:]
+
+    /// A sampler that has chosen nothing yet.
+    ///
+    /// - Parameter prompt: The tokens that the repetition penalty counts as seen.
+    public init(_ parameters: SamplingParameters, prompt: [Int32] = []) {
+        self.parameters = parameters
+        generator = RandomGenerator(seed: parameters.seed ?? UInt64.random(in: 0...UInt64.max))
+        if parameters.repetitionPenalty != 1 { promptIDs = Set(prompt) }
+    }
+
+    private var changesLogits: Bool {
+        !parameters.logitBias.isEmpty || parameters.repetitionPenalty != 1 || countsOutput
+    }
+    private var countsOutput: Bool { parameters.presencePenalty != 0 || parameters.frequencyPenalty != 0 }
+
+    /// Chooses the next token.
+    ///
+    /// - Parameter logits: One finite f32 for each id.
+    public mutating func next(_ logits: Tensor) -> Int32 {
+        var adjusted = logits
+        if changesLogits {
+            adjusted = Tensor(logits.values(), shape: [logits.count])
+            adjust(UnsafeMutableBufferPointer(start: adjusted.floats, count: adjusted.count))
+        }
+        let values = UnsafeBufferPointer(start: adjusted.floats, count: adjusted.count)
+        let likeliest = maximum(of: values)
+        let chosen =
+            parameters.temperature == 0 ? likeliest.index : draw(values, maximum: likeliest.value)
+        let id = Int32(chosen)
+        if countsOutput || parameters.repetitionPenalty != 1 { outputCounts[id, default: 0] += 1 }
+        return id
+    }
+
+    /// Logit bias, then the penalties.
+    private func adjust(_ logits: UnsafeMutableBufferPointer<Float>) {
+        for (id, bias) in parameters.logitBias { logits[Int(id)] += bias }
+        if parameters.repetitionPenalty != 1 {
+            for id in promptIDs.union(outputCounts.keys) {
+                let logit = logits[Int(id)]
+                logits[Int(id)] =
+                    logit > 0 ? logit / parameters.repetitionPenalty : logit * parameters.repetitionPenalty
+            }
+        }
+        if countsOutput {
+            for (id, count) in outputCounts {
+                logits[Int(id)] -= parameters.frequencyPenalty * Float(count) + parameters.presencePenalty
+            }
+        }
+    }
+
+    /// Draws an index with one random number.
+    private mutating func draw(_ logits: UnsafeBufferPointer<Float>, maximum: Float) -> Int {
+        let scaled = Tensor(logits.map { ($0 - maximum) / parameters.temperature }, shape: [logits.count])
+        let probabilities = scaled.softmax()
+        let values = UnsafeBufferPointer(start: probabilities.floats, count: probabilities.count)
+        let floor = (parameters.minP ?? 0) * (values.max() ?? 0)
+        let draw = generator.uniformDouble()
+        guard parameters.topK != nil || parameters.topP != nil else { return index(at: draw, values, floor: floor) }
+        let candidates = likeliest(values, floor: floor)
+        let mass = candidates.reduce(0) { $0 + Double($1.value) }
+        var rest = draw * mass
+        for candidate in candidates {
+            rest -= Double(candidate.value)
+            if rest < 0 { return candidate.index }
+        }
+        return candidates.last?.index ?? 0
+    }
+
+    /// Where the summed probability of the values not below `floor` passes the share `draw`.
+    private func index(at draw: Double, _ values: UnsafeBufferPointer<Float>, floor: Float) -> Int {
+        var mass = 0.0
+        for value in values where value >= floor { mass += Double(value) }
+        var rest = draw * mass
+        var last = 0
+        for (index, value) in values.enumerated() where value >= floor && value > 0 {
+            rest -= Double(value)
+            if rest < 0 { return index }
+            last = index
+        }
+        return last
+    }
+
+    /// The candidates that top-k and top-p leave of the values not below `floor`, likeliest first.
+    private func likeliest(_ values: UnsafeBufferPointer<Float>, floor: Float) -> [IndexedValue] {
+        if let topK = parameters.topK {
+            let candidates = largest(topK, of: values, atLeast: floor)
+            guard let topP = parameters.topP else { return candidates }
+            let mass = candidates.reduce(0) { $0 + Double($1.value) }
+            return prefix(of: candidates, mass: Double(topP) * mass) ?? candidates
+        }
+        let topP = Double(parameters.topP ?? 1)
+        var mass = 0.0
+        for value in values where value >= floor { mass += Double(value) }
+        // Usually a few tokens have the mass; only a flat distribution needs more of the order.
+        for count in [32, 1024] where count < values.count {
+            if let found = prefix(of: largest(count, of: values, atLeast: floor), mass: topP * mass) { return found }
+        }
+        // Tokens below this have together less than what top-p cuts away, so none of them can be needed.
+        let needed = max(floor, Float((1 - topP) * mass / Double(values.count)) * 0.999)
+        let candidates = largest(values.count, of: values, atLeast: needed)
+        return prefix(of: candidates, mass: topP * mass) ?? candidates
+    }
+
+    /// The first candidates whose values sum up to `mass`, or nil when all of them do not.
+    private func prefix(of candidates: [IndexedValue], mass: Double) -> [IndexedValue]? {
+        var sum = 0.0
+        for (count, candidate) in candidates.enumerated() {
+            sum += Double(candidate.value)
+            if sum >= mass { return Array(candidates.prefix(count + 1)) }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,54 @@
+import MoruBase
+
+/// A sequence's number in its engine, in the order of the requests.
+package typealias SequenceID = Int
+
+/// Tokens of one sequence that a step computes.
+package struct StepRun: Sendable, Hashable {
+    /// The sequence.
+    package var id: SequenceID
+    /// The positions of the tokens in the sequence.
+    package var positions: Range<Int>
+    /// The tokens, one for each position.
+    package var tokens: [Int32]
+    /// Whether the token after the last of these is to be chosen.
+    package var samples: Bool
+}
+
+/// What a step computes.
+package struct StepPlan: Sendable, Hashable {
+    /// The runs, in the order in which their requests came.
+    package var runs: [StepRun] = []
+    /// The tokens of all runs.
+    package var tokenCount: Int { runs.reduce(0) { $0 + $1.tokens.count } }
+}
+
+/// What a step brought about.
+package struct StepResult: Sendable {
+    /// What became of one run.
+    package enum Outcome: Sendable {
+        /// The tokens are computed; no next token was due.
+        case computed
+        /// The tokens are computed and this is the next one.
+        case sampled(Int32)
+        /// The sequence cannot go on.
+        case failed(MoruError)
+    }
+
+    /// One outcome for each run of the plan, by sequence.
+    package var outcomes: [SequenceID: Outcome]
+
+    package init(_ outcomes: [SequenceID: Outcome]) { self.outcomes = outcomes }
+}
+
+/// What a scheduler reports, in order.
+package enum SchedulerEvent: Sendable {
+    /// The prompt is computed; comes before the sequence's first token.
+    case promptComputed(SequenceID)
+    /// A next token that is part of the answer.
+    case token(SequenceID, Int32)
+    /// The sequence has ended and is forgotten.
+    case finished(SequenceID, FinishReason)
+    /// The sequence has failed and is forgotten.
+    case failed(SequenceID, MoruError)
+}
