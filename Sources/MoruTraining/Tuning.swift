@@ -31,12 +31,12 @@ public struct Tuning {
     /// Reads the data and takes the run to its end.
     ///
     /// - Parameters:
-    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
     ///   - events: Told of everything that happens.
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
     /// - Returns: Where the adapter is, and what the run came to.
-    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:isCancelled:events:)``.
+    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:events:isCancelled:)``.
     public func run(
-        isCancelled: @escaping () -> Bool = { false }, events: @escaping (TrainingEvent) -> Void = { _ in }
+        events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> TuningResult {
         let training = try dataset(recipe.data.train)
         let validation = try recipe.data.validation.map(dataset)
@@ -53,7 +53,7 @@ public struct Tuning {
         trainer.recipe = recipe.yaml
         trainer.notices = [training, validation].compactMap { $0?.notice }
         let summary = try trainer.run(
-            in: recipe.output, existing: existingRun, isCancelled: isCancelled, events: events)
+            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
         return TuningResult(
             adapterDirectory: recipe.output + "/adapter", summary: summary, skippedExamples: training.skippedCount,
             truncatedExamples: training.truncatedCount)

@@ -32,15 +32,15 @@ public struct Trainer {
     /// - Parameters:
     ///   - directory: Where the run is written: the best result so far in `adapter`, see also ``ExistingRun``.
     ///   - existing: What to do with a run that is there already.
-    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
     ///   - events: Told of everything that happens.
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
     /// - Throws: ``MoruError/Code/dataEmpty``, ``MoruError/Code/runInUse``, ``MoruError/Code/runExists``,
     ///   ``MoruError/Code/runChanged``, ``MoruError/Code/trainingDiverged``, ``MoruError/Code/cancelled``, or what the
     ///   file system throws. The last checkpoint and the best result stay intact.
     @discardableResult
     public func run(
-        in directory: String, existing: ExistingRun = .refuse, isCancelled: @escaping () -> Bool = { false },
-        events: @escaping (TrainingEvent) -> Void = { _ in }
+        in directory: String, existing: ExistingRun = .refuse, events: @escaping (TrainingEvent) -> Void = { _ in },
+        isCancelled: @escaping () -> Bool = { false }
     ) throws -> TrainingSummary {
         guard task.count(of: .training) > 0 else {
             throw MoruError(.dataEmpty, "there are no examples to learn from")

@@ -57,6 +57,7 @@ struct RecipeKey: Sendable {
 }
 
 extension RecipeKey {
+    /// Where a value lies in the typed recipe.
     typealias Place<Value> = WritableKeyPath<Recipe, Value> & Sendable
 
     static func integer(
@@ -76,11 +77,11 @@ extension RecipeKey {
             })
     }
 
-    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: Place<Int>) -> RecipeKey {
+    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: any Place<Int>) -> RecipeKey {
         integer(path, range, get: { $0[keyPath: place] }, set: { $0[keyPath: place] = $1 })
     }
 
-    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: Place<Int?>) -> RecipeKey {
+    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: any Place<Int?>) -> RecipeKey {
         integer(path, range, get: { $0[keyPath: place] }, set: { $0[keyPath: place] = $1 })
     }
 
@@ -106,14 +107,14 @@ extension RecipeKey {
     }
 
     static func number(
-        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false, _ place: Place<Float>
+        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false, _ place: any Place<Float>
     ) -> RecipeKey {
         number(
             path, range, isOpen: isOpen, isPositive: isPositive, get: { $0[keyPath: place] },
             set: { $0[keyPath: place] = $1 })
     }
 
-    static func flag(_ path: String, _ place: Place<Bool>) -> RecipeKey {
+    static func flag(_ path: String, _ place: any Place<Bool>) -> RecipeKey {
         RecipeKey(
             path: path, expectation: "true or false", choices: ["true", "false"],
             get: { .scalar(String($0[keyPath: place]), isPlain: true) },
@@ -125,7 +126,7 @@ extension RecipeKey {
     }
 
     static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
-        _ path: String, _ place: Place<Value>
+        _ path: String, _ place: any Place<Value>
     ) -> RecipeKey where Value.RawValue == String {
         let names = Value.allCases.map(\.rawValue)
         return RecipeKey(
@@ -152,7 +153,7 @@ extension RecipeKey {
             })
     }
 
-    static func names(_ path: String, allowsEmpty: Bool, _ place: Place<[String]>) -> RecipeKey {
+    static func names(_ path: String, allowsEmpty: Bool, _ place: any Place<[String]>) -> RecipeKey {
         RecipeKey(
             path: path, expectation: allowsEmpty ? "a list of names" : "a list of at least one name",
             get: { .list($0[keyPath: place]) },
