@@ -84,14 +84,41 @@ enum ChildProcess {
         return signal == 0 ? (status >> 8) & 0xFF : 128 + signal
     }
 
-    /// Asks a program to end, after two seconds makes it, and waits until it is gone.
+    /// Asks a program and those that it started to end, after two seconds makes them, and waits until they are gone.
+    /// A `python3` may be a shell script around the real one, which would outlive it.
     private static func end(_ process: pid_t) {
-        kill(process, SIGTERM)
+        let others = descendants(of: process)
+        for member in [process] + others { kill(member, SIGTERM) }
+        var isGone = false
         for _ in 0..<200 {
-            if ended(process) != nil { return }
+            isGone = isGone || ended(process) != nil
+            if isGone, !others.contains(where: isRunning) { return }
             usleep(10_000)
         }
+        for member in others { kill(member, SIGKILL) }
+        guard !isGone else { return }
         kill(process, SIGKILL)
         while ended(process) == nil { usleep(10_000) }
+    }
+
+    /// Whether a process runs; one that has ended and that nobody has asked about yet does not.
+    static func isRunning(_ process: pid_t) -> Bool {
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+            let name = text.lastIndex(of: ")")
+        else { return false }
+        return text[name...].dropFirst(2).first != "Z"
+    }
+
+    /// The processes that a process started, and those that these started, as Linux lists them.
+    private static func descendants(of process: pid_t) -> [pid_t] {
+        var found: [pid_t] = []
+        let tasks = "/proc/\(process)/task"
+        for task in (try? FileManager.default.contentsOfDirectory(atPath: tasks)) ?? [] {
+            let text = (try? String(contentsOfFile: "\(tasks)/\(task)/children", encoding: .utf8)) ?? ""
+            for child in text.split(separator: " ").compactMap({ pid_t($0) }) {
+                found += [child] + descendants(of: child)
+            }
+        }
+        return found
     }
 }

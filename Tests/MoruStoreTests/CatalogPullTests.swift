@@ -178,11 +178,11 @@ struct CatalogPullTests {
     }
 
     @Test func stoppingEndsPip() async throws {
-        // A pip that would go on for a minute, unless it is asked to end.
+        // A pip that would go on for a minute unless it is asked to end, and that has started another program.
         let script = """
             #!/bin/sh
             trap 'echo asked > "\(bench.folder)/asked"; exit 1' TERM
-            echo $$ > "\(bench.folder)/pid"
+            sleep 61 & echo $! > "\(bench.folder)/pid"
             for step in $(seq 600); do sleep 0.1; done
             """
         let fake = try bench.write(Array(script.utf8), to: "bin/python3")
@@ -197,7 +197,8 @@ struct CatalogPullTests {
         _ = await expectError(.cancelled) { _ = try await task.value }
         #expect(FileSystem.exists("\(bench.folder)/asked"), "it was made to end, not asked")
         let pid = try #require(Int32(try FileSystem.readText("\(bench.folder)/pid").dropLast()))
-        #expect(kill(pid, 0) != 0)
+        #expect(!ChildProcess.isRunning(pid))
+        #expect(ChildProcess.isRunning(getpid()))
         #expect(try store.models().isEmpty)
     }
 
