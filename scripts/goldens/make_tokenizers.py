@@ -385,6 +385,96 @@ def smollm2(path):
     return tokenizer, metadata
 
 
+def sentencepiece_metadata():
+    """A SentencePiece BPE model as GGUF has it (pieces and scores, no merges), and the tokenizer it stands for: every
+    cut of a piece into two pieces is a merge, ranked by the score of the whole."""
+    vocabulary = sentencepiece_bpe()["model"]
+    pieces = sorted(vocabulary["vocab"], key=vocabulary["vocab"].get)
+    scores, types = [], []
+    for index, piece in enumerate(pieces):
+        special = index < 3
+        byte = not special and piece.startswith("<0x")
+        scores.append(0.0 if special or byte else -float(index))
+        types.append([2, 3, 3][index] if special else 6 if byte else 1)
+    metadata = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": pieces, "tokenizer.ggml.scores": scores,
+                "tokenizer.ggml.token_type": types, "tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.eos_token_id": 2,
+                "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.add_bos_token": True}
+    ids = {piece: index for index, piece in enumerate(pieces)}
+    merges = [(piece[:cut], piece[cut:]) for index, piece in enumerate(pieces) if types[index] == 1
+              for cut in range(1, len(piece)) if piece[:cut] in ids and piece[cut:] in ids]
+    tokenizer = Tokenizer(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+                                           decoders.Strip(" ", 1, 0)])
+    tokenizer.add_special_tokens([AddedToken(piece, normalized=False) for piece in pieces[1:3]])
+    tokenizer.post_processor = template("<s> $A", [("<s>", 1)])
+    return tokenizer, metadata
+
+
+def ranges(members):
+    """Runs of consecutive numbers as a flat list: how far the next run starts after the last, then its length."""
+    flat, end = [], 0
+    for value in members:
+        if flat and value == end:
+            flat[-1] += 1
+        else:
+            flat += [value - end, 1]
+        end = value + 1
+    return flat
+
+
+def unicode_properties():
+    """What the components think of every scalar: each has the Unicode version of the crate it was built with."""
+    scalars = [value for value in range(0x110000) if not 0xD800 <= value < 0xE000]
+
+    def dropped(by):
+        found = []
+        for start in range(0, len(scalars), 2000):
+            chunk = scalars[start:start + 2000]
+            kept = set(by("".join(map(chr, chunk))))
+            found += [value for value in chunk if chr(value) not in kept]
+        return ranges(found)
+
+    def split_off(pre):
+        return dropped(lambda text: "".join(piece for piece, _ in pre.pre_tokenize_str(text)))
+
+    def apart(pre):
+        return ranges([value for value in scalars if pre.pre_tokenize_str("a" + chr(value))[0][0] == "a"])
+
+    bert = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    clean = normalizers.BertNormalizer(**(bert | {"clean_text": True}))
+    accents = normalizers.BertNormalizer(**(bert | {"strip_accents": True}))
+    result = {f"\\p{{{name}}}": split_off(split(rf"\p{{{name}}}", "removed"))
+              for name in ["L", "N", "P", "S", "M", "Lu", "Ll", "Lt", "Lm", "Nd"]}
+    result |= {rf"\{name}": split_off(split(rf"\{name}", "removed")) for name in "sw"}
+    result["Whitespace"] = split_off(pre_tokenizers.WhitespaceSplit())
+    result["word"] = ranges([value for value in scalars
+                             if pre_tokenizers.Whitespace().pre_tokenize_str("a" + chr(value))[0][0] != "a"])
+    result["Digits"] = apart(pre_tokenizers.Digits(individual_digits=True))
+    result["Punctuation"] = apart(pre_tokenizers.Punctuation())
+    result["BertNormalizer.clean_text"] = ranges([value for value in scalars if not clean.normalize_str(chr(value))])
+    result["BertNormalizer.strip_accents"] = ranges([v for v in scalars if not accents.normalize_str(chr(v))])
+    result["StripAccents"] = ranges([v for v in scalars if not normalizers.StripAccents().normalize_str(chr(v))])
+    return result
+
+
+def normal_forms():
+    """FNV-1a over the normalized scalars of each block of 4096, in UTF-8."""
+    forms = {name: getattr(normalizers, name)() for name in ["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Nmt"]}
+    result = {}
+    for name, form in forms.items():
+        hashes = []
+        for start in range(0, 0x20000, 4096):
+            value = 0xCBF29CE484222325
+            for scalar in range(start, start + 4096):
+                if not 0xD800 <= scalar < 0xE000:
+                    for byte in form.normalize_str(chr(scalar)).encode():
+                        value = (value ^ byte) * 0x100000001B3 % 2**64
+            hashes.append(f"{value:016x}")
+        result[name] = hashes
+    return result
+
+
 def write(path, value):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -407,6 +497,10 @@ def main():
         tokenizer = make()
         write(folder / f"{name}.tokenizer.json", json.loads(tokenizer.to_str()))
         write(folder / f"{name}.expected.json", expected(tokenizer))
+    tokenizer, metadata = sentencepiece_metadata()
+    write(folder / "sentencepiece.metadata.json", metadata)
+    write(folder / "sentencepiece.expected.json", expected(tokenizer))
+    write(folder / "unicode.json", unicode_properties() | {"forms": normal_forms()})
     if arguments.smollm2:
         write(folder / "smollm2.expected.json", expected(smollm2(arguments.smollm2)[0]))
     if arguments.minilm:

@@ -23,10 +23,7 @@ enum TokenDecoder: Sendable {
         case .wordPiece(let prefix, let cleansUp):
             return pieces.enumerated().map { index, piece in
                 var text = piece
-                if index > 0 {
-                    text = !prefix.isEmpty && piece.starts(with: prefix) ? Array(piece[prefix.count...]) : [0x20] + piece
-                    if prefix.isEmpty { text = piece }
-                }
+                if index > 0 { text = piece.starts(with: prefix) ? Array(piece[prefix.count...]) : [0x20] + piece }
                 return cleansUp ? Self.cleanUp(text) : text
             }
         case .bpe(let suffix):

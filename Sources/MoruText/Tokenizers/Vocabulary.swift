@@ -6,7 +6,7 @@ import MoruBase
 /// canonically equivalent in Unicode are still two.
 final class Vocabulary: @unchecked Sendable {
     /// The largest id taken from a file; real vocabularies stay below a tenth of it.
-    static let maximumID = 1 << 24
+    static let maximumID = 1 << 22
 
     private var arena: [UInt8] = []
     private var spans: [(start: Int32, count: Int32)] = []

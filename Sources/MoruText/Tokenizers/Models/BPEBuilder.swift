@@ -96,7 +96,8 @@ struct BPEBuilder {
         var bytes: [UInt8] = []
         for id in 0..<vocabulary.size {
             bytes.removeAll(keepingCapacity: true)
-            if vocabulary.contains(id: id), ByteAlphabet.decode(vocabulary.bytes(of: id), into: &bytes), !bytes.isEmpty {
+            if vocabulary.contains(id: id), ByteAlphabet.decode(vocabulary.bytes(of: id), into: &bytes), !bytes.isEmpty
+            {
                 bytes.withUnsafeBufferPointer { _ = words.insert($0, id: id) }
             }
         }

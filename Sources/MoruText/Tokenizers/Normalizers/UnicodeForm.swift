@@ -70,7 +70,7 @@ enum UnicodeForm: Sendable {
         case 0x410...0x418, 0x41A...0x438, 0x43A...0x44F: return true
         case 0x3042...0x304A, 0x2013, 0x2014, 0x2018...0x201E, 0x2500...0x257F: return true
         case 0x1F300...0x1F64F: return true
-                // What is newer than the reference's data is to it a scalar without properties.
+        // What is newer than the reference's data is to it a scalar without properties.
         default: return !UnicodeTable.version9.isAssigned(value)
         }
     }

@@ -98,7 +98,8 @@ private struct GGUFTokenizerReader {
     }
 
     private func addSequenceMarks(_ parts: inout TokenizerParts, _ model: String) throws(MoruError) {
-        let addsBegin = model == "llama" || model == "bert" || (model == "gpt2" && Pre(name: preName)?.addsBegin == true)
+        let addsBegin =
+            model == "llama" || model == "bert" || (model == "gpt2" && Pre(name: preName)?.addsBegin == true)
         let addsEnd = model == "t5"
         if model == "bert" {
             // BERT's marks are [CLS] and [SEP], under the keys of older and newer converters.
@@ -271,7 +272,8 @@ private struct GGUFTokenizerReader {
         parts.unknown = unknown
         // GGUF does not say whether case counts; a vocabulary with capital letters in its words says it does.
         let isCased = tokens.indices.contains { index in
-            types[index] == Kind.normal && tokens[index].unicodeScalars.dropFirst().first.map { "A"..."Z" ~= $0 } ?? false
+            types[index] == Kind.normal
+                && tokens[index].unicodeScalars.dropFirst().first.map { "A"..."Z" ~= $0 } ?? false
                 && tokens[index].unicodeScalars.first == "▁"
         }
         parts.normalizer = .bert(

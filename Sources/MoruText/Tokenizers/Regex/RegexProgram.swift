@@ -25,7 +25,7 @@ struct RegexProgram: Sendable {
     }
 
     /// Steps one attempt may take before it counts as no match: only a pattern made to explode reaches it.
-    private static let maximumSteps = 20_000_000
+    private static let maximumSteps = 1_000_000
     private static let maximumInstructions = 20_000
 
     /// The text of the pattern.
