@@ -15,16 +15,17 @@ static float largest_of(const float *x, size_t count) {
 void moru_scalar_softmax(const float *x, float *y, size_t dim, size_t begin, size_t end) {
     for (size_t row = begin; row < end; row++) {
         const float *in = x + row * dim;
-        float *out = y + row * dim, largest = largest_of(in, dim), sum = 0;
+        float *out = y + row * dim, largest = largest_of(in, dim);
+        double sum = 0;
         if (largest == -INFINITY) {
             for (size_t i = 0; i < dim; i++) out[i] = 0;
             continue;
         }
         for (size_t i = 0; i < dim; i++) {
             out[i] = expf(in[i] - largest);
-            sum += out[i];
+            sum += (double)out[i];
         }
-        for (size_t i = 0; i < dim; i++) out[i] /= sum;
+        for (size_t i = 0; i < dim; i++) out[i] = (float)((double)out[i] / sum);
     }
 }
 
@@ -49,11 +50,12 @@ void moru_scalar_cross_entropy(const float *logits, const int32_t *targets, floa
             for (size_t i = 0; out && i < dim; i++) out[i] = 0;
             continue;
         }
-        float largest = largest_of(in, dim), at_target = in[target], sum = 0;
-        for (size_t i = 0; i < dim; i++) sum += expf(in[i] - largest);
-        losses[row] = largest + logf(sum) - at_target;
+        float largest = largest_of(in, dim), at_target = in[target];
+        double sum = 0;
+        for (size_t i = 0; i < dim; i++) sum += (double)expf(in[i] - largest);
+        losses[row] = largest + logf((float)sum) - at_target;
         for (size_t i = 0; out && i < dim; i++) {
-            float p = expf(in[i] - largest) / sum;
+            float p = expf(in[i] - largest) / (float)sum;
             out[i] = (p - (i == (size_t)target ? 1.0f : 0.0f)) * scale;
         }
     }

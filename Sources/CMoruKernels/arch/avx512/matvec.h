@@ -113,14 +113,13 @@ INLINE void unpack_q3_k(const moru_q3_k *block, unpacked *out) {
         __m512i high = _mm512_and_si512(shifted_twice(block->hmask, 2 * i, 2 * i + 1), one);
         out->levels[i] = _mm512_or_si512(low, _mm512_slli_epi16(high, 2));
     }
-    uint32_t a, b, c;
-    memcpy(&a, block->scales, 4);
-    memcpy(&b, block->scales + 4, 4);
-    memcpy(&c, block->scales + 8, 4);
-    const uint32_t low = 0x0f0f0f0f, high = 0x03030303;
-    __m128i scales = _mm_setr_epi32((int)((a & low) | (c & high) << 4), (int)((b & low) | (c >> 2 & high) << 4),
-                                    (int)((a >> 4 & low) | (c >> 4 & high) << 4),
-                                    (int)((b >> 4 & low) | (c >> 6 & high) << 4));
+    // Words a, b hold the low 4 bits of scales 0-7 and (in their high halves) 8-15, word c the top 2 bits of all.
+    __m128i words = _mm_maskz_loadu_epi32(7, block->scales);
+    __m128i low = _mm_srlv_epi32(_mm_shuffle_epi32(words, _MM_SHUFFLE(1, 0, 1, 0)), _mm_setr_epi32(0, 0, 4, 4));
+    __m128i high = _mm_srlv_epi32(_mm_shuffle_epi32(words, _MM_SHUFFLE(2, 2, 2, 2)), _mm_setr_epi32(0, 2, 4, 6));
+    low = _mm_and_si128(low, _mm_set1_epi8(15));
+    high = _mm_slli_epi32(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+    __m128i scales = _mm_or_si128(low, high);
     __m512 values = bytes_to_ps(_mm_sub_epi8(scales, _mm_set1_epi8(32)));
     spread_16(_mm512_mul_ps(values, _mm512_set1_ps(_cvtsh_ss(block->d))), out);
 }
@@ -155,13 +154,14 @@ INLINE void unpack_q45_k(uint16_t d, uint16_t dmin, const uint8_t packed[12], co
             out->levels[i] = _mm512_or_si512(out->levels[i], _mm512_slli_epi16(high, 4));
         }
     }
-    uint32_t a, b, c;
-    memcpy(&a, packed, 4);
-    memcpy(&b, packed + 4, 4);
-    memcpy(&c, packed + 8, 4);
-    const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x03030303;
-    __m128i fields = _mm_setr_epi32((int)(a & six), (int)((c & four) | (a >> 6 & two) << 4), (int)(b & six),
-                                    (int)((c >> 4 & four) | (b >> 6 & two) << 4));
+    // Words a, b, c of `packed`: a and b hold the first four scales and minima in 6 bits each, c the low 4 bits of the
+    // other four, whose high bits are the top 2 of a and b.
+    __m128i words = _mm_maskz_loadu_epi32(7, packed);
+    __m128i low = _mm_srlv_epi32(_mm_shuffle_epi32(words, _MM_SHUFFLE(2, 1, 2, 0)), _mm_setr_epi32(0, 0, 0, 4));
+    __m128i high = _mm_srli_epi32(_mm_shuffle_epi32(words, _MM_SHUFFLE(1, 1, 0, 0)), 2);
+    low = _mm_and_si128(low, _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
+    high = _mm_and_si128(high, _mm_setr_epi32(0, 0x30303030, 0, 0x30303030));
+    __m128i fields = _mm_or_si128(low, high);
     __m512 values = bytes_to_ps(fields);  // 8 scales, 8 minima
     __m512 scales = _mm512_mul_ps(values, _mm512_set1_ps(_cvtsh_ss(d)));
     const __m512i halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2);
@@ -183,8 +183,9 @@ INLINE void quantised_dot(const int rows, const moru_dtype type, const moru_matv
     const size_t elements = unit_elements(family), bytes = unit_bytes(family), stride = args->x_row_bytes;
     const size_t block = moru_block_bytes(type), step = elements / moru_block_elements(type) * block;
     const bool offset = level_offset(type) != 0;
-    __m512 total[8];
-    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) total[r] = _mm512_setzero_ps();
+    // Two sums for each row: the chain of additions would otherwise bound the speed of a single row.
+    __m512 total[8], other[8];
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) total[r] = other[r] = _mm512_setzero_ps();
     for (size_t i = 0; i < args->k; i += elements) {
         unpacked weights;
         _mm_prefetch((const char *)w + 1536, _MM_HINT_T0);
@@ -217,7 +218,7 @@ INLINE void quantised_dot(const int rows, const moru_dtype type, const moru_matv
                 sum = _mm512_dpbusd_epi32(sum, weights.levels[1], load_bits(unit->q + 64));
                 __m512 scale = _mm512_mul_ps(weights.scale[0], load_ps(unit->scale));
                 total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, total[r]);
-                if (!offset) total[r] = _mm512_fmadd_ps(weights.minimum, load_ps(unit->sum), total[r]);
+                if (!offset) other[r] = _mm512_fmadd_ps(weights.minimum, load_ps(unit->sum), other[r]);
                 continue;
             }
             const int8_t *q = (const int8_t *)row;
@@ -229,14 +230,15 @@ INLINE void quantised_dot(const int rows, const moru_dtype type, const moru_matv
                 __m512i sum = offset ? load_bits(start + 16 * v) : _mm512_setzero_si512();
                 sum = _mm512_dpbusd_epi32(sum, weights.levels[v], load_bits(q + 64 * v));
                 __m512 scale = _mm512_mul_ps(weights.scale[v], load_ps(scales + 16 * v));
-                total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, total[r]);
+                __m512 *to = v % 2 ? other : total;
+                to[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, to[r]);
             }
-            if (!offset) total[r] = _mm512_fmadd_ps(weights.minimum, load_ps(sub->sum), total[r]);
+            if (!offset) other[r] = _mm512_fmadd_ps(weights.minimum, load_ps(sub->sum), other[r]);
         }
         w += step;
         x += bytes;
     }
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
-        y[(size_t)r * args->y_row_stride] = vsum((vf)total[r]);
+        y[(size_t)r * args->y_row_stride] = vsum((vf)_mm512_add_ps(total[r], other[r]));
     }
 }

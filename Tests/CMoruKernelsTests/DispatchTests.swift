@@ -1,0 +1,46 @@
+import CMoruKernels
+import Foundation
+import Testing
+
+@Suite("Choice of instruction set")
+struct DispatchTests {
+    @Test("The best level has a table, and no level above it has one")
+    func best() {
+        let best = moru_cpu_best_level()
+        #expect(moru_kernels_for(best) != nil)
+        #expect(moru_kernels_for(MORU_CPU_SCALAR) != nil)
+        for raw in best.rawValue + 1..<MORU_CPU_AMX.rawValue + 1 {
+            #expect(moru_kernels_for(moru_cpu_level(rawValue: raw)) == nil)
+        }
+        for level in Level.all { #expect(!level.name.isEmpty) }
+    }
+
+    @Test("Every entry of every table is filled", arguments: Level.all)
+    func complete(_ level: Level) {
+        // The structure is the level (padded to a word) and pointers alone.
+        let words = MemoryLayout<moru_kernels>.size / MemoryLayout<UInt>.size
+        let table = UnsafeRawPointer(level.table)
+        for word in 1..<words {
+            #expect(table.load(fromByteOffset: word * MemoryLayout<UInt>.size, as: UInt.self) != 0, "entry \(word)")
+        }
+    }
+
+    @Test(
+        "The levels found agree with what the operating system reports",
+        .enabled(if: FileManager.default.isReadableFile(atPath: "/proc/cpuinfo")))
+    func operatingSystem() throws {
+        let text = try String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)
+        let line = text.split(separator: "\n").first { $0.hasPrefix("flags") } ?? ""
+        let flags = Set(line.split(separator: " ").map(String.init))
+        guard !flags.isEmpty else { return }
+        #expect((moru_kernels_for(MORU_CPU_AVX2) != nil) == flags.isSuperset(of: ["avx2", "fma", "f16c"]))
+        let wide: Set = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
+        #expect((moru_kernels_for(MORU_CPU_AVX512) != nil) == flags.isSuperset(of: wide))
+        #expect(
+            (moru_kernels_for(MORU_CPU_AVX512_BF16) != nil)
+                == flags.isSuperset(of: wide.union(["avx512_vnni", "avx512_bf16"])))
+        if !flags.contains("amx_bf16") { #expect(moru_kernels_for(MORU_CPU_AMX) == nil) }
+        let reported = String(cString: moru_cpu_features()).split(separator: ",").map(String.init)
+        #expect(reported.allSatisfy { flags.contains($0) })
+    }
+}

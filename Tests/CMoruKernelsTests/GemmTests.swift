@@ -1,0 +1,129 @@
+import CMoruKernels
+import Testing
+
+@Suite("Matrix products")
+struct GemmTests {
+    /// One random product, checked against a sum in double precision.
+    func check(
+        _ level: Level, _ random: inout Random, m: Int, n: Int, k: Int, format: moru_dtype, transposed: Bool,
+        aTransposed: Bool, bf16: Bool
+    ) {
+        let unit = moru_block_elements(format)
+        let rows = transposed ? n : k, columns = transposed ? k : n
+        let b = random.weights(format, count: rows * columns)
+        let wide = dequantized(format, b, count: rows * columns)
+        let a = random.floats(m * k), start = random.floats(m * n), alpha = Float(0.75)
+        let accumulate = random.bool()
+        var expected = [Double](repeating: 0, count: m * n)
+        var largest = 0.0
+        for i in 0..<m {
+            for j in 0..<n {
+                var sum = 0.0, magnitude = 0.0
+                for p in 0..<k {
+                    let left = Double(aTransposed ? a[p * m + i] : a[i * k + p])
+                    let right = Double(transposed ? wide[j * k + p] : wide[p * n + j])
+                    sum += left * right
+                    magnitude += abs(left * right)
+                }
+                expected[i * n + j] = Double(alpha) * sum + (accumulate ? Double(start[i * n + j]) : 0)
+                largest = max(largest, magnitude)
+            }
+        }
+        var c = start
+        let mSplit = m == 0 ? 0 : random.int(0...m), nSplit = n == 0 ? 0 : random.int(0...n)
+        b.withUnsafeBytes { bytes in
+            a.withUnsafeBufferPointer { aBuffer in
+                c.withUnsafeMutableBufferPointer { cBuffer in
+                    var args = moru_gemm()
+                    args.m = m
+                    args.n = n
+                    args.k = k
+                    args.a = aBuffer.baseAddress
+                    args.a_row_stride = aTransposed ? 1 : k
+                    args.a_column_stride = aTransposed ? m : 1
+                    args.b = bytes.baseAddress
+                    args.b_type = format
+                    args.b_row_bytes = columns / unit * moru_block_bytes(format)
+                    args.b_transposed = transposed
+                    args.c = cBuffer.baseAddress
+                    args.c_row_stride = n
+                    args.alpha = alpha
+                    args.accumulate = accumulate
+                    args.allow_bf16 = bf16
+                    // Three parts, as threads would share the work.
+                    withScratch(level.functions.gemm_scratch_bytes(&args)) { scratch in
+                        level.functions.gemm(&args, 0, mSplit, 0, nSplit, scratch)
+                        level.functions.gemm(&args, 0, mSplit, nSplit, n, scratch)
+                        level.functions.gemm(&args, mSplit, m, 0, n, scratch)
+                    }
+                }
+            }
+        }
+        // bf16 keeps 8 bits of each factor; the errors of a long sum mostly cancel.
+        expectClose(
+            c, expected, tolerance: bf16 && level.hasBF16 ? 8e-3 : 2e-6, scale: largest + 1e-3,
+            "\(m)x\(n)x\(k) \(format) b\(transposed ? "T" : "") a\(aTransposed ? "T" : "")")
+    }
+
+    @Test("Random shapes in every format", arguments: Level.all, allFormats)
+    func shapes(_ level: Level, _ format: moru_dtype) {
+        var random = Random(UInt64(format.rawValue) + 1)
+        let unit = moru_block_elements(format)
+        for round in 0..<16 {
+            let transposed = round % 2 == 0
+            var n = random.int(1...70), k = random.int(1...200)
+            if transposed { k = (k + unit - 1) / unit * unit } else { n = (n + unit - 1) / unit * unit }
+            check(
+                level, &random, m: random.int(1...45), n: n, k: k, format: format, transposed: transposed,
+                aTransposed: random.bool(), bf16: round % 4 > 1)
+        }
+    }
+
+    @Test("Sizes beyond one block of the cache, and degenerate ones", arguments: Level.all)
+    func extremes(_ level: Level) {
+        var random = Random(99)
+        for bf16 in [false, true] {
+            for transposed in [false, true] {
+                for (m, n, k) in [(1, 1, 1), (0, 5, 3), (3, 0, 4), (4, 5, 0), (15, 33, 1), (2, 1040, 7)] {
+                    check(
+                        level, &random, m: m, n: n, k: k, format: MORU_F32, transposed: transposed,
+                        aTransposed: random.bool(), bf16: bf16)
+                }
+                check(
+                    level, &random, m: 300, n: 40, k: 600, format: MORU_F32, transposed: transposed,
+                    aTransposed: transposed, bf16: bf16)
+                check(
+                    level, &random, m: 9, n: 608, k: 544, format: MORU_Q4_1, transposed: transposed, aTransposed: false,
+                    bf16: bf16)
+            }
+        }
+    }
+
+    @Test("A row's result does not depend on the rows beside it", arguments: Level.all)
+    func rowInvariance(_ level: Level) {
+        var random = Random(5)
+        let m = 40, n = 50, k = 300
+        let a = random.floats(m * k), b = random.floats(n * k)
+        func product(rows: Int) -> [Float] {
+            var c = [Float](repeating: 0, count: rows * n)
+            a.withUnsafeBufferPointer { a in
+                b.withUnsafeBytes { b in
+                    c.withUnsafeMutableBufferPointer { c in
+                        var args = moru_gemm(
+                            m: rows, n: n, k: k, a: a.baseAddress, a_row_stride: k, a_column_stride: 1,
+                            b: b.baseAddress, b_type: MORU_F32, b_row_bytes: k * 4, b_transposed: true,
+                            c: c.baseAddress, c_row_stride: n, alpha: 1, accumulate: false, allow_bf16: false)
+                        withScratch(level.functions.gemm_scratch_bytes(&args)) {
+                            level.functions.gemm(&args, 0, rows, 0, n, $0)
+                        }
+                    }
+                }
+            }
+            return c
+        }
+        let whole = product(rows: m)
+        for rows in [1, 2, 13, 14, 15, 29] {
+            #expect(product(rows: rows) == Array(whole[0..<rows * n]))
+        }
+    }
+}

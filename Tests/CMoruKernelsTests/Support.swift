@@ -1,0 +1,123 @@
+import CMoruKernels
+import Foundation
+import Testing
+
+/// One instruction-set level under test.
+struct Level: CustomTestStringConvertible, @unchecked Sendable {
+    let table: UnsafePointer<moru_kernels>
+
+    var functions: moru_kernels { table.pointee }
+    var name: String { String(cString: table.pointee.name) }
+    var testDescription: String { name }
+    /// Whether products may be rounded to bf16 at this level.
+    var hasBF16: Bool { name.contains("bf16") || name.contains("amx") }
+
+    /// Every level that this CPU can run, the scalar reference first.
+    static let all: [Level] = {
+        let candidates = [
+            MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX,
+        ]
+        return candidates.compactMap { moru_kernels_for($0).map(Level.init) }
+    }()
+}
+
+let allFormats: [moru_dtype] = (0..<MORU_DTYPE_COUNT.rawValue).map { moru_dtype(rawValue: $0) }
+
+/// SplitMix64 (Steele et al., 2014).
+struct Random: RandomNumberGenerator {
+    var state: UInt64
+
+    init(_ seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    mutating func floats(_ count: Int, _ range: ClosedRange<Float> = -1...1) -> [Float] {
+        (0..<count).map { _ in Float.random(in: range, using: &self) }
+    }
+
+    mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
+    mutating func bool() -> Bool { Bool.random(using: &self) }
+
+    /// Random bytes in a storage format, with scales of moderate size.
+    mutating func weights(_ format: moru_dtype, count: Int) -> [UInt8] {
+        let elements = moru_block_elements(format), size = moru_block_bytes(format)
+        var bytes = (0..<count / elements * size).map { _ in UInt8.random(in: 0...255, using: &self) }
+        let scales: [Int] =
+            switch format {
+            case MORU_Q4_0, MORU_Q5_0, MORU_Q8_0: [0]
+            case MORU_Q4_1, MORU_Q5_1, MORU_Q4_K, MORU_Q5_K: [0, 2]
+            case MORU_Q2_K: [80, 82]
+            case MORU_Q3_K: [108]
+            case MORU_Q6_K: [208]
+            default: []
+            }
+        for block in 0..<count / elements {
+            let at = block * size
+            let value = Float.random(in: -1...1, using: &self)
+            switch format {
+            case MORU_F32: bytes.replaceSubrange(at..<at + 4, with: little(value.bitPattern))
+            case MORU_F16: bytes.replaceSubrange(at..<at + 2, with: little(halfBits(value)))
+            case MORU_BF16: bytes.replaceSubrange(at..<at + 2, with: little(UInt16(value.bitPattern >> 16)))
+            default:
+                for offset in scales {
+                    let bits = halfBits(Float.random(in: -0.1...0.1, using: &self))
+                    bytes.replaceSubrange(at + offset..<at + offset + 2, with: little(bits))
+                }
+            }
+        }
+        return bytes
+    }
+}
+
+func little<T: FixedWidthInteger>(_ value: T) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+
+/// The bits of a number as IEEE half precision, for numbers in its normal range (rounds toward zero).
+func halfBits(_ value: Float) -> UInt16 {
+    let bits = value.bitPattern, sign = UInt16(bits >> 16) & 0x8000
+    let exponent = Int(bits >> 23 & 255) - 127 + 15
+    if exponent <= 0 { return sign }
+    return sign | UInt16(exponent) << 10 | UInt16(bits >> 13 & 0x3ff)
+}
+
+/// Each element within `tolerance * (scale + |expected|)`; names the worst.
+func expectClose(
+    _ actual: [Float], _ expected: [Double], tolerance: Double, scale: Double = 1, _ what: String = "",
+    sourceLocation: SourceLocation = #_sourceLocation
+) {
+    #expect(actual.count == expected.count, sourceLocation: sourceLocation)
+    var worst = 0.0
+    var at = -1
+    for (index, (a, e)) in zip(actual, expected).enumerated() {
+        if Double(a) == e || (a.isNaN && e.isNaN) { continue }
+        let error = abs(Double(a) - e) / (scale + abs(e))
+        if error > worst || error.isNaN { (worst, at) = (error.isNaN ? .infinity : error, index) }
+    }
+    #expect(
+        worst <= tolerance,
+        "\(what) element \(at): \(at >= 0 ? "\(actual[at]) for \(expected[at])" : "")", sourceLocation: sourceLocation)
+}
+
+func doubles(_ values: [Float]) -> [Double] { values.map(Double.init) }
+
+/// Runs `body` with scratch memory of the given size (and a canary behind it, which must survive).
+func withScratch(_ bytes: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes + 64, alignment: 16)
+    defer { memory.deallocate() }
+    memory.initializeMemory(as: UInt8.self, repeating: 0xA5, count: bytes + 64)
+    body(memory)
+    let intact = (bytes..<bytes + 64).allSatisfy { memory.load(fromByteOffset: $0, as: UInt8.self) == 0xA5 }
+    #expect(intact, "scratch overrun")
+}
+
+/// Dequantised by the scalar reference.
+func dequantized(_ format: moru_dtype, _ bytes: [UInt8], count: Int) -> [Float] {
+    var out = [Float](repeating: 0, count: count)
+    Level.all[0].functions.dequantize(format, bytes, &out, count)
+    return out
+}
