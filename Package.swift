@@ -1,10 +1,64 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+// Floors: a target imports only targets above it in this list (docs/architecture.md; a test reads every import).
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny")]
+
+func floor(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["MoruTestKit"], exclude: exclude, swiftSettings: strict)
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
 let package = Package(
     name: "moru",
+    products: [
+        .executable(name: "moru", targets: ["moru"]),
+        .library(name: "MoruTensor", targets: ["MoruTensor"]),
+        .library(name: "MoruText", targets: ["MoruText"]),
+        .library(
+            name: "Moru",
+            targets: ["MoruStore", "MoruModels", "MoruTraining", "MoruEngine", "MoruTrust", "MoruServer"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    ],
     targets: [
-        .target(name: "MoruBase"),
-        .testTarget(name: "MoruBaseTests", dependencies: ["MoruBase"]),
+        // Kernels are optimised even in debug builds: a model test would take minutes otherwise.
+        .target(name: "CMoruKernels", cSettings: [.unsafeFlags(["-O3"])]),
+        floor("MoruBase"),
+        floor("MoruTensor", ["CMoruKernels", "MoruBase"]),
+        floor("MoruText", ["MoruBase"]),
+        floor("MoruStore", ["MoruBase", crypto, asyncHTTPClient, nioCore, nioHTTP1, yams]),
+        floor("MoruNN", ["MoruTensor"]),
+        floor("MoruModels", ["MoruNN", "MoruText"]),
+        floor("MoruTraining", ["MoruModels", yams]),
+        floor("MoruEngine", ["MoruModels"]),
+        floor("MoruTrust", ["MoruEngine", "MoruTraining"]),
+        floor("MoruServer", ["MoruTrust", "MoruStore", hummingbird, logging]),
+        .executableTarget(
+            name: "moru", dependencies: ["MoruServer", "MoruStore", argumentParser, logging], swiftSettings: strict),
+
+        .target(
+            name: "MoruTestKit", dependencies: ["MoruModels"], path: "Tests/MoruTestKit", swiftSettings: strict),
+        tests("MoruBaseTests", ["MoruBase"]),
     ]
 )

@@ -1,0 +1,83 @@
+import MoruBase
+import MoruText
+import MoruTraining
+
+/// A prompt and the answer that is right.
+public struct EvaluationExample: Sendable, Hashable {
+    /// What the model is asked: a conversation that ends before the answer, or a text to go on from.
+    public enum Prompt: Sendable, Hashable {
+        /// A conversation.
+        case messages([ChatMessage])
+        /// A text.
+        case text(String)
+    }
+
+    /// What the model is asked.
+    public let prompt: Prompt
+    /// The right answer.
+    public let reference: String
+    /// The same as an example to score the reference's tokens with.
+    public let scoring: TrainingExample
+
+    /// Takes the prompt and the reference from an example of tuning data.
+    ///
+    /// - Parameters:
+    ///   - example: A conversation that ends with the assistant's turn, or a prompt and completion.
+    ///   - place: The file and line, for error messages.
+    /// - Throws: ``MoruError/Code/evaluationData`` when there is no answer to compare with.
+    public init(_ example: TrainingExample, place: String) throws(MoruError) {
+        scoring = example
+        switch example {
+        case .messages(let messages, _):
+            guard let last = messages.last, last.role == "assistant" else {
+                throw MoruError(
+                    .evaluationData, "\(place): the conversation does not end with the assistant's answer",
+                    remedy: "evaluation compares the model's answer with that last message")
+            }
+            prompt = .messages(Array(messages.dropLast()))
+            reference = last.content
+        case .completion(let text, let completion):
+            prompt = .text(text)
+            reference = completion
+        case .text:
+            throw MoruError(
+                .evaluationData, "\(place): a plain text has no answer to compare with",
+                remedy: "use lines with messages, with prompt and completion, or with text and label")
+        }
+    }
+
+    /// Reads a JSONL file of labelled examples.
+    ///
+    /// - Parameters:
+    ///   - path: Lines with `messages`, with `prompt` and `completion`, or with `text` and `label`.
+    ///   - limit: How many examples to read at most.
+    ///   - instruction: What to ask of `text` and `label` lines, as the system message; nil asks nothing.
+    /// - Throws: What reading throws, or ``MoruError/Code/evaluationData`` when the file holds no examples.
+    public static func read(
+        _ path: String, limit: Int? = nil, instruction: String? = nil
+    ) throws(MoruError) -> [EvaluationExample] {
+        var reader = try JSONLReader(path: path)
+        var examples: [EvaluationExample] = []
+        while examples.count < limit ?? Int.max, let record = try reader.next() {
+            let place = "\(path):\(record.line)"
+            let example = try labelled(record.value, instruction: instruction)
+                ?? TrainingExample(json: record.value, place: place)
+            examples.append(try EvaluationExample(example, place: place))
+        }
+        guard !examples.isEmpty else {
+            throw MoruError(.evaluationData, "\(path) holds no examples", remedy: "put one JSON object on each line")
+        }
+        return examples
+    }
+
+    /// A line with `text` and `label` as a conversation; nil when it is of another shape.
+    private static func labelled(_ json: JSON, instruction: String?) throws(MoruError) -> TrainingExample? {
+        guard json["messages"] == nil, json["prompt"] == nil, let text = json["text"]?.string,
+            let label = json["label"]?.string
+        else { return nil }
+        let system = instruction.map { [ChatMessage(role: "system", content: $0)] } ?? []
+        return .messages(
+            system + [ChatMessage(role: "user", content: text), ChatMessage(role: "assistant", content: label)],
+            tools: nil)
+    }
+}
