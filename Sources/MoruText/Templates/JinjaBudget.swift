@@ -3,7 +3,7 @@ struct JinjaBudget {
     /// Statements, evaluations and loop rounds.
     static let maximumSteps = 20_000_000
     /// Bytes of text and lists made, counted whether or not they are still held.
-    static let maximumBytes = 1 << 30
+    static let maximumBytes = 1 << 28
     /// Nested evaluations, statements and macro calls.
     static let maximumDepth = 400
 
@@ -33,6 +33,9 @@ struct JinjaBudget {
         let (product, overflow) = count.multipliedReportingOverflow(by: size)
         try allocate(overflow ? .max : max(product, 0))
     }
+
+    /// Counts the time to look through a whole value.
+    mutating func traverse(_ value: JinjaValue) throws(JinjaError) { try step(1 + value.extent.weight >> 2) }
 
     mutating func enter() throws(JinjaError) {
         depth += 1

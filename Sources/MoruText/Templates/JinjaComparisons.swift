@@ -1,3 +1,5 @@
+import Foundation
+
 extension JinjaValue {
     /// Python's `==`.
     func isEqual(to other: JinjaValue) -> Bool {
@@ -135,20 +137,53 @@ extension Array where Element == JinjaValue {
 }
 
 extension String {
-    /// Where a text that is not empty first (or last) occurs, by code points.
+    /// Where a text that is not empty first occurs, by code points.
     func firstRange(ofText part: String, from start: String.Index? = nil) -> Range<String.Index>? {
-        let bytes = utf8
-        var index = start ?? startIndex
-        let wanted = Array(part.utf8)
-        guard let first = wanted.first else { return nil }
-        while let found = bytes[index...].firstIndex(of: first) {
-            var (cursor, matched) = (found, 0)
-            while matched < wanted.count, cursor < bytes.endIndex, bytes[cursor] == wanted[matched] {
-                cursor = bytes.index(after: cursor)
-                matched += 1
+        var (text, part) = (self, part)
+        let offset = start.map { utf8.distance(from: utf8.startIndex, to: $0) } ?? 0
+        let found = text.withUTF8 { bytes in
+            part.withUTF8 { wanted -> Int? in
+                Self.firstOffset(of: wanted, in: bytes, from: offset)
             }
-            if matched == wanted.count { return found..<cursor }
-            index = bytes.index(after: found)
+        }
+        guard let found else { return nil }
+        let lower = utf8.index(utf8.startIndex, offsetBy: found)
+        return lower..<utf8.index(lower, offsetBy: part.utf8.count)
+    }
+
+    private static func firstOffset(
+        of wanted: UnsafeBufferPointer<UInt8>, in bytes: UnsafeBufferPointer<UInt8>, from start: Int
+    ) -> Int? {
+        guard let first = wanted.first, let base = bytes.baseAddress, let wantedBase = wanted.baseAddress else {
+            return nil
+        }
+        guard wanted.count <= 32 else { return firstOffset(ofLong: wanted, in: bytes, from: start) }
+        var offset = start
+        while offset + wanted.count <= bytes.count {
+            guard let found = memchr(base + offset, Int32(first), bytes.count - wanted.count + 1 - offset) else { break }
+            offset = UnsafeRawPointer(found) - UnsafeRawPointer(base)
+            if memcmp(base + offset, wantedBase, wanted.count) == 0 { return offset }
+            offset += 1
+        }
+        return nil
+    }
+
+    /// Knuth, Morris and Pratt's search, whose time is linear whatever the text.
+    private static func firstOffset(
+        ofLong wanted: UnsafeBufferPointer<UInt8>, in bytes: UnsafeBufferPointer<UInt8>, from start: Int
+    ) -> Int? {
+        var borders = [Int](repeating: 0, count: wanted.count)
+        var length = 0
+        for position in 1..<wanted.count {
+            while length > 0, wanted[position] != wanted[length] { length = borders[length - 1] }
+            if wanted[position] == wanted[length] { length += 1 }
+            borders[position] = length
+        }
+        var matched = 0
+        for position in start..<Swift.max(start, bytes.count) {
+            while matched > 0, bytes[position] != wanted[matched] { matched = borders[matched - 1] }
+            if bytes[position] == wanted[matched] { matched += 1 }
+            if matched == wanted.count { return position - wanted.count + 1 }
         }
         return nil
     }

@@ -4,19 +4,48 @@ final class JinjaUndefined {
     init(_ message: String) { self.message = message }
 }
 
+/// How deep a value's containers are nested, and how much it holds in all.
+struct JinjaExtent {
+    /// Comparing, printing and freeing a value costs stack for each level.
+    static let maximumDepth = 200
+    /// A value that holds the same list twice counts it twice, as printing it would.
+    static let maximumWeight = 1 << 24
+
+    private(set) var depth: Int
+    /// The number of values, a long text counting for several.
+    private(set) var weight: Int
+
+    init(depth: Int, weight: Int) {
+        self.depth = depth
+        self.weight = weight
+    }
+
+    /// The extent of an empty container.
+    static let empty = JinjaExtent(depth: 1, weight: 1)
+
+    /// Adds an element to a container's extent.
+    mutating func add(_ element: JinjaExtent) throws(JinjaError) {
+        depth = max(depth, element.depth + 1)
+        weight += element.weight
+        guard depth <= Self.maximumDepth else {
+            throw JinjaError("values nested deeper than \(Self.maximumDepth) levels", kind: .limit)
+        }
+        guard weight <= Self.maximumWeight else {
+            throw JinjaError("a value that holds more than \(Self.maximumWeight) others", kind: .limit)
+        }
+    }
+}
+
 /// The elements of a list or tuple.
 final class JinjaSequence {
     let items: [JinjaValue]
-    let depth: Int
+    let extent: JinjaExtent
 
     init(_ items: [JinjaValue]) throws(JinjaError) {
         self.items = items
-        var deepest = 0
-        for item in items { deepest = max(deepest, item.depth) }
-        depth = deepest + 1
-        guard depth <= JinjaValue.maximumDepth else {
-            throw JinjaError("values nested deeper than \(JinjaValue.maximumDepth) levels", kind: .limit)
-        }
+        var extent = JinjaExtent.empty
+        for item in items { try extent.add(item.extent) }
+        self.extent = extent
     }
 }
 
@@ -24,7 +53,7 @@ final class JinjaSequence {
 final class JinjaDict {
     private(set) var keys: [JinjaValue] = []
     private(set) var values: [JinjaValue] = []
-    private(set) var depth = 1
+    private(set) var extent = JinjaExtent.empty
     private var positions: [JinjaKey: Int] = [:]
 
     /// Small dictionaries are searched in order; only larger ones pay for a hash table.
@@ -34,10 +63,8 @@ final class JinjaDict {
 
     /// Sets a member; only while the dictionary is being made.
     func set(_ key: JinjaValue, _ value: JinjaValue) throws(JinjaError) {
-        depth = max(depth, value.depth + 1, key.depth + 1)
-        guard depth <= JinjaValue.maximumDepth else {
-            throw JinjaError("values nested deeper than \(JinjaValue.maximumDepth) levels", kind: .limit)
-        }
+        try extent.add(key.extent)
+        try extent.add(value.extent)
         if let position = try position(of: key) {
             values[position] = value
             return
@@ -221,6 +248,11 @@ final class JinjaMethod {
     init(_ receiver: JinjaValue, _ name: String) {
         self.receiver = receiver
         self.name = name
+    }
+
+    var extent: JinjaExtent {
+        let inner = receiver.extent
+        return JinjaExtent(depth: inner.depth + 1, weight: inner.weight + 1)
     }
 }
 

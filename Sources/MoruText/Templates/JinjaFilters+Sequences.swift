@@ -22,11 +22,11 @@ extension JinjaInterpreter {
                 return iterator.next() ?? .missing("No first item, sequence was empty.")
             }
             if case .string(let text) = value, let first = text.unicodeScalars.first { return .string(String(first)) }
-            return try value.iterated().first ?? .missing("No first item, sequence was empty.")
+            return try elements(value).first ?? .missing("No first item, sequence was empty.")
         case "last":
             _ = try arguments.bind(name)
             guard value.isReversible else { throw JinjaError("'\(value.typeName)' object is not reversible") }
-            return try value.iterated().last ?? .missing("No last item, sequence was empty.")
+            return try elements(value).last ?? .missing("No last item, sequence was empty.")
         case "reverse":
             _ = try arguments.bind(name)
             if case .string(let text) = value { return .string(String(text.unicodeScalars.reversed())) }
@@ -40,6 +40,7 @@ extension JinjaInterpreter {
             let bound = try arguments.bind(name, "reverse", "case_sensitive", "attribute")
             let items = try elements(value)
             let keys = try sortKeys(items, bound[2], ignoresCase: !bound[1].flag(false))
+            try chargeSort(value, items.count)
             return try .makeList(try items.pythonSorted(by: keys, reverse: bound[0].flag(false)))
         default: return try applyAggregate(name, value, arguments)
         }
@@ -55,7 +56,8 @@ extension JinjaInterpreter {
             if let path = path(bound[1]) {
                 items = try items.mapped { (item) throws(JinjaError) in try get(path, of: item) }
             }
-            return .string(try join(items, separator: try bound[0]?.text() ?? "", convert: true))
+            let separator = try text(of: bound[0] ?? .string(""))
+            return .string(try join(items, separator: separator, convert: true))
         case "sum":
             let bound = try arguments.bind(name, "attribute", "start")
             var total = bound[1] ?? .int(0)
@@ -95,10 +97,15 @@ extension JinjaInterpreter {
     }
 
     private func elements(_ value: JinjaValue) throws(JinjaError) -> [JinjaValue] {
-        let items = try value.iterated()
+        let items = try iterate(value)
         try budget.step(items.count)
-        try budget.allocate(items.count, times: MemoryLayout<JinjaValue>.stride)
         return items
+    }
+
+    /// Counts the comparisons of a sort.
+    private func chargeSort(_ value: JinjaValue, _ count: Int) throws(JinjaError) {
+        let rounds = Int.bitWidth - count.leadingZeroBitCount
+        try budget.step(rounds * (1 + value.extent.weight >> 1))
     }
 
     // MARK: Attributes of elements
@@ -222,6 +229,7 @@ extension JinjaInterpreter {
         let ignoresCase = !bound[0].flag(false)
         let keys = (by == "key" ? dict.keys : dict.values).map { Self.key($0, ignoresCase: ignoresCase) }
         let pairs = JinjaDictView(dict, .items).items
+        try chargeSort(value, pairs.count)
         return try .makeList(try pairs.pythonSorted(by: keys, reverse: bound[2].flag(false)))
     }
 
@@ -236,6 +244,7 @@ extension JinjaInterpreter {
         let keys = try items.mapped { (item) throws(JinjaError) in
             Self.key(try plainKey(item), ignoresCase: ignoresCase)
         }
+        try chargeSort(value, items.count)
         let pairs = try zip(items, keys).map { (item, key) throws(JinjaError) in try JinjaValue.makeTuple([key, item]) }
         var groups: [(key: JinjaValue, items: [JinjaValue])] = []
         for pair in try pairs.pythonSorted(by: keys, reverse: false) {

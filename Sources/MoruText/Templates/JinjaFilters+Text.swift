@@ -10,13 +10,13 @@ extension JinjaInterpreter {
         case "indent", "truncate", "wordwrap": return try applyLayoutFilter(name, value, arguments)
         default: break
         }
-        let text = try value.text()
+        let text = try self.text(of: value)
         try budget.allocate(text.utf8.count)
         switch name {
         case "replace":
             let bound = try arguments.bind(name, "old", "new", "count", required: 2)
             let limit = bound[2].map { $0.isNone } ?? true ? -1 : try bound[2].integer(-1)
-            return try replace(text, try (bound[0] ?? .null).text(), try (bound[1] ?? .null).text(), limit: limit)
+            return try replace(text, try self.text(of: bound[0] ?? .null), try self.text(of: bound[1] ?? .null), limit: limit)
         case "trim":
             let bound = try arguments.bind(name, "chars")
             guard let unwanted = bound[0], !unwanted.isNone else { return text.pythonStripped() }
@@ -126,7 +126,7 @@ extension JinjaInterpreter {
             guard !name.unicodeScalars.contains(where: { $0.isPythonSpace || "/>=".unicodeScalars.contains($0) }) else {
                 throw JinjaError("invalid character in attribute name: \(name.pythonRepr)")
             }
-            parts.append("\(Self.escape(name))=\"\(Self.escape(try value.text()))\"")
+            parts.append("\(Self.escape(name))=\"\(Self.escape(try text(of: value)))\"")
         }
         let text = parts.joined(separator: " ")
         return bound[0].flag(true) && !text.isEmpty ? " " + text : text
@@ -136,15 +136,15 @@ extension JinjaInterpreter {
 
     private func urlEncode(_ value: JinjaValue) throws(JinjaError) -> String {
         if case .string(let text) = value { return Self.quote(text, isQuery: false) }
-        guard let items = value.elements else { return Self.quote(try value.text(), isQuery: false) }
-        var pairs = items
+        guard value.isIterable else { return Self.quote(try text(of: value), isQuery: false) }
+        var pairs = try iterate(value)
         if case .dict(let dict) = value { pairs = JinjaDictView(dict, .items).items }
         var parts: [String] = []
         for pair in pairs {
-            let sides = try pair.iterated()
+            let sides = try iterate(pair)
             guard sides.count == 2 else { throw JinjaError("urlencode needs pairs, got \(sides.count) elements") }
-            let key = Self.quote(try sides[0].text(), isQuery: true)
-            parts.append(key + "=" + Self.quote(try sides[1].text(), isQuery: true))
+            let key = Self.quote(try text(of: sides[0]), isQuery: true)
+            parts.append(key + "=" + Self.quote(try text(of: sides[1]), isQuery: true))
         }
         return parts.joined(separator: "&")
     }

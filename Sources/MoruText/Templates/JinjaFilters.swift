@@ -14,6 +14,9 @@ enum JinjaFilters {
         "abs", "attr", "d", "default", "filesizeformat", "float", "int", "pprint", "round", "tojson", "wordcount",
     ]
 
+    /// Those that do not look through the whole value.
+    static let quick: Set<String> = ["count", "d", "default", "first", "length"]
+
     /// The names, for `is filter` and for messages.
     static let names = text.union(sequence).union(value)
 }
@@ -23,6 +26,7 @@ extension JinjaInterpreter {
     func applyFilter(
         _ name: String, to value: JinjaValue, _ arguments: JinjaArguments
     ) throws(JinjaError) -> JinjaValue {
+        if !JinjaFilters.quick.contains(name) { try budget.traverse(value) }
         if JinjaFilters.sequence.contains(name) { return try applySequenceFilter(name, value, arguments) }
         if JinjaFilters.text.contains(name) { return .string(try applyTextFilter(name, value, arguments)) }
         switch name {
@@ -54,11 +58,11 @@ extension JinjaInterpreter {
             return try toInteger(value, fallback: bound[0] ?? .int(0), base: try bound[1].integer(10))
         case "pprint":
             _ = try arguments.bind(name, "verbose")
-            return .string(try value.repr())
+            return .string(try repr(of: value))
         case "round": return try round(value, arguments)
         case "wordcount":
             _ = try arguments.bind(name)
-            return .int(Self.wordCount(try value.text()))
+            return .int(Self.wordCount(try text(of: value)))
         case "tojson": return .string(try toJSON(value, arguments))
         default: throw unknown("filter", name, among: JinjaFilters.names)
         }

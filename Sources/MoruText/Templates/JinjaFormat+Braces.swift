@@ -8,7 +8,7 @@ extension JinjaInterpreter {
     private func formatBraces(
         _ scalars: [Unicode.Scalar], _ arguments: JinjaArguments, _ automatic: inout Int, depth: Int
     ) throws(JinjaError) -> String {
-        guard depth < 2 else { throw JinjaError("Max string recursion exceeded") }
+        guard depth <= 2 else { throw JinjaError("Max string recursion exceeded") }
         var result = ""
         var index = 0
         while index < scalars.count {
@@ -62,12 +62,12 @@ extension JinjaInterpreter {
         var value = try formatValue(name, arguments, &automatic)
         switch conversion {
         case nil: break
-        case "s": value = .string(try value.text())
-        case "r", "a": value = .string(try value.repr())
+        case "s": value = .string(try text(of: value))
+        case "r", "a": value = .string(try repr(of: value))
         case let other?: throw JinjaError("Unknown conversion specifier \(other)")
         }
         let expanded = try formatBraces(specification, arguments, &automatic, depth: depth + 1)
-        if expanded.isEmpty { return try value.text() }
+        if expanded.isEmpty { return try text(of: value) }
         return try layOut(value, try Self.parse(expanded))
     }
 

@@ -106,7 +106,7 @@ extension JinjaInterpreter {
         switch type {
         case "s", "r", "a":
             if spec.align == "=" { (spec.align, spec.fill) = (">", " ") }
-            let text = type == "s" ? try value.text() : try value.repr()
+            let text = type == "s" ? try self.text(of: value) : try repr(of: value)
             spec.type = "s"
             return try layOut(text: text, spec)
         case "c":
@@ -146,7 +146,6 @@ extension JinjaInterpreter {
     func layOut(_ value: JinjaValue, _ spec: JinjaFieldSpec) throws(JinjaError) -> String {
         switch value {
         case .string(let text): return try layOut(text: text, spec)
-        case .bool where spec.type == nil: return try layOut(text: try value.text(), spec)
         case .int, .bool:
             let number = value.index ?? 0
             if let type = spec.type, "eEfFgG%".unicodeScalars.contains(type) {

@@ -52,7 +52,7 @@ extension JinjaInterpreter {
             return .joiner(JinjaJoiner(bound[0] ?? .string(", ")))
         case .raiseException:
             let bound = try arguments.bind("raise_exception", "message", required: 1)
-            throw JinjaError(try (bound[0] ?? .null).text(), kind: .raised)
+            throw JinjaError(try text(of: bound[0] ?? .null), kind: .raised)
         case .strftimeNow:
             let bound = try arguments.bind("strftime_now", "format", required: 1)
             return .string(JinjaTime.format(try bound[0].text(""), now))
@@ -66,8 +66,8 @@ extension JinjaInterpreter {
         case .dict(let source)?:
             for (key, value) in zip(source.keys, source.values) { try dict.set(key, value) }
         case let pairs?:
-            for pair in try pairs.iterated() {
-                let parts = try pair.iterated()
+            for pair in try iterate(pairs) {
+                let parts = try iterate(pair)
                 guard parts.count == 2 else { throw JinjaError("\(name) needs pairs, got \(parts.count) elements") }
                 try dict.set(parts[0], parts[1])
             }

@@ -32,12 +32,16 @@ extension JinjaInterpreter {
         case .compare(let first, let rest): return try evaluateComparison(first, rest)
         case .arithmetic(let first, let rest):
             var value = try evaluate(first)
+            try budget.step(rest.count)
             for (operation, operand) in rest { value = try calculate(value, operation, try evaluate(operand)) }
             return value
         case .concatenate(let operands):
             var text = ""
-            for operand in operands { text += try evaluate(operand).text() }
-            try budget.allocate(text.utf8.count)
+            try budget.step(operands.count)
+            for operand in operands {
+                text += try self.text(of: try evaluate(operand))
+                try budget.allocate(text.utf8.count)
+            }
             return .string(text)
         case .negative(let operand): return try negate(try evaluate(operand))
         case .positive(let operand): return try positive(try evaluate(operand))
@@ -47,6 +51,7 @@ extension JinjaInterpreter {
 
     private func evaluate(_ expressions: [JinjaExpression]) throws(JinjaError) -> [JinjaValue] {
         var values: [JinjaValue] = []
+        try budget.step(expressions.count)
         values.reserveCapacity(expressions.count)
         for expression in expressions { values.append(try evaluate(expression)) }
         return values
@@ -56,6 +61,7 @@ extension JinjaInterpreter {
         _ members: [(key: JinjaExpression, value: JinjaExpression)]
     ) throws(JinjaError) -> JinjaValue {
         let dict = JinjaDict()
+        try budget.step(members.count * 2)
         for (key, value) in members { try dict.set(try evaluate(key), try evaluate(value)) }
         return .dict(dict)
     }
@@ -63,6 +69,7 @@ extension JinjaInterpreter {
     /// The first operand whose truth is `wanted`, or the last.
     private func evaluateUntil(_ wanted: Bool, _ operands: [JinjaExpression]) throws(JinjaError) -> JinjaValue {
         var value = JinjaValue.null
+        try budget.step(operands.count)
         for operand in operands {
             value = try evaluate(operand)
             if value.isTrue == wanted { break }
@@ -76,6 +83,8 @@ extension JinjaInterpreter {
         var left = try evaluate(first)
         for (comparison, operand) in rest {
             let right = try evaluate(operand)
+            try budget.traverse(right)
+            if comparison == .contained || comparison == .notContained { try budget.traverse(left) }
             guard try left.compare(comparison, right) else { return .bool(false) }
             left = right
         }
@@ -86,6 +95,7 @@ extension JinjaInterpreter {
 
     func apply(_ operations: [JinjaPostfix], to base: JinjaValue) throws(JinjaError) -> JinjaValue {
         var value = base
+        try budget.step(operations.count)
         for operation in operations {
             switch operation {
             case .attribute(let name): value = try attribute(name, of: value)
@@ -128,7 +138,7 @@ extension JinjaInterpreter {
         var values = JinjaArguments(try evaluate(arguments.positional))
         for (name, value) in arguments.named { values.named.append((name, try evaluate(value))) }
         if let unpacked = arguments.unpacked {
-            values.positional += try evaluate(unpacked).iterated()
+            values.positional += try iterate(try evaluate(unpacked))
         }
         if let unpacked = arguments.unpackedNamed {
             guard case .dict(let dict) = try evaluate(unpacked) else {
@@ -161,7 +171,7 @@ extension JinjaInterpreter {
             if let found = try knownAttribute(name, of: value) { return found }
             return .missing("'\(value.describedType)' has no attribute '\(name)'")
         }
-        return .missing("\(value.describedType) has no element \(try index.repr())")
+        return .missing("\(value.describedType) has no element \(try repr(of: index))")
     }
 
     private func knownItem(_ index: JinjaValue, of value: JinjaValue) throws(JinjaError) -> JinjaValue? {

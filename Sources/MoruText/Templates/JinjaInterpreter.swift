@@ -77,7 +77,7 @@ final class JinjaInterpreter {
             }
             try namespace.set(name, value)
         case .tuple(let targets):
-            let items = try value.iterated()
+            let items = try iterate(value)
             guard items.count == targets.count else {
                 let problem = items.count > targets.count ? "too many" : "not enough"
                 throw JinjaError("\(problem) values to unpack: expected \(targets.count), got \(items.count)")
@@ -122,6 +122,31 @@ final class JinjaInterpreter {
         return .normal
     }
 
+    /// A value as text, its cost counted.
+    func text(of value: JinjaValue) throws(JinjaError) -> String {
+        if case .string(let text) = value { return text }
+        try budget.traverse(value)
+        let text = try value.text()
+        try budget.allocate(text.utf8.count)
+        return text
+    }
+
+    /// A value as Python's `repr` shows it, its cost counted.
+    func repr(of value: JinjaValue) throws(JinjaError) -> String {
+        try budget.traverse(value)
+        let text = try value.repr()
+        try budget.allocate(text.utf8.count)
+        return text
+    }
+
+    /// The elements of a value, their cost counted.
+    func iterate(_ value: JinjaValue) throws(JinjaError) -> [JinjaValue] {
+        let count = value.length ?? 0
+        try budget.step(1 + count >> 3)
+        try budget.allocate(count, times: MemoryLayout<JinjaValue>.stride)
+        return try value.iterated()
+    }
+
     private func write(_ text: String) throws(JinjaError) {
         try budget.allocate(text.utf8.count)
         output += text
@@ -132,7 +157,7 @@ final class JinjaInterpreter {
         case .text(let text): try write(text)
         case .output(let expression, let line):
             self.line = line
-            try write(try evaluate(expression).text())
+            try write(try text(of: try evaluate(expression)))
         case .branches(let branches, let otherwise):
             for branch in branches {
                 line = branch.line
@@ -152,11 +177,11 @@ final class JinjaInterpreter {
         case .macro(let macro): scope.set(macro.symbol, .macro(makeMacro(macro)))
         case .callBlock(let caller, let call, let line):
             self.line = line
-            try write(try evaluateCall(call, caller: .macro(makeMacro(caller))).text())
+            try write(try text(of: try evaluateCall(call, caller: .macro(makeMacro(caller)))))
         case .filterBlock(let filters, let body, let line):
             let text = try captureScoped(body)
             self.line = line
-            try write(try apply(filters, to: .string(text)).text())
+            try write(try self.text(of: try apply(filters, to: .string(text))))
         case .with(let assignments, let body, let line):
             self.line = line
             var values: [JinjaValue] = []
@@ -193,8 +218,7 @@ final class JinjaInterpreter {
 
     /// Runs a loop over a value, printing where the loop stands.
     func runLoop(_ syntax: JinjaLoopSyntax, over value: JinjaValue, depth0: Int) throws(JinjaError) {
-        var items = try value.iterated()
-        try budget.allocate(items.count, times: MemoryLayout<JinjaValue>.stride)
+        var items = try iterate(value)
         if let test = syntax.test {
             var kept: [JinjaValue] = []
             for item in items {

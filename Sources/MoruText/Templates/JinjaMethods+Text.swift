@@ -1,18 +1,19 @@
 extension JinjaInterpreter {
     /// The methods of Python's `str`.
     func callText(_ text: String, _ name: String, _ arguments: JinjaArguments) throws(JinjaError) -> JinjaValue {
-        try budget.step(1 + text.utf8.count >> 8)
-        try budget.allocate(text.utf8.count)
         switch name {
         case "strip", "lstrip", "rstrip":
             let bound = try arguments.bind("\(name)()", "chars")
             let unwanted = try characters(bound[0])
+            try budget.allocate(text.utf8.count)
             return .string(text.pythonStripped(of: unwanted, left: name != "rstrip", right: name != "lstrip"))
         case "split", "rsplit":
             let bound = try arguments.bind("\(name)()", "sep", "maxsplit")
+            try budget.allocate(text.utf8.count, times: 8)
             return try split(text, by: bound[0], limit: try bound[1].integer(-1), fromRight: name == "rsplit")
         case "splitlines":
             let bound = try arguments.bind("splitlines()", "keepends")
+            try budget.allocate(text.utf8.count, times: 8)
             return try list(text.pythonLines(keepEnds: bound[0].flag(false)))
         case "startswith", "endswith":
             return .bool(try hasAffix(text, name, arguments))
@@ -25,23 +26,13 @@ extension JinjaInterpreter {
             let count = affix.unicodeScalars.count
             let scalars = text.unicodeScalars
             return .string(name == "removesuffix" ? String(scalars.dropLast(count)) : String(scalars.dropFirst(count)))
-        case "upper": return .string(text.uppercased())
-        case "lower", "casefold": return .string(text.lowercased())
-        case "capitalize": return .string(text.pythonCapitalized)
-        case "title": return .string(text.pythonTitled)
-        case "swapcase":
-            return .string(
-                text.unicodeScalars.map { scalar in
-                    scalar.properties.isUppercase
-                        ? scalar.properties.lowercaseMapping : scalar.properties.uppercaseMapping
-                }.joined())
         case "replace":
             let bound = try arguments.bind("replace()", "old", "new", "count", required: 2)
             return .string(
                 try replace(text, try bound[0].text(""), try bound[1].text(""), limit: try bound[2].integer(-1)))
         case "join":
             let bound = try arguments.bind("join()", "iterable", required: 1)
-            return .string(try join(try (bound[0] ?? .null).iterated(), separator: text, convert: false))
+            return .string(try join(try iterate(bound[0] ?? .null), separator: text, convert: false))
         case "find", "rfind", "index", "rindex", "count": return .int(try search(text, name, arguments))
         case "partition", "rpartition": return try partition(text, arguments, fromRight: name == "rpartition")
         case "center", "ljust", "rjust", "zfill": return .string(try justify(text, name, arguments))
@@ -57,6 +48,26 @@ extension JinjaInterpreter {
         case "expandtabs":
             let bound = try arguments.bind("expandtabs()", "tabsize")
             return .string(try expandTabs(text, try bound[0].integer(8)))
+        default: break
+        }
+        _ = try arguments.bind("\(name)()")
+        try budget.allocate(text.utf8.count)
+        return callPlainText(text, name)
+    }
+
+    /// The methods without arguments.
+    private func callPlainText(_ text: String, _ name: String) -> JinjaValue {
+        switch name {
+        case "upper": return .string(text.uppercased())
+        case "lower", "casefold": return .string(text.lowercased())
+        case "capitalize": return .string(text.pythonCapitalized)
+        case "title": return .string(text.pythonTitled)
+        case "swapcase":
+            return .string(
+                text.unicodeScalars.map { scalar in
+                    scalar.properties.isUppercase
+                        ? scalar.properties.lowercaseMapping : scalar.properties.uppercaseMapping
+                }.joined())
         default: return .bool(text.pythonHolds(name))
         }
     }
@@ -87,6 +98,7 @@ extension JinjaInterpreter {
             start = found.upperBound
         }
         if fromRight {
+            try chargeBackwardSearch(text, separator)
             // Matches that overlap differ when they are sought from the right.
             ranges = text.lastRanges(ofText: separator, limit: limit)
         }
@@ -105,6 +117,7 @@ extension JinjaInterpreter {
     ) throws(JinjaError) -> JinjaValue {
         let separator = try arguments.bind("partition()", "sep", required: 1)[0].text("")
         guard !separator.isEmpty else { throw JinjaError("empty separator") }
+        if fromRight { try chargeBackwardSearch(text, separator) }
         let found =
             fromRight ? text.lastRanges(ofText: separator, limit: 1).first : text.firstRange(ofText: separator)
         guard let found else {
@@ -146,7 +159,7 @@ extension JinjaInterpreter {
             guard convert || item.string != nil else {
                 throw JinjaError("sequence item \(position): expected str instance, \(item.typeName) found")
             }
-            let text = try item.text()
+            let text = try self.text(of: item)
             try budget.allocate(text.utf8.count + separator.utf8.count)
             result += text
         }
@@ -154,6 +167,12 @@ extension JinjaInterpreter {
     }
 
     // MARK: Searching
+
+    /// Counts a search from the right, which compares at every place.
+    private func chargeBackwardSearch(_ text: String, _ part: String) throws(JinjaError) {
+        let (product, overflow) = text.utf8.count.multipliedReportingOverflow(by: part.utf8.count)
+        try budget.step(overflow ? .max >> 8 : product >> 8)
+    }
 
     private func hasAffix(_ text: String, _ name: String, _ arguments: JinjaArguments) throws(JinjaError) -> Bool {
         let bound = try arguments.bind("\(name)()", "affix", "start", "end", required: 1)
@@ -197,6 +216,7 @@ extension JinjaInterpreter {
             return count
         }
         let fromRight = name.utf8.first == UInt8(ascii: "r")
+        if fromRight { try chargeBackwardSearch(part, wanted) }
         if wanted.isEmpty { return window.start + (fromRight ? window.count : 0) }
         let found = fromRight ? part.lastRanges(ofText: wanted, limit: 1).first : part.firstRange(ofText: wanted)
         if let found { return offset(found.lowerBound) }
@@ -279,7 +299,7 @@ extension String {
         var rest = unicodeScalars[...].drop { $0.isPythonSpace }
         while !rest.isEmpty {
             if words.count == limit {
-                words.append(String(rest).pythonStripped(left: false))
+                words.append(String(rest))
                 break
             }
             let word = rest.prefix { !$0.isPythonSpace }

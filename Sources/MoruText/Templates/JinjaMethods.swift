@@ -44,6 +44,7 @@ enum JinjaMethods {
 
 extension JinjaInterpreter {
     func call(_ method: JinjaMethod, _ arguments: JinjaArguments) throws(JinjaError) -> JinjaValue {
+        if case .dict = method.receiver {} else { try budget.traverse(method.receiver) }
         switch method.receiver {
         case .string(let text): return try callText(text, method.name, arguments)
         case .list(let items):
@@ -78,16 +79,22 @@ extension JinjaInterpreter {
         for position in window.start..<(window.start + window.count) where items[position].isEqual(to: wanted) {
             return .int(position)
         }
-        throw JinjaError("\(try wanted.repr()) is not in list")
+        throw JinjaError("\(try repr(of: wanted)) is not in list")
     }
 
     private func callDict(
         _ dict: JinjaDict, _ name: String, _ arguments: JinjaArguments
     ) throws(JinjaError) -> JinjaValue {
+        guard name == "get" else {
+            _ = try arguments.bind("\(name)()")
+            return callPlainDict(dict, name)
+        }
+        let bound = try arguments.bind("get()", "key", "default", required: 1)
+        return try dict.get(bound[0] ?? .null) ?? bound[1] ?? .null
+    }
+
+    private func callPlainDict(_ dict: JinjaDict, _ name: String) -> JinjaValue {
         switch name {
-        case "get":
-            let bound = try arguments.bind("get()", "key", "default", required: 1)
-            return try dict.get(bound[0] ?? .null) ?? bound[1] ?? .null
         case "keys": return .view(JinjaDictView(dict, .keys))
         case "values": return .view(JinjaDictView(dict, .values))
         case "items": return .view(JinjaDictView(dict, .items))

@@ -20,6 +20,8 @@ extension JinjaInterpreter {
     func applyTest(_ name: String, to value: JinjaValue, _ arguments: JinjaArguments) throws(JinjaError) -> Bool {
         if let comparison = JinjaTests.comparisons[name] {
             let bound = try arguments.bind("the test '\(name)'", "other", required: 1)
+            try budget.traverse(value)
+            try budget.traverse(bound[0] ?? .null)
             return try value.compare(comparison, bound[0] ?? .null)
         }
         switch name {
@@ -29,6 +31,7 @@ extension JinjaInterpreter {
         case "sameas":
             let bound = try arguments.bind("sameas", "other", required: 1)
             let other = bound[0] ?? .null
+            try budget.traverse(value)
             return value.typeName == other.typeName && value.isEqual(to: other)
         default: break
         }
@@ -40,8 +43,8 @@ extension JinjaInterpreter {
         case "undefined": return value.isUndefined
         case "filter": return value.string.map { JinjaFilters.names.contains($0) } ?? false
         case "test": return value.string.map { JinjaTests.names.contains($0) } ?? false
-        case "lower": return try value.text().pythonHolds("islower")
-        case "upper": return try value.text().pythonHolds("isupper")
+        case "lower": return try text(of: value).pythonHolds("islower")
+        case "upper": return try text(of: value).pythonHolds("isupper")
         case "escaped": return false
         default: return try isOfType(name, value)
         }
@@ -61,10 +64,8 @@ extension JinjaInterpreter {
         case ("sequence", .undefined), ("sequence", .string), ("sequence", .list), ("sequence", .tuple),
             ("sequence", .dict), ("sequence", .range):
             return true
-        case ("iterable", .undefined), ("iterable", .string), ("iterable", .list), ("iterable", .tuple),
-            ("iterable", .dict), ("iterable", .range), ("iterable", .view), ("iterable", .iterator),
-            ("iterable", .loop):
-            return true
+        case ("iterable", .loop): return true
+        case ("iterable", _): return value.isIterable
         case ("callable", .undefined), ("callable", .function), ("callable", .method), ("callable", .macro),
             ("callable", .joiner), ("callable", .loop):
             return true

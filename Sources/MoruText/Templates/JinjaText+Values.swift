@@ -10,9 +10,6 @@ extension JinjaValue {
 
     /// Python's `repr` of a value.
     func repr(depth: Int = 0) throws(JinjaError) -> String {
-        guard depth <= Self.maximumDepth else {
-            throw JinjaError("a value that holds itself cannot be printed", kind: .limit)
-        }
         switch self {
         case .undefined: return "Undefined"
         case .null: return "None"
@@ -27,6 +24,8 @@ extension JinjaValue {
         case .view(let view): return "\(typeName)([" + (try Self.reprs(view.items, depth)) + "])"
         case .range(let range):
             return "range(\(range.start), \(range.stop)" + (range.step == 1 ? ")" : ", \(range.step))")
+        // Only a namespace can come to hold itself, or the same thing over and over, so its depths stay unprinted.
+        case .namespace where depth > 0: return "<Namespace>"
         case .namespace(let namespace):
             let names = namespace.attributes.map { JinjaValue.string($0.name) }
             return "<Namespace \(try Self.repr(names, namespace.attributes.map(\.value), depth))>"

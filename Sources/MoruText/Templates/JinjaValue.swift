@@ -26,9 +26,6 @@ enum JinjaValue {
 }
 
 extension JinjaValue {
-    /// How deep containers may be nested, since comparing, printing and freeing them costs stack for each level.
-    static let maximumDepth = 200
-
     init(_ json: JSON) throws(JinjaError) {
         switch json {
         case .null: self = .null
@@ -76,16 +73,18 @@ extension JinjaValue {
         }
     }
 
-    /// How many containers are nested in this value.
-    var depth: Int {
+    /// How deep and how much this value holds.
+    var extent: JinjaExtent {
         switch self {
-        case .list(let items), .tuple(let items): items.depth
-        case .dict(let dict): dict.depth
-        case .view(let view): view.dict.depth
-        case .iterator(let iterator): iterator.sequence.depth
-        case .method(let method): method.receiver.depth + 1
-        case .cycler(let cycler): cycler.sequence.depth
-        default: 0
+        case .string(let text): JinjaExtent(depth: 0, weight: 1 + text.utf8.count >> 6)
+        case .list(let items), .tuple(let items): items.extent
+        case .dict(let dict): dict.extent
+        case .view(let view): view.dict.extent
+        case .range(let range): JinjaExtent(depth: 1, weight: 1 + range.count)
+        case .iterator(let iterator): iterator.sequence.extent
+        case .method(let method): method.extent
+        case .cycler(let cycler): cycler.sequence.extent
+        default: JinjaExtent(depth: 0, weight: 1)
         }
     }
 
@@ -159,6 +158,14 @@ extension JinjaValue {
         case .range(let range): range.items
         case .iterator(let iterator): iterator.drain()
         default: nil
+        }
+    }
+
+    /// Whether Python could iterate.
+    var isIterable: Bool {
+        switch self {
+        case .undefined, .string, .list, .tuple, .dict, .view, .range, .iterator: true
+        default: false
         }
     }
 
