@@ -54,10 +54,11 @@ public struct Evaluation: Sendable {
         let readers = try labelReaders()
         let begin = ContinuousClock.now
         let total = examples.count
-        let answers = try await generator.generateAll(
-            examples.map(\.generationPrompt),
-            options: GenerationOptions(maximumTokens: maximumTokens, adapter: adapter)
-        ) { progress(Progress(done: $0, total: total)) }
+        let options = GenerationOptions(
+            temperature: 0, repetitionPenalty: 1, maximumTokens: maximumTokens, adapter: adapter)
+        let answers = try await generator.generateAll(examples.map { ($0.generationPrompt, options) }) { done, _ in
+            progress(Progress(done: done, total: total))
+        }
         let seconds = (ContinuousClock.now - begin).seconds
         let outcomes = zip(examples, answers).map { example, answer in
             EvaluationReport.Outcome(
@@ -106,9 +107,9 @@ public struct Evaluation: Sendable {
 }
 
 extension EvaluationExample {
-    var generationPrompt: GenerationPrompt {
+    var generationPrompt: MoruEngine.Prompt {
         switch prompt {
-        case .messages(let messages): .messages(messages)
+        case .messages(let messages): .chat(messages)
         case .text(let text): .text(text)
         }
     }

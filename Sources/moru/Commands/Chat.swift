@@ -1,0 +1,126 @@
+import ArgumentParser
+import Foundation
+import MoruBase
+import MoruEngine
+import MoruText
+
+/// `moru chat`: a conversation in the terminal.
+struct Chat: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Chat with a model in the terminal.",
+        discussion: """
+            Answers stream as they are generated; Ctrl-C stops an answer, Ctrl-D ends the chat. A line that ends with \\
+            goes on with the next one. Commands: /help, /system [TEXT], /reset, /save FILE, /load FILE, /exit.
+
+            Examples:
+              moru chat smollm2-135m-instruct
+              moru chat smollm2-135m-instruct --system 'Answer in one sentence.' --temperature 0.7
+            """)
+
+    @OptionGroup var model: ModelArgument
+    @Option(help: "The system message.")
+    var system: String?
+    @Option(name: .customLong("max-tokens"), help: "The most tokens of an answer.")
+    var maximumTokens: Int?
+    @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var adapter: AdapterOption
+
+    func run() async throws {
+        let pretrained = try model.load()
+        var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))
+        sampling.apply(to: &options)
+        let session = ChatSession(try TextGenerator(pretrained), system: system, options: options)
+        Terminal.talk("Chatting with \(model.model). /help lists the commands, Ctrl-D ends.")
+        try await ChatLoop(session: session).run()
+    }
+}
+
+/// Reads lines, runs commands, streams answers.
+private final class ChatLoop: Sendable {
+    private let session: ChatSession
+
+    init(session: ChatSession) { self.session = session }
+
+    func run() async throws {
+        let stop = AnswerStop()
+        let interruption = Interruption(isRepeatable: true) { stop.trigger() }
+        defer { withExtendedLifetime(interruption) {} }
+        while let line = readMessage() {
+            if line.isEmpty { continue }
+            if line.hasPrefix("/") {
+                guard runCommand(line) else { return }
+                continue
+            }
+            let task = Task { try await self.answer(line) }
+            stop.set(task)
+            do {
+                try await task.value
+            } catch is CancellationError {
+                Terminal.talk("\n(stopped)")
+            } catch let error as MoruError where error.code == .cancelled {
+                Terminal.talk("\n(stopped)")
+            } catch let error as MoruError {
+                Terminal.talk(Terminal.paint("error: ", .red) + error.description)
+            }
+            stop.set(nil)
+        }
+        Terminal.talk("")
+    }
+
+    private func answer(_ text: String) async throws {
+        for try await piece in session.send(text) { Terminal.result(piece, terminator: "") }
+        try Task.checkCancellation()
+        Terminal.result("")
+    }
+
+    /// One message; a backslash at the end of a line continues it. Nil at the end of input.
+    private func readMessage() -> String? {
+        var lines: [String] = []
+        repeat {
+            Terminal.talk(Terminal.paint(lines.isEmpty ? "› " : "… ", .cyan), terminator: "")
+            guard let line = readLine() else { return lines.isEmpty ? nil : lines.joined(separator: "\n") }
+            lines.append(line.hasSuffix("\\") ? String(line.dropLast()) : line)
+            if !line.hasSuffix("\\") { break }
+        } while true
+        return lines.joined(separator: "\n")
+    }
+
+    /// Runs a line that begins with a slash; false ends the chat.
+    private func runCommand(_ line: String) -> Bool {
+        let parts = line.dropFirst().split(separator: " ", maxSplits: 1).map(String.init)
+        let argument = parts.count > 1 ? parts[1] : ""
+        do {
+            switch parts.first ?? "" {
+            case "help":
+                Terminal.talk(
+                    """
+                    /system TEXT  set the system message; without TEXT, show it
+                    /reset        forget the conversation
+                    /save FILE    write the conversation to a JSON file
+                    /load FILE    go on with a saved conversation
+                    /exit         end (or Ctrl-D)
+                    """)
+            case "system" where argument.isEmpty: Terminal.talk(session.system ?? "(none)")
+            case "system":
+                session.system = argument
+                Terminal.talk("(system message set)")
+            case "reset":
+                session.reset()
+                Terminal.talk("(new conversation)")
+            case "save" where !argument.isEmpty:
+                try session.save(to: argument)
+                Terminal.talk("(saved to \(argument))")
+            case "load" where !argument.isEmpty:
+                try session.restore(from: argument)
+                Terminal.talk("(\(session.messages.count) messages)")
+            case "exit", "quit", "bye": return false
+            case let name:
+                let nearest = nearestName(to: name, among: ["help", "system", "reset", "save", "load", "exit"])
+                Terminal.talk("/\(name) is no command\(nearest.map { "; did you mean /\($0)?" } ?? ""); see /help")
+            }
+        } catch {
+            Terminal.talk(Terminal.paint("error: ", .red) + "\(error)")
+        }
+        return true
+    }
+}

@@ -1,0 +1,151 @@
+import ArgumentParser
+import Foundation
+import MoruBase
+import MoruEngine
+import MoruTrust
+
+/// `moru eval`: how well a model answers labelled examples.
+struct Eval: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure a model on labelled examples.",
+        discussion: """
+            DATA is JSONL: lines with messages that end with the right answer, with prompt and completion, or with text
+            and label. Answers are greedy. An answer of lines "name: value", a JSON object, or a bare label gives
+            labels, for which accuracy, precision, recall, F1 and a confusion matrix are printed; exact match and
+            perplexity are printed always. An answer that puts the label in other words is understood where it is
+            unambiguous, so that an untuned model is judged fairly.
+
+            Examples:
+              moru eval smollm2-135m-instruct Examples/customer-feedback/test.jsonl
+              moru eval smollm2-135m-instruct test.jsonl --adapter runs/customer-feedback/adapter --json
+              moru eval smollm2-135m-instruct test.jsonl --save base.json
+              moru eval smollm2-135m-instruct test.jsonl --adapter runs/feedback/adapter --against base.json
+            """)
+
+    @OptionGroup var model: ModelArgument
+    @Argument(help: "The labelled examples.", completion: .file(extensions: ["jsonl"]))
+    var data: String
+    @OptionGroup var adapter: AdapterOption
+    @Option(help: "Use only the first N examples.")
+    var limit: Int?
+    @Option(name: .customLong("max-tokens"), help: "The most tokens of an answer.")
+    var maximumTokens = 48
+    @Option(help: "What to ask of text and label lines, as the system message.")
+    var instruction: String?
+    @Option(name: .customLong("label"), help: "A label to report; may be repeated. Default: all that the data gives.")
+    var labels: [String] = []
+    @Flag(help: "With --json, list every example with its answer.")
+    var outcomes = false
+    @Option(help: "Write the whole report, with every answer, to this JSON file.", completion: .file())
+    var save: String?
+    @Option(help: "Compare with a report that --save wrote earlier.", completion: .file(extensions: ["json"]))
+    var against: String?
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
+        if maximumTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
+    }
+
+    func run() async throws {
+        let examples = try EvaluationExample.read(data, limit: limit, instruction: instruction)
+        let pretrained = try model.load()
+        let evaluation = Evaluation(
+            try TextGenerator(pretrained), examples, adapter: try adapter.load(for: pretrained),
+            maximumTokens: maximumTokens, labels: labels.isEmpty ? nil : labels)
+        let line = ProgressLine("evaluating", unit: "examples")
+        let report = try await evaluation.run { line.update($0.done, of: $0.total) }
+        line.finish()
+        if let save {
+            try FileSystem.write(report.json(includingOutcomes: true).text(pretty: true).utf8, to: save)
+        }
+        if let against {
+            let comparison = try EvaluationComparison(
+                before: try JSON.parse(file: against), after: report, source: against)
+            Terminal.result(output.json ? comparison.json.text(pretty: true) : comparison.text)
+        } else {
+            Terminal.result(output.json ? report.json(includingOutcomes: outcomes).text(pretty: true) : report.text)
+        }
+    }
+}
+
+extension EvaluationReport {
+    /// The report for people.
+    var text: String {
+        var parts: [String] = []
+        for metrics in labels {
+            var table = Table(
+                [metrics.name, "precision", "recall", "F1", "examples"], [.left, .right, .right, .right, .right])
+            for value in metrics.byValue {
+                table.add(
+                    value.value, Format.percent(value.precision), Format.percent(value.recall),
+                    Format.percent(value.f1), "\(value.support)")
+            }
+            parts.append(table.text)
+            parts.append(
+                "accuracy \(Format.percent(metrics.accuracy)), macro F1 \(Format.percent(metrics.macroF1))"
+                    + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answers gave no known value" : ""))
+            parts.append(metrics.confusionTable)
+        }
+        parts.append(
+            "exact match \(Format.percent(exactMatch)) of \(outcomes.count) examples, "
+                + "perplexity \(Format.fixed(perplexity.value, 3)) over \(perplexity.tokens) tokens")
+        parts.append(
+            "\(Format.duration(seconds)), \(Int(tokensPerSecond)) tokens/s "
+                + "(\(promptTokens) read, \(generatedTokens) written)")
+        return parts.joined(separator: "\n\n")
+    }
+}
+
+extension ClassificationMetrics {
+    /// The confusion matrix: a row for each true value, a column for each predicted one.
+    fileprivate var confusionTable: String {
+        var columns = values
+        if unreadable > 0 { columns.append("(none)") }
+        var table = Table(["true \\ predicted"] + columns, [.left] + columns.map { _ in .right })
+        for (value, counts) in zip(values, confusion) {
+            table.add([value] + counts.prefix(columns.count).map(String.init))
+        }
+        return table.text
+    }
+}
+
+extension EvaluationComparison {
+    /// The comparison for people: the figures, then some answers.
+    var text: String {
+        var table = Table(["", "before", "after", "change"], [.left, .right, .right, .right])
+        for row in rows {
+            table.add(row.name, show(row.before, row.unit), show(row.after, row.unit), change(row))
+        }
+        let answers = samples(4).map { pair in
+            """
+            › \(pair.question.replacing("\n", with: " "))
+              right   \(Self.oneLine(pair.reference))
+              before  \(Self.oneLine(pair.before))
+              after   \(Self.oneLine(pair.after))
+            """
+        }
+        return ([table.text] + answers).joined(separator: "\n\n")
+    }
+
+    private func show(_ value: Double?, _ unit: Unit) -> String {
+        guard let value else { return "-" }
+        return switch unit {
+        case .share: Format.percent(value)
+        case .number: Format.fixed(value, value < 100 ? 2 : 0)
+        case .seconds: Format.fixed(value, 1)
+        case .tokensPerSecond: Format.fixed(value, 0)
+        }
+    }
+
+    private func change(_ row: Row) -> String {
+        guard row.unit == .share, let before = row.before, let after = row.after else { return "" }
+        let points = (after - before) * 100
+        return (points < 0 ? "−" : "+") + Format.fixed(abs(points), 1)
+    }
+
+    private static func oneLine(_ text: String) -> String {
+        let line = text.split(whereSeparator: \.isNewline).joined(separator: " · ")
+        return line.count > 100 ? line.prefix(99) + "…" : line
+    }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import MoruBase
+
+/// `moru tokenize`: how a model reads a text.
+struct Tokenize: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print the tokens of a text.",
+        discussion: """
+            Examples:
+              moru tokenize smollm2-135m-instruct -p 'Hello, world'
+              moru tokenize smollm2-135m-instruct -p 'Hello, world' --json
+            """)
+
+    @OptionGroup var model: ModelArgument
+    @Option(name: [.customShort("p"), .long], help: "The text.")
+    var prompt: String
+    @Flag(help: "Leave out the tokens that the tokenizer adds around a text.")
+    var raw = false
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let tokenizer = try model.load().tokenizer
+        let ids = tokenizer.encode(prompt, addSpecialTokens: !raw)
+        let pieces = ids.map { tokenizer.piece($0) ?? "" }
+        if output.json {
+            let result: JSON = [
+                "ids": .array(ids.map { .int(Int($0)) }), "pieces": .array(pieces.map { .string($0) }),
+            ]
+            Terminal.result(result.text())
+            return
+        }
+        var table = Table(["id", "piece"], [.right])
+        for (id, piece) in zip(ids, pieces) { table.add("\(id)", piece) }
+        Terminal.result(table.text)
+        Terminal.talk("\(ids.count) tokens")
+    }
+}

@@ -1,0 +1,98 @@
+import ArgumentParser
+import Foundation
+import MoruBase
+import MoruModels
+import MoruTraining
+
+/// `moru tune`: adapts a model to data, as a recipe says.
+struct Tune: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Tune a model on your data, as a recipe says.",
+        discussion: """
+            The recipe is YAML; see Examples/customer-feedback/recipe.yaml, which explains each key. The run directory
+            gets the adapter in PEFT's layout (adapter/), the checkpoints, and events.jsonl. Ctrl-C saves a checkpoint;
+            --resume goes on from it, to the same losses.
+
+            Examples:
+              moru tune Examples/customer-feedback/recipe.yaml
+              moru tune recipe.yaml --set training.epochs=2 --set lora.rank=16
+              moru tune recipe.yaml --resume
+            """)
+
+    @Argument(help: "The recipe.", completion: .file(extensions: ["yaml", "yml"]))
+    var recipe: String
+    @Option(name: .customLong("set"), help: "Override a key of the recipe, as key=value.")
+    var overrides: [String] = []
+    @Flag(help: "Go on with the run in the output directory.")
+    var resume = false
+    @Flag(help: "Throw away the run in the output directory.")
+    var overwrite = false
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if resume, overwrite { throw ValidationError("--resume and --overwrite exclude each other.") }
+    }
+
+    func run() async throws {
+        let recipe = try Recipe(file: recipe, overrides: overrides)
+        let model = try ModelArgument.load(recipe.model)
+        var tuning = Tuning(recipe, model: model)
+        tuning.existingRun = resume ? .resume : overwrite ? .overwrite : .refuse
+        let display = TuningDisplay()
+        let interruption = Interruption()
+        let result: TuningResult
+        do {
+            result = try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
+        } catch let error as MoruError where error.code == .cancelled {
+            display.finish()
+            throw MoruError(
+                .cancelled, "stopped; the checkpoint is saved",
+                remedy: "go on with: moru tune \(self.recipe) --resume")
+        }
+        display.finish()
+        if output.json {
+            var json = result.summary.json.object ?? JSONObject()
+            json["adapter"] = .string(result.adapterDirectory)
+            Terminal.result(JSON.object(json).text(pretty: true))
+        } else {
+            Terminal.talk("tuned in \(Format.duration(result.summary.seconds)); the adapter is ready:")
+            Terminal.result(result.adapterDirectory)
+        }
+    }
+}
+
+/// Shows the events of a run.
+private final class TuningDisplay {
+    private let line = ProgressLine("tuning", unit: "steps")
+
+    func show(_ event: TrainingEvent) {
+        switch event {
+        case .started(let start):
+            Terminal.talk(
+                "\(start.trainingExamples) examples, \(Format.count(start.inputsPerEpoch)) tokens an epoch "
+                    + "(\(Format.count(start.targetsPerEpoch)) learnt), "
+                    + "\(Format.count(start.trainableParameters)) parameters move, \(start.totalSteps) steps")
+            if start.resumedStep > 0 { Terminal.talk("going on after step \(start.resumedStep)") }
+        case .step(let step):
+            line.update(
+                step.step, of: step.totalSteps,
+                detail: "loss \(Format.fixed(step.loss, 3))  \(Int(step.inputsPerSecond)) tokens/s  "
+                    + "\(Format.bytes(step.peakMemoryBytes))  \(Format.duration(step.secondsLeft)) to go")
+        case .validation(let validation):
+            line.finish()
+            Terminal.talk(
+                "step \(validation.step): validation loss \(Format.fixed(validation.loss, 4))"
+                    + (validation.isBest ? "  (best so far)" : ""))
+        case .checkpoint: break
+        case .notice(let text):
+            line.finish()
+            Terminal.talk("note: \(text)")
+        case .stopped(let step):
+            line.finish()
+            Terminal.talk("stopping after step \(step)")
+        case .finished: line.finish()
+        }
+    }
+
+    func finish() { line.finish() }
+}

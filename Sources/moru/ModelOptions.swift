@@ -1,0 +1,62 @@
+import ArgumentParser
+import Foundation
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruStore
+
+/// The model that a command works with.
+struct ModelArgument: ParsableArguments {
+    @Argument(help: "A model: a name that `moru models` lists, a directory, or a .gguf file.")
+    var model: String
+
+    /// Opens the model.
+    func load() throws -> PretrainedModel { try Self.load(model) }
+
+    /// Opens the model that a name or path stands for.
+    static func load(_ name: String) throws -> PretrainedModel {
+        try PretrainedModel.load(try path(of: name))
+    }
+
+    /// Where the model lies that a name or path stands for.
+    static func path(of name: String) throws -> String {
+        let reference = try ModelReference(parsing: name)
+        guard let path = try ModelStore().locate(reference) else {
+            throw MoruError(.modelNotFound, "the model \(name) is not here", remedy: "fetch it with: moru pull \(name)")
+        }
+        return path
+    }
+}
+
+/// An adapter for one run of a command.
+struct AdapterOption: ParsableArguments {
+    @Option(help: "A LoRA adapter in PEFT's layout to use with the model.")
+    var adapter: String?
+
+    /// Loads the adapter for a model; nil when none was named.
+    func load(for model: PretrainedModel) throws -> LoRAAdapter? {
+        try adapter.map { try LoRAAdapter.load(from: $0, for: model.model) }
+    }
+}
+
+/// How tokens are chosen.
+struct SamplingOptions: ParsableArguments {
+    @Option(help: "0 takes the likeliest token; higher is more varied. Default: the model's own suggestion, or 0.")
+    var temperature: Float?
+    @Option(name: .customLong("top-k"), help: "Sample among the likeliest K tokens.")
+    var topK: Int?
+    @Option(name: .customLong("top-p"), help: "Sample among the likeliest tokens that together have probability P.")
+    var topP: Float?
+    @Option(name: .customLong("min-p"), help: "Leave out tokens less likely than P times the likeliest.")
+    var minP: Float?
+    @Option(name: .customLong("repeat-penalty"), help: "Divide the logits of tokens seen before; 1 is off.")
+    var repetitionPenalty: Float?
+    @Option(help: "The seed of the random choices; the same seed gives the same text.")
+    var seed: UInt64?
+}
+
+/// The way results are printed.
+struct OutputOptions: ParsableArguments {
+    @Flag(help: "Print one JSON object instead of text.")
+    var json = false
+}

@@ -1,0 +1,82 @@
+import Foundation
+import Synchronization
+
+/// Progress of long work on standard error: a bar that is redrawn on a terminal, a line now and then elsewhere.
+final class ProgressLine: Sendable {
+    private struct State {
+        var lastDrawn: ContinuousClock.Instant?
+        var isOpen = false
+    }
+
+    private let title: String
+    private let unit: String
+    private let begin = ContinuousClock.now
+    private let state = Mutex(State())
+
+    /// Begins.
+    ///
+    /// - Parameters:
+    ///   - title: What is being done.
+    ///   - unit: What is counted, such as `examples`, or `bytes`.
+    init(_ title: String, unit: String) {
+        self.title = title
+        self.unit = unit
+    }
+
+    /// Shows how far it is.
+    ///
+    /// - Parameters:
+    ///   - done: Units done.
+    ///   - total: Units in all, if known.
+    ///   - detail: What else to show.
+    func update(_ done: Int, of total: Int?, detail: String = "") {
+        let isLast = done == total
+        let interval: Duration = Terminal.talkIsInteractive ? .milliseconds(100) : .seconds(5)
+        state.withLock { state in
+            let now = ContinuousClock.now
+            if let last = state.lastDrawn, now - last < interval, !isLast { return }
+            state.lastDrawn = now
+            state.isOpen = true
+            draw(done, total, detail)
+        }
+    }
+
+    /// Ends the line, so that other text can follow.
+    func finish() {
+        state.withLock { state in
+            if state.isOpen, Terminal.talkIsInteractive { Terminal.talk("") }
+            state.isOpen = false
+        }
+    }
+
+    private func draw(_ done: Int, _ total: Int?, _ detail: String) {
+        let seconds = max(0.001, (ContinuousClock.now - begin) / .seconds(1))
+        let rate = Double(done) / seconds
+        var text = "\(title) "
+        if let total, total > 0 {
+            let share = min(1, Double(done) / Double(total))
+            if Terminal.talkIsInteractive { text += Self.bar(share) + " " }
+            text += "\(Int(share * 100)) %  \(amount(done)) of \(amount(total))"
+            let rest = Double(total - done) / max(rate, 1e-9)
+            if done < total, seconds > 1 { text += "  \(amount(Int(rate)))/s  \(Self.time(rest)) left" }
+        } else {
+            text += amount(done)
+        }
+        if !detail.isEmpty { text += "  \(detail)" }
+        if Terminal.talkIsInteractive {
+            Terminal.talk("\r\u{1B}[K" + String(text.prefix(max(20, Terminal.width - 1))), terminator: "")
+        } else {
+            Terminal.talk(text)
+        }
+    }
+
+    private static func bar(_ share: Double) -> String {
+        let width = 24
+        let filled = Int(share * Double(width))
+        return String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
+    }
+
+    private func amount(_ count: Int) -> String { unit == "bytes" ? Format.bytes(count) : "\(count) \(unit)" }
+
+    private static func time(_ seconds: Double) -> String { Format.duration(seconds) }
+}

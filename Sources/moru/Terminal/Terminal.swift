@@ -1,0 +1,84 @@
+import Foundation
+import MoruBase
+
+/// What the process says: results on standard output, talk on standard error.
+enum Terminal {
+    /// Whether standard error is a terminal, so that a line can be redrawn.
+    static let talkIsInteractive = isatty(STDERR_FILENO) == 1
+    /// Whether standard output is a terminal.
+    static let resultIsInteractive = isatty(STDOUT_FILENO) == 1
+
+    /// Prints a result.
+    static func result(_ text: String, terminator: String = "\n") {
+        write(text + terminator, to: STDOUT_FILENO)
+    }
+
+    /// Says something to the person who waits.
+    static func talk(_ text: String, terminator: String = "\n") {
+        write(text + terminator, to: STDERR_FILENO)
+    }
+
+    /// Says what went wrong and ends the process with the exit code of the error's kind.
+    static func finish(failing error: MoruError) -> Never {
+        talk(paint("error: ", .red) + error.message)
+        if let cause = error.cause { talk("  cause: \(cause)") }
+        if let remedy = error.remedy { talk(paint("  remedy: ", .cyan) + remedy) }
+        exit(error.code.kind.exitCode)
+    }
+
+    /// Colours for a terminal.
+    enum Color: String {
+        case bold = "1"
+        case dim = "2"
+        case red = "31"
+        case green = "32"
+        case yellow = "33"
+        case cyan = "36"
+    }
+
+    /// The text in a colour, where standard error shows colours (NO_COLOR is respected).
+    static func paint(_ text: String, _ color: Color) -> String {
+        showsColor ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
+    }
+
+    private static let showsColor =
+        talkIsInteractive && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
+        && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+
+    /// The number of columns.
+    static var width: Int {
+        var size = winsize()
+        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        let bytes = Array(text.utf8)
+        var offset = 0
+        while offset < bytes.count {
+            let count = bytes.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress! + offset, bytes.count - offset) }
+            // A closed pipe (`moru ... | head`) ends the process quietly, as it does other tools
+            if count < 0 {
+                if errno == EINTR { continue }
+                exit(errno == EPIPE ? 0 : MoruError.Kind.io.exitCode)
+            }
+            offset += count
+        }
+    }
+}
+
+extension MoruError.Kind {
+    /// The exit code of the process that fails with such an error.
+    var exitCode: Int32 {
+        switch self {
+        case .internal: 1
+        case .invalidInput: 2
+        case .notFound: 3
+        case .unsupported: 4
+        case .limit: 5
+        case .conflict: 6
+        case .io: 7
+        case .cancelled: 130
+        }
+    }
+}
