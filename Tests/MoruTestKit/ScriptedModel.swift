@@ -12,7 +12,9 @@ public final class ScriptedModel: LanguageModel {
     /// The logits that follow `token` at `position`.
     public typealias Script = @Sendable (_ token: Int32, _ position: Int) -> [Float]
 
+    /// The facts.
     public let facts: LanguageModelFacts
+    /// The identity.
     public let outputProjection: Parameter
     private let script: Script
     private let pace: (@Sendable () -> Void)?
@@ -49,10 +51,14 @@ public final class ScriptedModel: LanguageModel {
     /// The sizes of the segments of every batch so far.
     public var batches: [[Int]] { record.withLock { $0 } }
 
+    /// The output projection.
     public var parameters: [Parameter] { [outputProjection] }
+    /// None.
     public var linears: [Linear] { [] }
+    /// A type alone.
     public var configurationJSON: JSON { ["model_type": "scripted"] }
 
+    /// The scripted logits of each token [N, V].
     public func hiddenStates(_ batch: TokenBatch) -> Tensor {
         pace?()
         record.withLock { $0.append(batch.segments.map(\.rows.count)) }

@@ -94,7 +94,7 @@ public struct Sampler: Sendable {
     }
 
     /// The candidates that top-k and top-p leave of the values not below `floor`, likeliest first.
-    private func likeliest(_ values: UnsafeBufferPointer<Float>, floor: Float) -> [IndexedValue] {
+    func likeliest(_ values: UnsafeBufferPointer<Float>, floor: Float) -> [IndexedValue] {
         if let topK = parameters.topK {
             let candidates = largest(topK, of: values, atLeast: floor)
             guard let topP = parameters.topP else { return candidates }
