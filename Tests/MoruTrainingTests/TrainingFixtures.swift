@@ -10,7 +10,7 @@ import Testing
 
 /// A folder that is removed when the test is done with it.
 final class TemporaryFolder {
-    let path = TestNeeds.temporaryPath("training")
+    let path = (TestNeeds.temporaryPath("training") as NSString).standardizingPath
 
     init() throws { try FileSystem.createDirectory(path) }
     deinit { FileSystem.remove(path) }
@@ -61,7 +61,8 @@ struct SmallRun {
     /// Runs, and returns every event.
     @discardableResult
     func run(
-        in directory: String, existing: ExistingRun = .refuse, events body: @escaping (TrainingEvent) -> Void = { _ in },
+        in directory: String, existing: ExistingRun = .refuse,
+        events body: @escaping (TrainingEvent) -> Void = { _ in },
         isCancelled: @escaping () -> Bool = { false }
     ) throws -> [TrainingEvent] {
         var events: [TrainingEvent] = []

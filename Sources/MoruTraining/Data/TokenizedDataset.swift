@@ -68,7 +68,8 @@ public struct TokenizedDataset: Sendable {
             examples.append(example)
         }
         guard !examples.isEmpty else {
-            let reason = skipped > 0 ? "all \(skipped) examples are longer than \(maxLength) tokens" : "there are no examples"
+            let reason =
+                skipped > 0 ? "all \(skipped) examples are longer than \(maxLength) tokens" : "there are no examples"
             throw MoruError(
                 .dataEmpty, "\(path): \(reason)",
                 remedy: skipped > 0 ? "raise data.max_length" : "write one JSON object a line")

@@ -82,7 +82,9 @@ public struct LanguageModelTask: TrainingTask {
 
     /// Names a parameter of the base model or the adapter that is not finite.
     public func diagnosis() -> String? {
-        if let path = model.firstNonFiniteParameter() { return "\(path) of the base model holds numbers that are not finite" }
+        if let path = model.firstNonFiniteParameter() {
+            return "\(path) of the base model holds numbers that are not finite"
+        }
         guard let parameter = adapter?.parameters.first(where: { !$0.value.isFinite }) else { return nil }
         return "\(parameter.path) of the adapter holds numbers that are not finite"
     }

@@ -194,7 +194,7 @@ struct TrainingRun {
                         "the run began on \(checkpoint.machine) and goes on with \(machine): losses may differ in their "
                             + "last digits")
                 }
-            } catch where error.code != .runChanged {
+            } catch  where error.code != .runChanged {
                 notices.append("the checkpoint of step \(step) was passed over: \(error.message)")
                 continue
             }
@@ -219,7 +219,8 @@ struct TrainingRun {
         var differences: [String] = []
         for key in identity.map(\.key) + checkpoint.identity.map(\.key) where before[key] != now[key] {
             let text =
-                key.hasPrefix("the ") ? "\(key) changed" : "\(key) was \(before[key] ?? "unset"), is \(now[key] ?? "unset")"
+                key.hasPrefix("the ")
+                ? "\(key) changed" : "\(key) was \(before[key] ?? "unset"), is \(now[key] ?? "unset")"
             if !differences.contains(text) { differences.append(text) }
         }
         guard differences.isEmpty else {
@@ -253,5 +254,7 @@ struct TrainingRun {
 
     private mutating func updateSeconds() { progress.seconds = resumed.seconds + seconds(since: begin) }
 
-    private func seconds(since instant: ContinuousClock.Instant) -> Double { instant.duration(to: clock.now) / .seconds(1) }
+    private func seconds(since instant: ContinuousClock.Instant) -> Double {
+        instant.duration(to: clock.now) / .seconds(1)
+    }
 }

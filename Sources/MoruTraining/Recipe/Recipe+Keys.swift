@@ -27,8 +27,11 @@ extension Recipe {
 
     private static let dataKeys: [RecipeKey] = [
         // what the files hold decides, not where they lie
-        .text("data.train", isPath: true, get: { $0.data.train.isEmpty ? nil : $0.data.train }, set: { $0.data.train = $1 })
-            .withoutEffect(),
+        .text(
+            "data.train", isPath: true, get: { $0.data.train.isEmpty ? nil : $0.data.train },
+            set: { $0.data.train = $1 }
+        )
+        .withoutEffect(),
         .text("data.validation", isPath: true, get: { $0.data.validation }, set: { $0.data.validation = $1 })
             .withoutEffect(),
         .choice("data.format", \.data.format),

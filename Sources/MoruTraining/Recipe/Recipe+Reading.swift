@@ -72,7 +72,8 @@ private struct RecipeReader {
             let what = section.isEmpty ? "the recipe" : section
             throw MoruError(
                 .recipeMalformed, "\(place(node)): \(what) is no mapping",
-                remedy: "write keys and values, such as \(section.isEmpty ? "model: NAME" : "\(section):\\n  KEY: VALUE")")
+                remedy:
+                    "write keys and values, such as \(section.isEmpty ? "model: NAME" : "\(section):\\n  KEY: VALUE")")
         }
         for (keyNode, value) in mapping {
             guard case .scalar(let scalar) = keyNode else {
@@ -99,7 +100,9 @@ private struct RecipeReader {
                 remedy: "it must be \(key.expectation); leave the key out for the default")
         }
         guard var value = value(of: node) else { throw unacceptable(key, "a nested structure", at: place) }
-        if case .scalar(let text, let isPlain) = value, key.isPath || (key.path == "model" && looksLikePath(text)) {
+        if case .scalar(let text, let isPlain) = value, !text.isEmpty,
+            key.isPath || (key.path == "model" && looksLikePath(text))
+        {
             value = .scalar(Self.resolve(text, relativeTo: directory), isPlain: isPlain)
         }
         guard key.set(&recipe, value) else { throw unacceptable(key, value.text, at: place) }
@@ -109,7 +112,8 @@ private struct RecipeReader {
     mutating func apply(_ override: String) throws(MoruError) {
         guard let equals = override.firstIndex(of: "=") else {
             throw MoruError(
-                .recipeValue, "the override \"\(override)\" has no value", remedy: "write key=value, as in training.epochs=2")
+                .recipeValue, "the override \"\(override)\" has no value",
+                remedy: "write key=value, as in training.epochs=2")
         }
         let path = override[..<equals].trimmingCharacters(in: .whitespaces)
         let place = "override \(path)"

@@ -64,7 +64,9 @@ extension RecipeKey {
         _ path: String, _ range: ClosedRange<Int>, get: @escaping @Sendable (Recipe) -> Int?,
         set: @escaping @Sendable (inout Recipe, Int) -> Void
     ) -> RecipeKey {
-        let bound = range.upperBound == .max ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
+        let bound =
+            range.upperBound == .max
+            ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
         return RecipeKey(
             path: path, expectation: "an integer \(bound)",
             get: { get($0).map { .scalar(String($0), isPlain: true) } },
@@ -92,7 +94,8 @@ extension RecipeKey {
     ) -> RecipeKey {
         let lower = isPositive ? "above \(brief(range.lowerBound))" : "of at least \(brief(range.lowerBound))"
         let upper =
-            range.upperBound == .infinity ? "" : isOpen ? " and below \(brief(range.upperBound))" : " and at most \(brief(range.upperBound))"
+            range.upperBound == .infinity
+            ? "" : isOpen ? " and below \(brief(range.upperBound))" : " and at most \(brief(range.upperBound))"
         return RecipeKey(
             path: path, expectation: "a number \(lower)\(upper)",
             get: { get($0).map { .scalar(brief($0), isPlain: true) } },
@@ -107,7 +110,8 @@ extension RecipeKey {
     }
 
     static func number(
-        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false, _ place: any Place<Float>
+        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false,
+        _ place: any Place<Float>
     ) -> RecipeKey {
         number(
             path, range, isOpen: isOpen, isPositive: isPositive, get: { $0[keyPath: place] },

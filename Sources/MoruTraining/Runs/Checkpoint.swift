@@ -82,7 +82,8 @@ struct Checkpoint {
         let tensor = try file.tensor(name)
         guard tensor.shape == wanted.shape, tensor.dtype == .f32, tensor.isFinite else {
             throw MoruError(
-                .checkpointMalformed, "\(file.path): \(name) is \(tensor.dtype)\(tensor.shape) or not finite, "
+                .checkpointMalformed,
+                "\(file.path): \(name) is \(tensor.dtype)\(tensor.shape) or not finite, "
                     + "it must be f32\(wanted.shape)", remedy: "remove this checkpoint to go on from an older one")
         }
         // a copy, for the file may be pruned while the run goes on

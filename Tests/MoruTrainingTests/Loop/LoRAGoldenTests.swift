@@ -41,7 +41,8 @@ struct LoRAGoldenTests {
         expectClose(
             steps.map { Float($0.loss) }, expected["losses"]?.floats ?? [], absolute: 1e-4, relative: 0, "loss")
         expectClose(
-            steps.map { Float($0.gradientNorm) }, expected["norms"]?.floats ?? [], absolute: 1e-4, relative: 1e-4, "norm")
+            steps.map { Float($0.gradientNorm) }, expected["norms"]?.floats ?? [], absolute: 1e-4, relative: 1e-4,
+            "norm")
         expectClose(steps.map(\.learningRate), expected["rates"]?.floats ?? [], absolute: 0, relative: 1e-5, "rate")
         expectClose(
             [Float(summary.initialValidationLoss ?? 0), Float(summary.bestValidationLoss ?? 0)],
