@@ -1,0 +1,45 @@
+import Hummingbird
+import MoruBase
+
+/// `POST /v1/chat/completions` and `POST /v1/completions`.
+struct CompletionEndpoints: Sendable {
+    let list: ModelList
+    let configuration: ServerConfiguration
+
+    /// Continues a conversation.
+    func chat(_ request: Request, _ context: ServerContext) async throws -> Response {
+        let wire = try ChatCompletionRequest(try await body(of: request))
+        let model = try list.model(wire.fields.model)
+        let format = ChatCompletionFormat(
+            head: AnswerHead(prefix: "chatcmpl-", model: model), hasScores: wire.logProbabilities != nil)
+        return try await respond(to: wire.fields, AnswerPlan(wire, for: model), as: format, context)
+    }
+
+    /// Continues prompts.
+    func completion(_ request: Request, _ context: ServerContext) async throws -> Response {
+        let wire = try CompletionRequest(try await body(of: request))
+        let model = try list.model(wire.fields.model)
+        let format = CompletionFormat(
+            head: AnswerHead(prefix: "cmpl-", model: model), hasScores: wire.logProbabilities != nil)
+        return try await respond(to: wire.fields, AnswerPlan(wire, for: model), as: format, context)
+    }
+
+    private func body(of request: Request) async throws -> JSON {
+        try await request.json(upTo: configuration.maximumBodyBytes)
+    }
+
+    private func respond(
+        to fields: GenerationFields, _ plan: AnswerPlan, as format: some AnswerFormat, _ context: ServerContext
+    ) async throws -> Response {
+        let run = AnswerRun(
+            plan: plan, timeout: configuration.requestTimeout,
+            monitor: try await ConnectionMonitorHandler.monitor(of: context.channel))
+        if fields.streams {
+            return AnswerStream(run: run, format: format, includesUsage: fields.includesUsage, context: context)
+                .response
+        }
+        let (choices, usage) = try await run.collect()
+        context.record.note(usage)
+        return Response(format.answer(choices, usage))
+    }
+}

@@ -1,0 +1,108 @@
+import MoruBase
+import MoruEngine
+import MoruText
+
+/// The answers that a request asks for, checked: what is wrong with it is known before anything is generated.
+struct AnswerPlan: Sendable {
+    /// The model that answers.
+    let model: ServedModel
+    /// The answers, those of the first prompt first.
+    let choices: [ChoicePlan]
+    /// Tokens of all prompts, each counted once.
+    let promptTokens: Int
+
+    /// The answers to a conversation.
+    ///
+    /// - Throws: ``APIError`` when the model's template refuses the conversation, or its context is too short.
+    init(_ request: ChatCompletionRequest, for model: ServedModel) throws(APIError) {
+        self.model = model
+        var choice: ChoicePlan
+        do {
+            let prompt = try model.generator.pretrained.prompt(for: request.messages)
+            choice = ChoicePlan(prompt: prompt.tokens)
+        } catch {
+            throw APIError(error, param: "messages")
+        }
+        try Self.check(choice.prompt, for: model, generating: request.maximumTokens ?? 1, param: "messages")
+        choice.options.maximumTokens = request.maximumTokens ?? model.contextLength - choice.prompt.count
+        choice.options.logProbabilities = request.logProbabilities
+        if request.fields.echo { choice.echo = request.messages.last?.content }
+        choices = try Self.repeated(choice, request.fields, for: model)
+        promptTokens = choice.prompt.count
+    }
+
+    /// The answers to prompts.
+    ///
+    /// - Throws: ``APIError`` when a prompt has no tokens, or ones that the model does not know, or too many.
+    init(_ request: CompletionRequest, for model: ServedModel) throws(APIError) {
+        self.model = model
+        var (choices, promptTokens): ([ChoicePlan], Int) = ([], 0)
+        for (prompt, name) in zip(request.prompts, request.promptNames) {
+            var choice = Self.choice(for: prompt, model.generator.pretrained.tokenizer, echo: request.fields.echo)
+            try Self.check(choice.prompt, for: model, generating: request.maximumTokens, param: name)
+            choice.options.maximumTokens = request.maximumTokens
+            choice.options.logProbabilities = request.logProbabilities
+            if request.fields.echo { choice.options.promptLogProbabilities = request.logProbabilities }
+            choices += try Self.repeated(choice, request.fields, for: model)
+            promptTokens += choice.prompt.count
+        }
+        (self.choices, self.promptTokens) = (choices, promptTokens)
+    }
+
+    private static func choice(
+        for prompt: CompletionRequest.Prompt, _ tokenizer: Tokenizer, echo: Bool
+    ) -> ChoicePlan {
+        switch prompt {
+        case .text(let text):
+            var choice = ChoicePlan(prompt: tokenizer.encode(text))
+            guard echo else { return choice }
+            choice.echo = text
+            let body = tokenizer.encode(text, addSpecialTokens: false)
+            if choice.prompt.suffix(body.count) == body[...] { choice.prefixCount = choice.prompt.count - body.count }
+            return choice
+        case .tokens(let ids):
+            var choice = ChoicePlan(prompt: ids)
+            if echo { choice.echo = tokenizer.decode(ids) }
+            return choice
+        }
+    }
+
+    /// As many of a choice as the request wants. With a seed, each is a sample of its own that can be repeated.
+    private static func repeated(
+        _ choice: ChoicePlan, _ fields: GenerationFields, for model: ServedModel
+    ) throws(APIError) -> [ChoicePlan] {
+        let vocabularySize = model.generator.pretrained.model.facts.vocabularySize
+        if let id = fields.sampling.logitBias.keys.filter({ Int($0) >= vocabularySize }).min() {
+            throw .wrongValue("logit_bias", "has the token id \(id), and the model's ids are below \(vocabularySize)")
+        }
+        return (0..<fields.choiceCount).map { number in
+            var choice = choice
+            fields.sampling.apply(to: &choice.options, for: model.generator.pretrained)
+            choice.options.seed = fields.sampling.seed.map { $0 &+ UInt64(number) }
+            choice.options.stop = fields.stop
+            choice.options.adapter = model.adapter
+            return choice
+        }
+    }
+
+    /// Checks that a model can take a prompt.
+    private static func check(
+        _ prompt: [Int32], for model: ServedModel, generating: Int, param: String
+    ) throws(APIError) {
+        guard !prompt.isEmpty else { throw .wrongValue(param, "has no tokens") }
+        let vocabularySize = model.generator.pretrained.model.facts.vocabularySize
+        if let id = prompt.first(where: { $0 < 0 || Int($0) >= vocabularySize }) {
+            throw .wrongValue(param, "has the token id \(id), and the model's ids are below \(vocabularySize)")
+        }
+        let limit = model.contextLength - min(1, generating)
+        guard prompt.count <= limit else {
+            let room = generating > 0 ? "holds with one token to generate" : "holds"
+            throw APIError(
+                MoruError(
+                    .promptTooLong,
+                    "the prompt has \(prompt.count) tokens, \(prompt.count - limit) more than the context of "
+                        + "\(model.contextLength) tokens \(room)",
+                    remedy: "shorten it, or use a model with a longer context"), param: param)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import MoruEngine
+import MoruText
+
+/// One answer to be generated.
+struct ChoicePlan: Sendable {
+    /// The prompt.
+    let prompt: [Int32]
+    /// How to generate.
+    var options = GenerationOptions()
+    /// What the answer begins with, of what was asked.
+    var echo: String?
+    /// Tokens at the prompt's beginning that are no part of `echo`, such as the one that begins a sequence.
+    var prefixCount = 0
+
+    init(prompt: [Int32]) { self.prompt = prompt }
+
+    /// Generates the answer.
+    ///
+    /// - Throws: What the engine throws, and `CancellationError` when the task is cancelled.
+    func generate(with model: ServedModel, _ yield: (ChoiceEvent) -> Void) async throws {
+        var assembler = ChoiceAssembler(self, tokenizer: model.generator.pretrained.tokenizer)
+        if options.promptLogProbabilities == nil, let echo { yield(.piece(ChoicePiece(text: echo, tokens: []))) }
+        for try await event in model.generator.stream(.tokens(prompt), options) {
+            for choiceEvent in assembler.take(event) { yield(choiceEvent) }
+            if case .finished = event { return }
+        }
+        throw CancellationError()
+    }
+}
+
+/// Puts tokens and the text that they make up together.
+///
+/// The engine reports a token at once and its text when that is certain. Here a token waits for its text, so that
+/// those of a stop string, which is no part of the answer, are left out as well.
+struct ChoiceAssembler: Sendable {
+    private let plan: ChoicePlan
+    private let tokenizer: Tokenizer
+    /// Scalars of the echo, before the answer's own text.
+    private let base: Int
+    private var offsets: TokenOffsets
+    private var waiting: [ScoredToken] = []
+    /// Scalars of the answer so far.
+    private var end: Int
+
+    init(_ plan: ChoicePlan, tokenizer: Tokenizer) {
+        self.plan = plan
+        self.tokenizer = tokenizer
+        base = plan.echo?.unicodeScalars.count ?? 0
+        offsets = TokenOffsets(tokenizer: tokenizer, skipSpecialTokens: true, startingAt: base)
+        end = base
+    }
+
+    /// What an event of the engine means for the answer.
+    mutating func take(_ event: TextEvent) -> [ChoiceEvent] {
+        switch event {
+        case .promptScored(let scores):
+            return [.piece(ChoicePiece(text: plan.echo ?? "", tokens: promptTokens(scores)))]
+        case .token(let score):
+            guard plan.options.logProbabilities != nil else { return [] }
+            waiting.append(ScoredToken(score, offset: offsets.next(score.id), tokenizer: tokenizer))
+            return []
+        case .text(let text):
+            end += text.unicodeScalars.count
+            let count = waiting.firstIndex { $0.offset >= end } ?? waiting.count
+            defer { waiting.removeFirst(count) }
+            return [.piece(ChoicePiece(text: text, tokens: Array(waiting.prefix(count))))]
+        case .finished(let reason, let usage):
+            var events: [ChoiceEvent] = []
+            if case .stopString = reason { waiting = [] }
+            if !waiting.isEmpty { events.append(.piece(ChoicePiece(text: "", tokens: waiting))) }
+            return events + [.finished(reason, usage)]
+        }
+    }
+
+    private func promptTokens(_ scores: [TokenScore]) -> [ScoredToken] {
+        var offsets = TokenOffsets(tokenizer: tokenizer, skipSpecialTokens: false)
+        return scores.enumerated().map { position, score in
+            let offset = position < plan.prefixCount ? 0 : offsets.next(score.id)
+            return ScoredToken(score, offset: offset, tokenizer: tokenizer)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+import Hummingbird
+import MoruBase
+
+extension Response {
+    /// A JSON body.
+    init(_ json: JSON, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) {
+        var headers = headers
+        headers[.contentType] = "application/json"
+        self.init(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: json.text())))
+    }
+
+    /// An error in OpenAI's shape.
+    init(_ error: APIError) {
+        self.init(error.json, status: error.status, headers: error.headers)
+    }
+}
+
+extension Request {
+    /// The body as JSON.
+    ///
+    /// - Throws: ``APIError`` when its type is not JSON (a web page could otherwise post across origins without asking
+    ///   first), when it is too large, and when it is malformed, naming line and column.
+    func json(upTo maximumBytes: Int) async throws -> JSON {
+        let type = headers[.contentType] ?? "none"
+        guard type.split(separator: ";").first?.lowercased() == "application/json" else {
+            throw APIError.invalid(
+                "unsupported_media_type", "The body's content type is \(type); send 'Content-Type: application/json'.",
+                status: .unsupportedMediaType)
+        }
+        var buffer: ByteBuffer
+        do {
+            buffer = try await body.collect(upTo: maximumBytes)
+        } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
+            throw APIError.invalid(
+                "request_too_large", "The request body is larger than this server's limit of \(maximumBytes) bytes.",
+                status: .contentTooLarge)
+        }
+        let bytes = buffer.readBytes(length: buffer.readableBytes) ?? []
+        return try JSON.parse(bytes, source: "request body")
+    }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import Hummingbird
+import Logging
+import MoruBase
+import NIOCore
+import ServiceLifecycle
+
+/// Serves models over HTTP, as OpenAI's API has it.
+///
+///     let server = MoruServer(models: [ServedModel(name: "smollm2", generator: generator)])
+///     try await server.run { port in print("listening on port \(port)") }
+///
+/// | endpoint | |
+/// |---|---|
+/// | `GET /health` | whether the server answers, and for which models |
+/// | `GET /v1/models`, `GET /v1/models/{id}` | the models |
+/// | `POST /v1/chat/completions` | continues a conversation |
+/// | `POST /v1/completions` | continues or scores prompts |
+public struct MoruServer: Sendable {
+    private let configuration: ServerConfiguration
+    private let models: [ServedModel]
+    private let logger: Logger
+
+    /// Makes a server.
+    public init(
+        configuration: ServerConfiguration = ServerConfiguration(), models: [ServedModel],
+        logger: Logger = Logger(label: "moru.server")
+    ) {
+        self.configuration = configuration
+        self.models = models
+        self.logger = logger
+    }
+
+    /// Serves until SIGINT, SIGTERM or cancellation. Requests at work then have
+    /// ``ServerConfiguration/shutdownGrace`` to end.
+    ///
+    /// - Parameter onReady: Called with the port once the server listens.
+    /// - Throws: ``MoruError/Code/serverConfiguration``, ``MoruError/Code/portInUse`` or
+    ///   ``MoruError/Code/addressUnusable``.
+    public func run(onReady: @escaping @Sendable (_ port: Int) -> Void = { _ in }) async throws {
+        try configuration.validate()
+        var application = Application(
+            router: router(for: try ModelList(models)),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [ConnectionMonitorHandler()], idleTimeout: .seconds(60))),
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
+            onServerRunning: { [port = configuration.port] channel in onReady(channel.localAddress?.port ?? port) },
+            logger: logger)
+        // What the framework says of itself is for those who debug it.
+        application.logger.logLevel = max(logger.logLevel, .info)
+        var group = ServiceGroupConfiguration(
+            services: [application], gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
+        group.maximumGracefulShutdownDuration = configuration.shutdownGrace
+        do {
+            try await ServiceGroup(configuration: group).run()
+        } catch {
+            throw startFailure(error)
+        }
+    }
+
+    private func router(for list: ModelList) -> Router<ServerContext> {
+        let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
+        router.add(middleware: RequestLogMiddleware())
+        router.add(middleware: ErrorMiddleware())
+        if let key = configuration.apiKey { router.add(middleware: APIKeyMiddleware(key: key)) }
+        let models = ModelEndpoints(list: list)
+        let completions = CompletionEndpoints(list: list, configuration: configuration)
+        router.route(.get, "/health", models.health)
+        router.route(.get, "/v1/models", models.all)
+        router.route(.get, "/v1/models/**", models.one)
+        router.route(.post, "/v1/chat/completions", completions.chat)
+        router.route(.post, "/v1/completions", completions.completion)
+        return router
+    }
+
+    private func startFailure(_ error: any Error) -> any Error {
+        let address = "\(configuration.host):\(configuration.port)"
+        guard let error = error as? IOError else {
+            if error is SocketAddressError {
+                return MoruError(
+                    .addressUnusable, "'\(configuration.host)' is no address of this machine",
+                    remedy: "choose another with --host, such as 127.0.0.1", cause: error)
+            }
+            return error
+        }
+        switch error.errnoCode {
+        case EADDRINUSE:
+            return MoruError(
+                .portInUse, "port \(configuration.port) is in use: something else listens on \(address)",
+                remedy: "choose another with --port, or 0 for any that is free", cause: error)
+        case EACCES:
+            return MoruError(
+                .addressUnusable, "listening on \(address) is not permitted",
+                remedy: "choose a port above 1023 with --port", cause: error)
+        case EADDRNOTAVAIL:
+            return MoruError(
+                .addressUnusable, "'\(configuration.host)' is no address of this machine",
+                remedy: "choose another with --host, such as 127.0.0.1", cause: error)
+        default: return error
+        }
+    }
+}
+
+extension Router<ServerContext> {
+    /// Adds a handler for one method of a path, and refuses the others.
+    fileprivate func route(
+        _ method: HTTPRequest.Method, _ path: RouterPath,
+        _ handler: @escaping @Sendable (Request, ServerContext) async throws -> Response
+    ) {
+        on(path, method: method, use: handler)
+        let isRead = method == .get
+        let others: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options]
+        for other in others where other != method && !(isRead && other == .head) {
+            on(path, method: other) { request, _ -> Response in
+                let allowed = isRead ? "GET, HEAD" : method.rawValue
+                var error = APIError.invalid(
+                    "method_not_allowed", "\(request.method) \(request.uri.path) is not possible; use \(allowed).",
+                    status: .methodNotAllowed)
+                error.headers[.allow] = allowed
+                throw error
+            }
+        }
+    }
+}

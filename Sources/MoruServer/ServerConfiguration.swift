@@ -1,0 +1,50 @@
+import MoruBase
+
+/// Where and within which limits a server serves.
+public struct ServerConfiguration: Sendable {
+    /// The address to listen on; loopback unless changed.
+    public var host: String
+    /// The port; 0 for any that is free.
+    public var port: Int
+    /// With a key, requests below `/v1` must carry `Authorization: Bearer KEY`.
+    public var apiKey: String?
+    /// The most bytes of a request's body.
+    public var maximumBodyBytes: Int
+    /// The longest that a request may take, waiting included; nil for no limit.
+    public var requestTimeout: Duration?
+    /// How long requests at work may go on after a signal to stop.
+    public var shutdownGrace: Duration
+
+    /// Makes a configuration.
+    public init(
+        host: String = "127.0.0.1", port: Int = 8080, apiKey: String? = nil, maximumBodyBytes: Int = 8 << 20,
+        requestTimeout: Duration? = .seconds(600), shutdownGrace: Duration = .seconds(10)
+    ) {
+        self.host = host
+        self.port = port
+        self.apiKey = apiKey
+        self.maximumBodyBytes = maximumBodyBytes
+        self.requestTimeout = requestTimeout
+        self.shutdownGrace = shutdownGrace
+    }
+
+    /// Checks the settings.
+    ///
+    /// - Throws: ``MoruError/Code/serverConfiguration``, naming the setting.
+    public func validate() throws(MoruError) {
+        guard (0...65535).contains(port) else {
+            throw MoruError(.serverConfiguration, "the port is \(port)", remedy: "use 1 to 65535, or 0 for any")
+        }
+        guard apiKey?.isEmpty != true else {
+            throw MoruError(.serverConfiguration, "the API key is empty", remedy: "give a key, or none")
+        }
+        guard maximumBodyBytes >= 1 else {
+            throw MoruError(
+                .serverConfiguration, "the most bytes of a body are \(maximumBodyBytes)", remedy: "use 1 or more")
+        }
+        if let requestTimeout, requestTimeout <= .zero {
+            throw MoruError(
+                .serverConfiguration, "the request timeout is \(requestTimeout)", remedy: "use more than 0, or none")
+        }
+    }
+}

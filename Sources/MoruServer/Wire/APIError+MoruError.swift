@@ -1,0 +1,64 @@
+import HTTPTypes
+import MoruBase
+import MoruEngine
+
+extension APIError {
+    /// Any error, as the client is told of it. Errors that are no `MoruError` are defects, and say no more than that.
+    init(_ error: any Error, param: String? = nil) {
+        switch error {
+        case let error as APIError: self = error
+        case let error as MoruError: self.init(error, param: param)
+        case is CancellationError: self.init(MoruError(.cancelled, "the request was cancelled"))
+        default:
+            self.init(
+                status: .internalServerError, type: "server_error", code: "internal_error", param: nil,
+                message: "The server failed in an unexpected way; its log says how.")
+        }
+    }
+
+    /// An error of Moru: the status follows from its kind, but for the few codes that have one of their own.
+    ///
+    /// - Parameter param: The request's field that led to it.
+    init(_ error: MoruError, param: String? = nil) {
+        let (status, code) = Self.statusAndCode(of: error.code)
+        let remedy = error.remedy.map { "; \($0)" } ?? ""
+        self.init(
+            status: status, type: Self.type(of: status), code: code, param: param,
+            message: Self.sentence(error.message + remedy))
+        // OpenAI's clients try again by themselves, and the same request would only take as long again.
+        if error.code == .requestTimeout, let name = HTTPField.Name("x-should-retry") { headers[name] = "false" }
+    }
+
+    private static func statusAndCode(of code: MoruError.Code) -> (HTTPResponse.Status, String) {
+        switch code {
+        case .promptTooLong: (.badRequest, "context_length_exceeded")
+        case .samplingInvalid, .requestInvalid: (.badRequest, "invalid_value")
+        case .jsonMalformed: (.badRequest, "malformed_json")
+        case .requestTimeout: (.gatewayTimeout, "request_timeout")
+        case .engineShutDown: (.serviceUnavailable, "shutting_down")
+        // The request is sound, the model is not.
+        case .logitsNotFinite: (.internalServerError, code.name)
+        default: (status(of: code.kind), code.name)
+        }
+    }
+
+    private static func status(of kind: MoruError.Kind) -> HTTPResponse.Status {
+        switch kind {
+        case .invalidInput, .unsupported: .badRequest
+        case .notFound: .notFound
+        case .limit: .serviceUnavailable
+        case .conflict: .conflict
+        case .io, .internal: .internalServerError
+        case .cancelled: HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request")
+        }
+    }
+
+    private static func type(of status: HTTPResponse.Status) -> String {
+        status.code >= 500 ? "server_error" : "invalid_request_error"
+    }
+
+    private static func sentence(_ text: String) -> String {
+        let capitalised = text.prefix(1).uppercased() + text.dropFirst()
+        return text.hasSuffix(".") ? capitalised : capitalised + "."
+    }
+}

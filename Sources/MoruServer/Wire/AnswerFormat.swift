@@ -1,0 +1,90 @@
+import MoruBase
+import MoruEngine
+
+/// How an answer is written, whole or in chunks: the difference between the two completion endpoints.
+protocol AnswerFormat: Sendable {
+    /// What its objects have in common.
+    var head: AnswerHead { get }
+    /// Whether tokens come with log-probabilities.
+    var hasScores: Bool { get }
+
+    /// The whole answer.
+    func answer(_ choices: [CollectedChoice], _ usage: TokenUsage) -> JSON
+    /// The chunk that opens a choice, if there is one.
+    func opening(of index: Int) -> JSON?
+    /// A chunk with the next piece of a choice.
+    func chunk(_ index: Int, _ piece: ChoicePiece) -> JSON
+    /// The last chunk of a choice.
+    func closing(of index: Int, _ reason: FinishReason) -> JSON
+    /// The chunk after all choices that says what they cost.
+    func usageChunk(_ usage: TokenUsage) -> JSON
+}
+
+/// Chat completions.
+struct ChatCompletionFormat: AnswerFormat {
+    let head: AnswerHead
+    let hasScores: Bool
+
+    func answer(_ choices: [CollectedChoice], _ usage: TokenUsage) -> JSON {
+        let choices = choices.map { choice -> JSON in
+            [
+                "index": .int(choice.index),
+                "message": ["role": "assistant", "content": .string(choice.text), "refusal": nil],
+                "logprobs": hasScores ? choice.tokens.chatJSON : .null,
+                "finish_reason": .string(choice.reason.name),
+            ]
+        }
+        return head.object("chat.completion", [("choices", .array(choices)), ("usage", usage.json)])
+    }
+
+    func opening(of index: Int) -> JSON? { chunk(index, ["role": "assistant", "content": ""]) }
+
+    func chunk(_ index: Int, _ piece: ChoicePiece) -> JSON {
+        chunk(index, ["content": .string(piece.text)], logprobs: hasScores ? piece.tokens.chatJSON : .null)
+    }
+
+    func closing(of index: Int, _ reason: FinishReason) -> JSON { chunk(index, [:], reason: .string(reason.name)) }
+
+    func usageChunk(_ usage: TokenUsage) -> JSON {
+        head.object("chat.completion.chunk", [("choices", []), ("usage", usage.json)])
+    }
+
+    private func chunk(_ index: Int, _ delta: JSON, logprobs: JSON = .null, reason: JSON = .null) -> JSON {
+        let choice: JSON = ["index": .int(index), "delta": delta, "logprobs": logprobs, "finish_reason": reason]
+        return head.object("chat.completion.chunk", [("choices", [choice])])
+    }
+}
+
+/// Completions.
+struct CompletionFormat: AnswerFormat {
+    let head: AnswerHead
+    let hasScores: Bool
+
+    func answer(_ choices: [CollectedChoice], _ usage: TokenUsage) -> JSON {
+        let choices = choices.map {
+            choice($0.index, $0.text, $0.tokens, reason: .string($0.reason.name))
+        }
+        return head.object("text_completion", [("choices", .array(choices)), ("usage", usage.json)])
+    }
+
+    func opening(of index: Int) -> JSON? { nil }
+
+    func chunk(_ index: Int, _ piece: ChoicePiece) -> JSON {
+        chunk(choice(index, piece.text, piece.tokens, reason: .null))
+    }
+
+    func closing(of index: Int, _ reason: FinishReason) -> JSON {
+        chunk(choice(index, "", nil, reason: .string(reason.name)))
+    }
+
+    func usageChunk(_ usage: TokenUsage) -> JSON {
+        head.object("text_completion", [("choices", []), ("usage", usage.json)])
+    }
+
+    private func chunk(_ choice: JSON) -> JSON { head.object("text_completion", [("choices", [choice])]) }
+
+    private func choice(_ index: Int, _ text: String, _ tokens: [ScoredToken]?, reason: JSON) -> JSON {
+        let logprobs = hasScores ? tokens?.completionJSON ?? .null : .null
+        return ["index": .int(index), "text": .string(text), "logprobs": logprobs, "finish_reason": reason]
+    }
+}

@@ -1,0 +1,78 @@
+import MoruBase
+import MoruText
+
+/// The body of `POST /v1/chat/completions`.
+///
+/// Fields of OpenAI's API that would change the answer, and that this server does not act on, are refused by name.
+/// `user`, `metadata`, `safety_identifier`, `prompt_cache_key` and `parallel_tool_calls` (there are no tools) are
+/// taken and change nothing.
+struct ChatCompletionRequest: Sendable {
+    var fields: GenerationFields
+    /// The conversation so far.
+    var messages: [ChatMessage]
+    /// The most tokens of an answer; nil for as many as the context holds.
+    var maximumTokens: Int?
+    /// Whether tokens come with their log-probability, and with how many alternatives.
+    var logProbabilities: Int?
+
+    /// Reads the body.
+    init(_ json: JSON) throws(APIError) {
+        var request = try RequestObject(json)
+        fields = try GenerationFields(&request)
+        messages = try Self.messages(&request)
+        maximumTokens = try Self.maximumTokens(&request)
+        logProbabilities = try Self.logProbabilities(&request)
+        try Self.refuseUnsupported(&request)
+        try request.finish()
+    }
+
+    private static func messages(_ request: inout RequestObject) throws(APIError) -> [ChatMessage] {
+        let value = try request.required("messages")
+        guard let elements = value.array else { throw .wrongType("messages", expected: "an array", found: value) }
+        guard !elements.isEmpty else { throw .wrongValue("messages", "is empty, and must have at least one message") }
+        var messages: [ChatMessage] = []
+        for (position, element) in elements.enumerated() {
+            messages.append(try ChatMessageFields.message(element, path: "messages[\(position)]"))
+        }
+        return messages
+    }
+
+    /// `max_completion_tokens`, or `max_tokens` as it was named before.
+    private static func maximumTokens(_ request: inout RequestObject) throws(APIError) -> Int? {
+        let old = try request.int("max_tokens", in: 1...Int.max)
+        let new = try request.int("max_completion_tokens", in: 1...Int.max)
+        if let old, let new, old != new {
+            throw .wrongValue(
+                "max_tokens",
+                "is \(old) while 'max_completion_tokens' is \(new); send one of them, the latter by choice")
+        }
+        return new ?? old
+    }
+
+    private static func logProbabilities(_ request: inout RequestObject) throws(APIError) -> Int? {
+        let wanted = try request.bool("logprobs") ?? false
+        let top = try request.int("top_logprobs", in: 0...GenerationFields.maximumAlternatives)
+        if top != nil, !wanted { throw .wrongValue("top_logprobs", "is only allowed with 'logprobs': true") }
+        return wanted ? top ?? 0 : nil
+    }
+
+    private static func refuseUnsupported(_ request: inout RequestObject) throws(APIError) {
+        request.accept("parallel_tool_calls")
+        let noTools = "tools cannot be called yet; describe them in a message, or leave the field out"
+        try request.refuse("tools", unless: [[]], noTools)
+        try request.refuse("tool_choice", unless: ["none", "auto"], noTools)
+        try request.refuse("functions", unless: [[]], noTools)
+        try request.refuse("function_call", unless: ["none", "auto"], noTools)
+        try request.refuse(
+            "response_format", unless: [["type": "text"]],
+            "answers are plain text; send {\"type\": \"text\"} or nothing")
+        try request.refuse("modalities", unless: [["text"]], "answers are text; send [\"text\"] or nothing")
+        try request.refuse("audio", "answers are text")
+        try request.refuse("prediction", "answers are computed without predictions")
+        try request.refuse("reasoning_effort", "the model decides itself; leave it out")
+        try request.refuse("verbosity", "the model decides itself; ask for it in a message")
+        try request.refuse("web_search_options", "there is no web search")
+        try request.refuse("prompt_cache_retention", "prompts are not kept between requests; leave it out")
+        try request.refuse("best_of", "use 'n'")
+    }
+}

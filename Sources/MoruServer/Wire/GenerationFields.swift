@@ -1,0 +1,75 @@
+import MoruBase
+
+/// The fields that chat completions and completions have in common.
+struct GenerationFields: Sendable, Hashable {
+    /// The most choices of one request.
+    static let maximumChoices = 128
+    /// The most stop strings.
+    static let maximumStops = 4
+    /// The most alternatives at each token.
+    static let maximumAlternatives = 20
+
+    /// The name of the model.
+    var model: String
+    var sampling: SamplingFields
+    /// How many answers to each prompt.
+    var choiceCount: Int
+    /// Strings that end an answer.
+    var stop: [String]
+    /// Whether the answer comes in pieces.
+    var streams: Bool
+    /// Whether a stream ends with what it cost.
+    var includesUsage: Bool
+    /// Whether the answer begins with what was asked.
+    var echo: Bool
+
+    /// Reads the fields.
+    init(_ request: inout RequestObject) throws(APIError) {
+        guard let model = try request.string("model") else { throw .missing("model") }
+        self.model = model
+        sampling = try SamplingFields(&request)
+        choiceCount = try request.int("n", in: 1...Self.maximumChoices) ?? 1
+        stop = try Self.stop(&request)
+        streams = try request.bool("stream") ?? false
+        includesUsage = try Self.includesUsage(&request, streams: streams)
+        echo = try request.bool("echo") ?? false
+        // Who asks, and how the answer is booked or cached: nothing of it changes the answer.
+        request.accept("user", "metadata", "safety_identifier", "prompt_cache_key")
+        try request.refuse("store", unless: [false], "answers are not stored; leave it out or send false")
+        try request.refuse(
+            "service_tier", unless: ["auto", "default"], "there is one service tier; leave it out or send 'auto'")
+    }
+
+    private static func stop(_ request: inout RequestObject) throws(APIError) -> [String] {
+        guard let value = request.value("stop") else { return [] }
+        let strings: [JSON]
+        switch value {
+        case .string: strings = [value]
+        case .array(let elements): strings = elements
+        default: throw .wrongType("stop", expected: "a string or an array of strings", found: value)
+        }
+        guard strings.count <= maximumStops else {
+            throw .wrongValue("stop", "has \(strings.count) strings, and may have \(maximumStops) at most")
+        }
+        var stops: [String] = []
+        for (position, element) in strings.enumerated() {
+            let name = strings == [value] ? "stop" : "stop[\(position)]"
+            guard let string = element.string else { throw .wrongType(name, expected: "a string", found: element) }
+            guard !string.isEmpty else { throw .wrongValue(name, "is empty, and would end every answer at once") }
+            stops.append(string)
+        }
+        return stops
+    }
+
+    private static func includesUsage(_ request: inout RequestObject, streams: Bool) throws(APIError) -> Bool {
+        guard let value = request.value("stream_options") else { return false }
+        guard streams else {
+            throw .wrongValue("stream_options", "is only allowed with 'stream': true")
+        }
+        var options = try RequestObject(value, path: "stream_options")
+        let includesUsage = try options.bool("include_usage") ?? false
+        try options.refuse("include_obfuscation", unless: [false], "chunks are not padded; leave it out or send false")
+        try options.finish()
+        return includesUsage
+    }
+}

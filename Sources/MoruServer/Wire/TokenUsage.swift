@@ -1,0 +1,17 @@
+import MoruBase
+
+/// What a request cost, in tokens.
+struct TokenUsage: Sendable, Hashable {
+    /// Tokens of the prompts, each prompt counted once whatever the number of its answers.
+    var promptTokens = 0
+    /// Tokens of the answers.
+    var completionTokens = 0
+
+    /// `usage` as OpenAI's API gives it.
+    var json: JSON {
+        [
+            "prompt_tokens": .int(promptTokens), "completion_tokens": .int(completionTokens),
+            "total_tokens": .int(promptTokens + completionTokens),
+        ]
+    }
+}

@@ -1,0 +1,171 @@
+import Foundation
+import MoruBase
+import MoruEngine
+import MoruModels
+import MoruServer
+import MoruTestKit
+import Testing
+
+@Suite(.tags(.live)) struct StreamingTests {
+    private static let question: JSON = [["role": "user", "content": "Hi"]]
+
+    /// A model that says the alphabet over and over, one letter in each step.
+    private func alphabet(
+        secondsPerStep: Double = 0, context: Int = 100_000, failsAt: Int? = nil
+    ) throws -> ServedModel {
+        let pace: @Sendable () -> Void = { if secondsPerStep > 0 { Thread.sleep(forTimeInterval: secondsPerStep) } }
+        let size = TestModels.byteTokenizerSize
+        let model = ScriptedModel(vocabularySize: size, contextLength: context, pace: pace) { token, position in
+            var logits = [Float](repeating: position == failsAt ? .nan : 0, count: size)
+            logits[97 + (token >= 97 && token < 122 ? Int(token) - 96 : 0)] += 20
+            return logits
+        }
+        let pretrained = PretrainedModel(
+            model: model, tokenizer: try TestModels.byteTokenizer(), chatTemplate: nil,
+            generationDefaults: GenerationDefaults(endIDs: [258]), path: "alphabet", storageDescription: "script",
+            license: nil)
+        return ServedModel(name: "alphabet", generator: try TextGenerator(pretrained))
+    }
+
+    @Test func framesAChat() async throws {
+        try await TestServer.run([try alphabet()]) { server in
+            let response = try await server.post(
+                "/v1/chat/completions",
+                [
+                    "model": "alphabet", "messages": Self.question, "max_tokens": 3, "stream": true, "temperature": 0,
+                    "stream_options": ["include_usage": true],
+                ])
+            #expect(response.headers["content-type"] == "text/event-stream; charset=utf-8")
+            #expect(response.body.hasSuffix("\n\ndata: [DONE]\n\n"))
+            let events = response.events
+            let choices = events.compactMap { $0["choices"]?[0] }
+            #expect(choices.first?["delta"] == ["role": "assistant", "content": ""])
+            #expect(choices.dropFirst().compactMap { $0["delta"]?["content"]?.string } == ["a", "b", "c"])
+            #expect(choices.last?["delta"] == [:] && choices.last?["finish_reason"] == "length")
+            #expect(choices.dropLast().allSatisfy { $0.object?["finish_reason"] == .null })
+            #expect(Set(events.compactMap { $0["id"]?.string }).count == 1)
+            #expect(events.last?["choices"] == [] && events.last?["usage"]?["completion_tokens"] == 3)
+            #expect(events.dropLast().allSatisfy { $0.object?["usage"] == .null })
+            #expect(response.body.components(separatedBy: "\n\n").dropLast().allSatisfy { $0.hasPrefix("data: ") })
+        }
+    }
+
+    @Test func framesACompletion() async throws {
+        try await TestServer.run([try alphabet()]) { server in
+            let response = try await server.post(
+                "/v1/completions",
+                [
+                    "model": "alphabet", "prompt": "xyz", "max_tokens": 2, "stream": true, "echo": true, "logprobs": 0,
+                    "temperature": 0,
+                ])
+            let choices = response.events.compactMap { $0["choices"]?[0] }
+            #expect(choices.compactMap { $0["text"]?.string }.joined() == "xyzab")
+            #expect(choices.flatMap { $0["logprobs"]?["text_offset"]?.ints ?? [] } == [0, 1, 2, 3, 4])
+            #expect(choices.flatMap { $0["logprobs"]?["tokens"]?.array ?? [] } == ["x", "y", "z", "a", "b"])
+            #expect(choices.last?["finish_reason"] == "length")
+            #expect(response.events.allSatisfy { $0.object?["usage"] == nil })
+        }
+    }
+
+    @Test func stopsAtStopStringsAcrossTokens() async throws {
+        try await TestServer.run([try alphabet()]) { server in
+            for streams in [false, true] {
+                let response = try await server.post(
+                    "/v1/completions",
+                    [
+                        "model": "alphabet", "prompt": "z", "max_tokens": 20, "stop": ["def"], "temperature": 0,
+                        "stream": .bool(streams),
+                    ])
+                let choices =
+                    streams ? response.events.compactMap { $0["choices"]?[0] } : response.json["choices"]?.array ?? []
+                #expect(choices.compactMap { $0["text"]?.string }.joined() == "abc", "\(response)")
+                #expect(choices.last?["finish_reason"] == "stop")
+            }
+        }
+    }
+
+    @Test func tellsOfAFailureInTheMiddle() async throws {
+        try await TestServer.run([try alphabet(failsAt: 5)]) { server in
+            let body: [(String, JSON)] = [
+                ("model", "alphabet"), ("prompt", "abc"), ("max_tokens", 10), ("temperature", 0),
+            ]
+            let streamed = try await server.post("/v1/completions", .object(JSONObject(body + [("stream", true)])))
+            #expect(streamed.status == 200)
+            #expect(streamed.events.compactMap { $0["choices"]?[0]?["text"]?.string }.joined() == "def")
+            #expect(streamed.events.last?["error"]?["code"] == "engine.logits-not-finite")
+            #expect(!streamed.body.contains("[DONE]"))
+            let whole = try await server.post("/v1/completions", .object(JSONObject(body)))
+            #expect(whole.status == 500 && whole.errorCode == "engine.logits-not-finite")
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func aClientThatHangsUpFreesTheEngine(streams: Bool) async throws {
+        // The whole answer would take minutes.
+        let model = try alphabet(secondsPerStep: 0.002)
+        let engine = model.generator.engine
+        try await TestServer.run([model]) { server in
+            let body: JSON = [
+                "model": "alphabet", "messages": Self.question, "max_tokens": 50_000, "stream": .bool(streams),
+            ]
+            if streams {
+                #expect(try await server.postAndHangUp("/v1/chat/completions", body).hasPrefix("data: {"))
+            } else {
+                let asking = Task { try await server.postAndHangUp("/v1/chat/completions", body) }
+                try await until { await engine.statistics.running == 1 }
+                asking.cancel()
+                _ = await asking.result
+            }
+            try await until { await engine.statistics.cancelled == 1 }
+            #expect(await engine.statistics.running == 0)
+            let next = try await server.post(
+                "/v1/completions", ["model": "alphabet", "prompt": "a", "max_tokens": 1, "temperature": 0])
+            #expect(next.json["choices"]?[0]?["text"] == "b")
+        }
+    }
+
+    @Test func endsARequestThatTakesTooLong() async throws {
+        let model = try alphabet(secondsPerStep: 0.002)
+        let configuration = ServerConfiguration(requestTimeout: .milliseconds(200))
+        try await TestServer.run([model], configuration: configuration) { server in
+            let body: [(String, JSON)] = [("model", "alphabet"), ("prompt", "a"), ("max_tokens", 50_000)]
+            let whole = try await server.post("/v1/completions", .object(JSONObject(body)))
+            #expect(whole.status == 504 && whole.errorCode == "request_timeout")
+            #expect(whole.headers["x-should-retry"] == "false")
+            let streamed = try await server.post("/v1/completions", .object(JSONObject(body + [("stream", true)])))
+            #expect(streamed.events.last?["error"]?["code"] == "request_timeout")
+            try await until { await model.generator.engine.statistics.running == 0 }
+        }
+    }
+
+    @Test func answersManyAtOnceAsOneByOne() async throws {
+        try await TestServer.run(try TestServer.tinyModels()) { server in
+            @Sendable func ask(_ seed: Int) async throws -> String? {
+                let response = try await server.post(
+                    "/v1/completions",
+                    [
+                        "model": .string(seed % 2 == 0 ? "tiny" : "tiny-tuned"), "prompt": "abc", "max_tokens": 12,
+                        "temperature": 1, "seed": .int(seed),
+                    ])
+                return response.json["choices"]?[0]?["text"]?.string
+            }
+            var alone: [Int: String?] = [:]
+            for seed in 0..<10 { alone[seed] = try await ask(seed) }
+            let together = try await withThrowingTaskGroup(of: (Int, String?).self) { group in
+                for seed in 0..<10 { group.addTask { (seed, try await ask(seed)) } }
+                return try await group.reduce(into: [Int: String?]()) { $0[$1.0] = $1.1 }
+            }
+            #expect(together == alone)
+            #expect(Set(alone.values.compactMap { $0 }).count > 5)
+        }
+    }
+
+    /// Waits for a condition, ten seconds at most.
+    private func until(_ condition: () async -> Bool) async throws {
+        for _ in 0..<1000 {
+            if await condition() { return }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        Issue.record("the condition did not come about")
+    }
+}
