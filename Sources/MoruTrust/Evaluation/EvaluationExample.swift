@@ -60,9 +60,9 @@ public struct EvaluationExample: Sendable, Hashable {
         var examples: [EvaluationExample] = []
         while examples.count < limit ?? Int.max, let record = try reader.next() {
             let place = "\(path):\(record.line)"
-            let example = try labelled(record.value, instruction: instruction)
-                ?? TrainingExample(json: record.value, place: place)
-            examples.append(try EvaluationExample(example, place: place))
+            var example = labelled(record.value, instruction: instruction)
+            if example == nil { example = try TrainingExample(json: record.value, place: place) }
+            if let example { examples.append(try EvaluationExample(example, place: place)) }
         }
         guard !examples.isEmpty else {
             throw MoruError(.evaluationData, "\(path) holds no examples", remedy: "put one JSON object on each line")
@@ -71,7 +71,7 @@ public struct EvaluationExample: Sendable, Hashable {
     }
 
     /// A line with `text` and `label` as a conversation; nil when it is of another shape.
-    private static func labelled(_ json: JSON, instruction: String?) throws(MoruError) -> TrainingExample? {
+    private static func labelled(_ json: JSON, instruction: String?) -> TrainingExample? {
         guard json["messages"] == nil, json["prompt"] == nil, let text = json["text"]?.string,
             let label = json["label"]?.string
         else { return nil }
