@@ -1,9 +1,9 @@
 /// What one rendering may use, so that a hostile template can neither hang nor exhaust memory.
 struct JinjaBudget {
     /// Statements, evaluations and loop rounds.
-    static let maximumSteps = 20_000_000
+    var maximumSteps = 10_000_000
     /// Bytes of text and lists made, counted whether or not they are still held.
-    static let maximumBytes = 1 << 28
+    var maximumBytes = 1 << 28
     /// Nested evaluations, statements and macro calls.
     static let maximumDepth = 400
 
@@ -14,16 +14,16 @@ struct JinjaBudget {
     /// Counts one step, or several.
     mutating func step(_ count: Int = 1) throws(JinjaError) {
         steps += count
-        guard steps <= Self.maximumSteps else {
-            throw JinjaError("more than \(Self.maximumSteps) steps", kind: .limit)
+        guard steps <= maximumSteps else {
+            throw JinjaError("more than \(maximumSteps) steps", kind: .limit)
         }
     }
 
     /// Counts memory about to be taken.
     mutating func allocate(_ count: Int) throws(JinjaError) {
         let (sum, overflow) = bytes.addingReportingOverflow(count)
-        guard !overflow, sum <= Self.maximumBytes else {
-            throw JinjaError("more than \(Self.maximumBytes >> 20) MiB of text", kind: .limit)
+        guard !overflow, sum <= maximumBytes else {
+            throw JinjaError("more than \(maximumBytes >> 20) MiB of text", kind: .limit)
         }
         bytes = sum
     }
@@ -36,6 +36,9 @@ struct JinjaBudget {
 
     /// Counts the time to look through a whole value.
     mutating func traverse(_ value: JinjaValue) throws(JinjaError) { try step(1 + value.extent.weight >> 2) }
+
+    /// Counts the time to go through a text scalar by scalar.
+    mutating func scan(_ text: String) throws(JinjaError) { try step(1 + text.utf8.count >> 3) }
 
     mutating func enter() throws(JinjaError) {
         depth += 1

@@ -160,7 +160,9 @@ extension String {
         guard wanted.count <= 32 else { return firstOffset(ofLong: wanted, in: bytes, from: start) }
         var offset = start
         while offset + wanted.count <= bytes.count {
-            guard let found = memchr(base + offset, Int32(first), bytes.count - wanted.count + 1 - offset) else { break }
+            guard let found = memchr(base + offset, Int32(first), bytes.count - wanted.count + 1 - offset) else {
+                break
+            }
             offset = UnsafeRawPointer(found) - UnsafeRawPointer(base)
             if memcmp(base + offset, wantedBase, wanted.count) == 0 { return offset }
             offset += 1

@@ -11,12 +11,14 @@ extension JinjaInterpreter {
         default: break
         }
         let text = try self.text(of: value)
+        try budget.scan(text)
         try budget.allocate(text.utf8.count)
         switch name {
         case "replace":
             let bound = try arguments.bind(name, "old", "new", "count", required: 2)
             let limit = bound[2].map { $0.isNone } ?? true ? -1 : try bound[2].integer(-1)
-            return try replace(text, try self.text(of: bound[0] ?? .null), try self.text(of: bound[1] ?? .null), limit: limit)
+            return try replace(
+                text, try self.text(of: bound[0] ?? .null), try self.text(of: bound[1] ?? .null), limit: limit)
         case "trim":
             let bound = try arguments.bind(name, "chars")
             guard let unwanted = bound[0], !unwanted.isNone else { return text.pythonStripped() }
@@ -172,6 +174,7 @@ extension JinjaInterpreter {
         guard let text = value.isUndefined ? "" : value.string else {
             throw JinjaError("\(name) needs a string, got '\(value.typeName)'")
         }
+        try budget.scan(text)
         switch name {
         case "indent":
             let bound = try arguments.bind(name, "width", "first", "blank")

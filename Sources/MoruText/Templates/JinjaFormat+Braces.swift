@@ -2,6 +2,7 @@ extension JinjaInterpreter {
     /// Python's `format.format(arguments)`.
     func formatBraces(_ format: String, _ arguments: JinjaArguments) throws(JinjaError) -> String {
         var automatic = 0
+        try budget.scan(format)
         return try formatBraces(Array(format.unicodeScalars), arguments, &automatic, depth: 0)
     }
 

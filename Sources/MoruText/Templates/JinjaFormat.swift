@@ -21,6 +21,7 @@ extension JinjaInterpreter {
         var used = 0
         var usedMapping = false
         var result = ""
+        try budget.scan(format)
         let scalars = Array(format.unicodeScalars)
         var index = 0
         func peek() throws(JinjaError) -> Unicode.Scalar {
@@ -44,6 +45,7 @@ extension JinjaInterpreter {
             }
             return digits.isEmpty ? nil : Int(digits) ?? .max
         }
+        try budget.allocate(format.utf8.count)
         while index < scalars.count {
             let scalar = scalars[index]
             index += 1
@@ -231,6 +233,8 @@ extension JinjaInterpreter {
     private func aligned(
         sign: String, _ text: String, _ spec: JinjaFieldSpec, natural: Unicode.Scalar
     ) throws(JinjaError) -> String {
+        try budget.scan(text)
+        try budget.allocate(text.utf8.count)
         let missing = spec.width - text.unicodeScalars.count - sign.utf8.count
         guard missing > 0 else { return sign + text }
         switch spec.align ?? natural {

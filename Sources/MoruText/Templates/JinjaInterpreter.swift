@@ -127,6 +127,7 @@ final class JinjaInterpreter {
         if case .string(let text) = value { return text }
         try budget.traverse(value)
         let text = try value.text()
+        try budget.scan(text)
         try budget.allocate(text.utf8.count)
         return text
     }
@@ -135,6 +136,7 @@ final class JinjaInterpreter {
     func repr(of value: JinjaValue) throws(JinjaError) -> String {
         try budget.traverse(value)
         let text = try value.repr()
+        try budget.scan(text)
         try budget.allocate(text.utf8.count)
         return text
     }

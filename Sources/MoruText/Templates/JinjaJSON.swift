@@ -21,6 +21,7 @@ extension JinjaInterpreter {
             writer.keySeparator = key
         }
         try writer.write(value, depth: 0)
+        try budget.scan(writer.output)
         try budget.allocate(writer.output.utf8.count)
         return writer.output
     }

@@ -9,6 +9,7 @@ extension JinjaInterpreter {
             return .string(text.pythonStripped(of: unwanted, left: name != "rstrip", right: name != "lstrip"))
         case "split", "rsplit":
             let bound = try arguments.bind("\(name)()", "sep", "maxsplit")
+            try budget.scan(text)
             try budget.allocate(text.utf8.count, times: 8)
             return try split(text, by: bound[0], limit: try bound[1].integer(-1), fromRight: name == "rsplit")
         case "splitlines":
@@ -51,6 +52,7 @@ extension JinjaInterpreter {
         default: break
         }
         _ = try arguments.bind("\(name)()")
+        try budget.scan(text)
         try budget.allocate(text.utf8.count)
         return callPlainText(text, name)
     }
@@ -142,6 +144,7 @@ extension JinjaInterpreter {
         }
         var start = text.startIndex
         while rest > 0, let found = text.firstRange(ofText: old, from: start) {
+            try budget.step()
             try budget.allocate(new.utf8.count)
             result += text[start..<found.lowerBound]
             result += new
@@ -171,7 +174,7 @@ extension JinjaInterpreter {
     /// Counts a search from the right, which compares at every place.
     private func chargeBackwardSearch(_ text: String, _ part: String) throws(JinjaError) {
         let (product, overflow) = text.utf8.count.multipliedReportingOverflow(by: part.utf8.count)
-        try budget.step(overflow ? .max >> 8 : product >> 8)
+        try budget.step(overflow ? .max >> 8 : product >> 4)
     }
 
     private func hasAffix(_ text: String, _ name: String, _ arguments: JinjaArguments) throws(JinjaError) -> Bool {

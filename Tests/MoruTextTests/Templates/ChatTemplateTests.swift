@@ -85,7 +85,8 @@ import Testing
     func syntaxErrorsSayWhere(source: String, line: Int, expected: String) {
         let found = error { _ = try ChatTemplate(source, name: "model/chat_template.jinja") }
         #expect(found?.code == .templateSyntax)
-        #expect(found?.message.hasPrefix("model/chat_template.jinja, line \(line): ") == true, "\(found?.message ?? "")")
+        #expect(
+            found?.message.hasPrefix("model/chat_template.jinja, line \(line): ") == true, "\(found?.message ?? "")")
         #expect(found?.message.contains(expected) == true, "\(found?.message ?? "")")
     }
 
@@ -127,7 +128,8 @@ import Testing
     /// Text that is equal to Swift when differently composed is not to Python.
     @Test func textIsComparedByCodePoints() throws {
         let template = try ChatTemplate(
-            "{{ a == b }}{{ a in [b] }}{{ {a: 1}[b] is defined }}{{ a|length }}{{ b|length }}{{ [a, b]|unique|list|length }}")
+            "{{ a == b }}{{ a in [b] }}{{ {a: 1}[b] is defined }}{{ a|length }}{{ b|length }}{{ [a, b]|unique|list|length }}"
+        )
         let variables = JSONObject([("a", .string("\u{E9}")), ("b", .string("e\u{301}"))])
         #expect(try template.render(variables) == "FalseFalseFalse122")
     }

@@ -41,7 +41,9 @@ enum TemplateGoldens {
     static func same(_ a: String, _ b: String) -> Bool { a.utf8.elementsEqual(b.utf8) }
 
     /// The arguments of `ChatTemplate.render` for a case of the golden file.
-    static func arguments(_ item: JSON, tokens: JSON) throws -> (messages: [ChatMessage], tools: [JSON]?, extra: JSONObject) {
+    static func arguments(_ item: JSON, tokens: JSON) throws -> (
+        messages: [ChatMessage], tools: [JSON]?, extra: JSONObject
+    ) {
         let messages = try (item["messages"]?.array ?? []).map { try ChatMessage(json: $0) }
         var extra = tokens.object ?? JSONObject()
         for (key, value) in (item["extra"]?.object ?? JSONObject()).members { extra[key] = value }
