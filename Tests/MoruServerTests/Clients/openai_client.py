@@ -155,11 +155,18 @@ def adapter_answers_differ():
 
 
 def stop_strings():
-    whole = client.completions.create(model=model, prompt="abc", max_tokens=16, temperature=0).choices[0].text
-    mark = next(c for c in whole if c != whole[0])
-    cut = client.completions.create(model=model, prompt="abc", max_tokens=16, temperature=0, stop=[mark])
-    assert cut.choices[0].text == whole[: whole.index(mark)], (cut, whole)
-    assert cut.choices[0].finish_reason == "stop"
+    def complete(**options):
+        return client.completions.create(
+            model=model, prompt="abc", max_tokens=40, temperature=1, seed=5, logprobs=0, **options).choices[0]
+
+    whole = complete()
+    mark = next(c for c in whole.text[1:] if c.isascii() and c not in whole.text[0])
+    for stop in (mark, ["never said", mark]):
+        cut = complete(stop=stop)
+        assert cut.text == whole.text[: whole.text.index(mark)], (cut, whole)
+        assert cut.finish_reason == "stop"
+        assert cut.logprobs.tokens == whole.logprobs.tokens[: len(cut.logprobs.tokens)]
+        assert all(offset < len(cut.text) for offset in cut.logprobs.text_offset)
 
 
 def refused(kind, call):
