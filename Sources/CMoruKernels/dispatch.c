@@ -48,17 +48,6 @@ static cpu_features detect(void) {
 }
 #endif
 
-#if defined(__x86_64__) && defined(__linux__)
-// Linux gives a process the tile state only after it asks: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
-static bool tiles_permitted(void) {
-    long result;
-    __asm__ volatile("syscall" : "=a"(result) : "a"(158L), "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
-    return result == 0;
-}
-#else
-static bool tiles_permitted(void) { return false; }
-#endif
-
 const char *moru_cpu_level_name(moru_cpu_level level) {
     switch (level) {
     case MORU_CPU_SCALAR: return "scalar";
@@ -75,6 +64,17 @@ static const moru_kernels scalar_table =
     MORU_KERNEL_TABLE(moru_scalar, moru_scalar, moru_scalar, MORU_CPU_SCALAR, "scalar");
 
 #if defined(__x86_64__)
+#if defined(__linux__)
+// Linux gives a process the tile state only after it asks: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+static bool tiles_permitted(void) {
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "0"(158L), "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
+    return result == 0;
+}
+#else
+static bool tiles_permitted(void) { return false; }
+#endif
+
 static const moru_kernels avx2_table = MORU_KERNEL_TABLE(moru_avx2, moru_avx2, moru_avx2, MORU_CPU_AVX2, "avx2");
 static const moru_kernels avx512_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, MORU_CPU_AVX512, "avx512");
@@ -86,6 +86,9 @@ static const moru_kernels avx512_bf16_table =
 static const moru_kernels avx512_slow_bf16_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512_BF16, "avx512+vnni");
 
+static const moru_kernels amx_table =
+    MORU_KERNEL_TABLE(moru_avx512, moru_amx, moru_avx512_vnni, MORU_CPU_AMX, "amx+avx512+vnni");
+
 const moru_kernels *moru_kernels_for(moru_cpu_level level) {
     cpu_features found = detect();
     switch (level) {
@@ -96,9 +99,16 @@ const moru_kernels *moru_kernels_for(moru_cpu_level level) {
     case MORU_CPU_AVX512_BF16:
         if (!found.bf16 || !found.vnni) return NULL;
         return found.intel ? &avx512_slow_bf16_table : &avx512_bf16_table;
-    case MORU_CPU_AMX: return found.amx && tiles_permitted() ? NULL : NULL;
+    case MORU_CPU_AMX: return found.amx && tiles_permitted() ? &amx_table : NULL;
     }
     return NULL;
+}
+#elif defined(__aarch64__)
+static const moru_kernels neon_table = MORU_KERNEL_TABLE(moru_neon, moru_neon, moru_neon, MORU_CPU_NEON, "neon");
+
+const moru_kernels *moru_kernels_for(moru_cpu_level level) {
+    if (level == MORU_CPU_NEON) return &neon_table;
+    return level == MORU_CPU_SCALAR ? &scalar_table : NULL;
 }
 #else
 const moru_kernels *moru_kernels_for(moru_cpu_level level) { return level == MORU_CPU_SCALAR ? &scalar_table : NULL; }

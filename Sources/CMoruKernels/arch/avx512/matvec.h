@@ -188,8 +188,8 @@ INLINE void quantised_dot(const int rows, const moru_dtype type, const moru_matv
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) total[r] = other[r] = _mm512_setzero_ps();
     for (size_t i = 0; i < args->k; i += elements) {
         unpacked weights;
-        _mm_prefetch((const char *)w + 1536, _MM_HINT_T0);
-        _mm_prefetch((const char *)w + 1600, _MM_HINT_T0);
+        _mm_prefetch((const char *)w + 4096, _MM_HINT_T0);
+        _mm_prefetch((const char *)w + 4160, _MM_HINT_T0);
         if (family == NIBBLE) {
             if (i + elements <= args->k) unpack_nibble(type, w, 4, &weights);
             else unpack_nibble(type, w, (args->k - i) / 32, &weights);

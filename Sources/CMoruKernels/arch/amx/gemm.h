@@ -1,0 +1,146 @@
+// The bf16 matrix product on AMX tiles. B is packed as for vdpbf16ps (pairs along k, slivers of 32 columns), which is the
+// layout tdpbf16ps wants; A is packed row by row. A step multiplies 32 x 32 elements of k into four 16 x 16 tiles of C.
+// A remainder of k below 32 is left to the f32 product. The tile registers are configured and released in each call.
+
+#define AMX_ROWS ((size_t)256)
+#define AMX_STEP ((size_t)16)  // units of a pair
+
+// The 64-byte operand of ldtilecfg: palette 1, and for each of 8 tiles its bytes in a row and its rows.
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} amx_configuration;
+
+_Static_assert(sizeof(amx_configuration) == 64, "ldtilecfg operand");
+
+size_t moru_amx_gemm_scratch_bytes(const moru_gemm *args) {
+    size_t tiles = (AMX_ROWS * GEMM_KC + 32 * 32) * sizeof(float) + bf16_gemm_scratch_bytes(args) + 64;
+    return moru_max_size(tiles, moru_avx512_gemm_scratch_bytes(args));
+}
+
+// Rows [row, row + rows) of A, elements [first, first + 2 * units), as bf16 pairs in out[32][units]; rows <= 32, and the
+// rest up to 32 become zero.
+static void amx_pack_a(const moru_gemm *args, size_t first, size_t units, size_t row, size_t rows, float *out) {
+    const float *a = args->a + row * args->a_row_stride + first * args->a_column_stride;
+    if (args->a_column_stride == 1) {
+        for (size_t r = 0; r < 32; r++) {
+            float *to = out + r * units;
+            if (r < rows) gemm_narrow(a + r * args->a_row_stride, 2 * units, (uint16_t *)(void *)to);
+            else memset(to, 0, units * sizeof(float));
+        }
+        return;
+    }
+    for (size_t r = 0; r < 32; r += LANES) {
+        size_t count = r < rows ? moru_min_size(LANES, rows - r) : 0;
+        for (size_t i = 0; i < units; i += LANES) {
+            vf v[MORU_LANES];
+            for (size_t u = 0; u < LANES; u++) {
+                const float *even = a + 2 * (i + u) * args->a_column_stride + r, *odd = even + args->a_column_stride;
+                if (count == LANES) v[u] = gemm_pair(vload(even), vload(odd));
+                else v[u] = count ? gemm_pair(vload_n(even, count), vload_n(odd, count)) : vset(0);
+            }
+            transpose(v);
+            for (size_t u = 0; u < LANES; u++) vstore(out + (r + u) * units + i, v[u]);
+        }
+    }
+}
+
+// 32 x 32 products into `tile` [32, 32].
+static void amx_block(size_t units, const float *a, const float *b, float *tile, bool lower) {
+    size_t a_stride = units * sizeof(float), b_stride = GEMM_COLUMNS * sizeof(float);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t i = 0; i < units; i += AMX_STEP) {
+        _tile_loadd(6, b + i * GEMM_COLUMNS, b_stride);
+        _tile_loadd(7, b + i * GEMM_COLUMNS + 16, b_stride);
+        _tile_loadd(4, a + i, a_stride);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        if (!lower) continue;
+        _tile_loadd(5, a + 16 * units + i, a_stride);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, tile, 32 * sizeof(float));
+    _tile_stored(1, tile + 16, 32 * sizeof(float));
+    if (!lower) return;
+    _tile_stored(2, tile + 16 * 32, 32 * sizeof(float));
+    _tile_stored(3, tile + 16 * 32 + 16, 32 * sizeof(float));
+}
+
+INLINE void amx_store(const float *tile, float *c, size_t columns, float alpha, bool accumulate) {
+    for (size_t j = 0; j < columns; j += LANES) {
+        size_t part = moru_min_size(LANES, columns - j);
+        bool whole = part == LANES;
+        vf sum = vload(tile + j) * alpha;
+        if (accumulate) sum += whole ? vload(c + j) : vload_n(c + j, part);
+        if (whole) vstore(c + j, sum);
+        else vstore_n(c + j, sum, part);
+    }
+}
+
+// k is a multiple of 32 and not 0.
+static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
+                         void *memory) {
+    gemm_scratch scratch = carve(memory);
+    float *rows_of_a = (float *)(((uintptr_t)memory + bf16_gemm_scratch_bytes(args) + 63) & ~(uintptr_t)63);
+    float *tile = rows_of_a + AMX_ROWS * GEMM_KC;
+    amx_configuration configuration __attribute__((aligned(64)));
+    memset(&configuration, 0, sizeof configuration);
+    configuration.palette = 1;
+    for (int i = 0; i < 8; i++) {
+        configuration.row_bytes[i] = 64;
+        configuration.rows[i] = 16;
+    }
+    _tile_loadconfig(&configuration);
+    size_t unit = moru_max_size(32, args->b_transposed ? moru_block_elements(args->b_type) : 1);
+    size_t depth_step = even_part(args->k, 2 * GEMM_KC, unit);
+    size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS);
+    for (size_t column = n_begin; column < n_end; column += column_step) {
+        size_t columns = moru_min_size(column_step, n_end - column);
+        for (size_t first = 0; first < args->k; first += depth_step) {
+            size_t depth = moru_min_size(depth_step, args->k - first), units = depth / 2;
+            gemm_pack_b(args, first, depth, column, columns, &scratch);
+            for (size_t block = m_begin; block < m_end; block += AMX_ROWS) {
+                size_t block_rows = moru_min_size(AMX_ROWS, m_end - block);
+                for (size_t r = 0; r < block_rows; r += 32) {
+                    amx_pack_a(args, first, units, block + r, moru_min_size(32, block_rows - r), rows_of_a + r * units);
+                }
+                for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
+                    size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
+                    for (size_t r = 0; r < block_rows; r += 32) {
+                        size_t rows = moru_min_size(32, block_rows - r);
+                        amx_block(units, rows_of_a + r * units, scratch.b + j * units, tile, rows > 16);
+                        for (size_t i = 0; i < rows; i++) {
+                            float *c = args->c + (block + r + i) * args->c_row_stride + column + j;
+                            amx_store(tile + 32 * i, c, width, args->alpha, args->accumulate || first > 0);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    _tile_release();
+}
+
+void moru_amx_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch) {
+    size_t whole = args->k / 32 * 32;
+    if (!args->allow_bf16 || whole == 0 || m_begin >= m_end || n_begin >= n_end) {
+        moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
+        return;
+    }
+    moru_gemm main = *args, rest = *args;
+    main.k = whole;
+    amx_multiply(&main, m_begin, m_end, n_begin, n_end, scratch);
+    if (whole == args->k) return;
+    // Only dense rows of B can have a remainder: blocks hold at least 32 elements.
+    rest.k = args->k - whole;
+    rest.a += whole * args->a_column_stride;
+    size_t skipped = args->b_transposed ? whole * moru_block_bytes(args->b_type) : whole * args->b_row_bytes;
+    rest.b = (const uint8_t *)args->b + skipped;
+    rest.accumulate = true;
+    moru_avx512_gemm(&rest, m_begin, m_end, n_begin, n_end, scratch);
+}

@@ -1,0 +1,26 @@
+// The NEON level: every kernel, 4 floats at a time. NEON is part of the architecture, so no target is named; clang's
+// vectors become NEON instructions.
+#if defined(__aarch64__)
+
+#include <math.h>
+
+#include "../../blocks.h"
+#include "../../table.h"
+
+#define MORU_NAME(f) moru_neon_##f
+#define MORU_LANES 4
+#define ATTENTION_VECTORS 4
+#include "../vector/kernels.h"
+
+#define GEMM_NAME(f) moru_neon_##f
+#define GEMM_ROWS 6
+#define GEMM_VECTORS 4
+#define GEMM_BF16 0
+#include "../vector/gemm.h"
+
+#define MATVEC_NAME(f) moru_neon_##f
+#include "../vector/quantize_activation.h"
+#include "../vector/matvec_dense.h"
+#include "../vector/matvec_widened.h"
+
+#endif
