@@ -17,6 +17,9 @@ public enum JSON: Sendable, Hashable {
 }
 
 /// The members of a JSON object, in order; a key that occurs twice keeps its first place and its last value.
+///
+/// Keys are the same only when their bytes are: unlike Swift's strings, which hold a composed and a decomposed é equal,
+/// for a vocabulary these are two tokens.
 public struct JSONObject: Sendable, Hashable {
     /// The keys, in order.
     public private(set) var keys: [String] = []
@@ -107,6 +110,20 @@ private struct ExactText: Hashable {
     func hash(into hasher: inout Hasher) {
         let isHashed: Void? = text.utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: .init($0)) }
         if isHashed == nil { for byte in text.utf8 { hasher.combine(byte) } }
+    }
+}
+
+/// A string that equals another only when their UTF-8 bytes do.
+private struct ExactText: Hashable, Sendable {
+    let text: String
+
+    init(_ text: String) { self.text = text }
+
+    static func == (left: ExactText, right: ExactText) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }
 

@@ -39,6 +39,14 @@ import Testing
         #expect(object["key50"] == nil && object["key99"] == .int(99) && object.count == 99)
     }
 
+    @Test(arguments: [0, 40]) func keysAreTheSameOnlyWhenTheirBytesAre(others: Int) {
+        var object = JSONObject((0..<others).map { ("key\($0)", JSON.int($0)) })
+        object["\u{E9}"] = 1
+        object["e\u{301}"] = 2
+        #expect(object.count == others + 2)
+        #expect(object["\u{E9}"] == 1 && object["e\u{301}"] == 2)
+    }
+
     @Test func prettyTextParsesBack() throws {
         let value: JSON = ["a": [1, 2.5, ["b": nil]], "c": "quote \" and \\ and \u{07}"]
         #expect(try JSON.parse(value.text(pretty: true), source: "test") == value)
