@@ -475,6 +475,19 @@ def normal_forms():
     return result
 
 
+def normalized_strings():
+    """Random strings of marks, jamo, composites and scalars beyond U+FFFF, with their normalization forms."""
+    import random
+    source = random.Random(9)
+    pool = [value for start, end in [(0x41, 0x250), (0x370, 0x460), (0x900, 0xE80), (0x1DC0, 0x1FFF), (0x3040, 0x3100)]
+            for value in range(start, end)]
+    pool += list(range(0x300, 0x370)) * 8 + list(range(0x1100, 0x11FF)) * 2
+    pool += [0xAC00, 0xAC01, 0xAC1C, 0x11099, 0x110BA, 0x114B9, 0x114BA, 0x1D15E, 0x1D165, 0x10041, 0x100C5, 0x7FD] * 20
+    strings = ["".join(chr(source.choice(pool)) for _ in range(source.randint(2, 8))) for _ in range(400)]
+    return [[text] + [getattr(normalizers, form)().normalize_str(text) for form in ["NFC", "NFD", "NFKC", "NFKD"]]
+            for text in strings]
+
+
 def write(path, value):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -501,6 +514,7 @@ def main():
     write(folder / "sentencepiece.metadata.json", metadata)
     write(folder / "sentencepiece.expected.json", expected(tokenizer))
     write(folder / "unicode.json", unicode_properties() | {"forms": normal_forms()})
+    write(folder / "forms.json", normalized_strings())
     if arguments.smollm2:
         write(folder / "smollm2.expected.json", expected(smollm2(arguments.smollm2)[0]))
     if arguments.minilm:

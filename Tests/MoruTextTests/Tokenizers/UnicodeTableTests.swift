@@ -85,6 +85,19 @@ import Testing
         }
     }
 
+    @Test func normalFormsOfStrings() throws {
+        let strings = try #require(try JSON.parse(file: "\(TokenizerGolden.folder)/forms.json").array)
+        try #require(strings.count >= 400)
+        for string in strings {
+            let texts = try #require(string.array).compactMap { $0.string.map { Array($0.utf8) } }
+            try #require(texts.count == 5)
+            for (form, expected) in zip([UnicodeForm.nfc, .nfd, .nfkc, .nfkd], texts.dropFirst()) {
+                #expect(form.apply(texts[0]) == expected, "\(form) of \(string[0]?.string?.debugDescription ?? "")")
+            }
+        }
+        #expect(UnicodeForm.nfc.apply([0x65, 0xFF, 0xCC, 0x81]) == [0x65, 0xFF, 0xCC, 0x81])
+    }
+
     @Test func decodesEveryScalarAndNoInvalidByte() {
         for value in UInt32(0)..<0x110000 {
             guard let scalar = Unicode.Scalar(value) else { continue }

@@ -1,12 +1,10 @@
-import Foundation
-
 /// A Unicode normalization form (UAX #15).
 enum UnicodeForm: Sendable {
     case nfc, nfd, nfkc, nfkd
 
     /// The text in this form; bytes that are no valid UTF-8 pass unchanged.
     ///
-    /// Only what may change goes through Foundation: a run of scalars that are not known to stay, with the one
+    /// Only what may change is taken apart: a run of scalars that are not known to stay, with the one
     /// before it, up to the next that is known to start anew.
     func apply(_ text: [UInt8]) -> [UInt8] {
         text.withUnsafeBufferPointer { buffer in
@@ -23,9 +21,9 @@ enum UnicodeForm: Sendable {
                     continue
                 }
                 let (value, length) = decodeScalar(bytes, position, end)
-                if value == UnicodeTable.invalid || isStable(value) {
-                    // Nothing composes with a byte that is no scalar.
-                    previous = value == UnicodeTable.invalid ? position + length : position
+                let verdict = standing(of: value)
+                if verdict != .inDoubt {
+                    previous = verdict == .apart ? position + length : position
                     position += length
                     continue
                 }
@@ -33,13 +31,13 @@ enum UnicodeForm: Sendable {
                 position += length
                 while position < end {
                     let (value, length) = decodeScalar(bytes, position, end)
-                    if value == UnicodeTable.invalid || isStable(value) { break }
+                    if standing(of: value) != .inDoubt { break }
                     position += length
                 }
                 if output.isEmpty { output.reserveCapacity(end + end / 8) }
-                if runStart > copied { output.append(contentsOf: buffer[copied..<runStart]) }
-                let run = String(decoding: buffer[max(runStart, copied)..<position], as: UTF8.self)
-                output.append(contentsOf: normalize(run).utf8)
+                output.append(contentsOf: buffer[copied..<runStart])
+                let run = String(decoding: buffer[runStart..<position], as: UTF8.self)
+                output.append(contentsOf: String(normalize(run)).utf8)
                 copied = position
                 previous = position
             }
@@ -49,29 +47,34 @@ enum UnicodeForm: Sendable {
         }
     }
 
-    private func normalize(_ text: String) -> String {
-        switch self {
-        // By way of the decomposed form: on its own, Foundation leaves a Hangul LV syllable and a trailing T apart.
-        case .nfc: text.decomposedStringWithCanonicalMapping.precomposedStringWithCanonicalMapping
-        case .nfd: text.decomposedStringWithCanonicalMapping
-        case .nfkc: text.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping
-        case .nfkd: text.decomposedStringWithCompatibilityMapping
-        }
+    private func normalize(_ text: String) -> String.UnicodeScalarView {
+        let decomposed = Decompositions.shared.decompose(
+            text.unicodeScalars, compatibly: self == .nfkc || self == .nfkd)
+        let composes = self == .nfc || self == .nfkc
+        return String.UnicodeScalarView(composes ? Decompositions.shared.compose(decomposed) : decomposed)
     }
 
-    /// Whether a scalar is known to be left alone by this form and to start anew (nothing composes across it).
-    private func isStable(_ value: UInt32) -> Bool {
+    /// What is known of a scalar before any look at its neighbours.
+    private enum Standing {
+        /// Left alone, and starts anew: what follows may compose with it, but it with nothing before.
+        case stable
+        /// Left alone, and has nothing to do with its neighbours.
+        case apart
+        case inDoubt
+    }
+
+    private func standing(of value: UInt32) -> Standing {
         switch value {
-        case 0..<0x80: return true
-        case 0x80..<0xA0: return true
-        case 0xA0..<0x300: return self == .nfc
-        case 0x4E00...0x9FFF: return true
-        case 0xAC00...0xD7A3: return self == .nfc || self == .nfkc
-        case 0x410...0x418, 0x41A...0x438, 0x43A...0x44F: return true
-        case 0x3042...0x304A, 0x2013, 0x2014, 0x2018...0x201E, 0x2500...0x257F: return true
-        case 0x1F300...0x1F64F: return true
+        case 0..<0xA0: return .stable
+        case 0xA0..<0x300: return self == .nfc ? .stable : .inDoubt
+        case 0x4E00...0x9FFF: return .stable
+        case 0xAC00...0xD7A3: return self == .nfc || self == .nfkc ? .stable : .inDoubt
+        case 0x410...0x418, 0x41A...0x438, 0x43A...0x44F: return .stable
+        case 0x3042...0x304A, 0x2013, 0x2014, 0x2018...0x201E, 0x2500...0x257F: return .stable
+        case 0x1F300...0x1F64F: return .stable
+        case UnicodeTable.invalid: return .apart
         // What is newer than the reference's data is to it a scalar without properties.
-        default: return !UnicodeTable.version9.isAssigned(value)
+        default: return UnicodeTable.version9.isAssigned(value) ? .inDoubt : .apart
         }
     }
 }
