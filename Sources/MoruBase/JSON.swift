@@ -96,9 +96,8 @@ public struct JSONObject: Sendable, Hashable {
     }
 }
 
-/// A string compared byte by byte. Swift's `==` takes canonically equivalent strings for the same, but two keys that
-/// differ in their bytes are two keys.
-private struct ExactText: Hashable {
+/// A string that equals another only when their UTF-8 bytes do.
+private struct ExactText: Hashable, Sendable {
     let text: String
 
     init(_ text: String) { self.text = text }
@@ -106,20 +105,6 @@ private struct ExactText: Hashable {
     static func == (left: ExactText, right: ExactText) -> Bool {
         left.text.utf8.count == right.text.utf8.count && left.text.utf8.elementsEqual(right.text.utf8)
     }
-
-    func hash(into hasher: inout Hasher) {
-        let isHashed: Void? = text.utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: .init($0)) }
-        if isHashed == nil { for byte in text.utf8 { hasher.combine(byte) } }
-    }
-}
-
-/// A string that equals another only when their UTF-8 bytes do.
-private struct ExactText: Hashable, Sendable {
-    let text: String
-
-    init(_ text: String) { self.text = text }
-
-    static func == (left: ExactText, right: ExactText) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
 
     func hash(into hasher: inout Hasher) {
         var text = text
