@@ -17,14 +17,14 @@ struct TestServer: Sendable {
     ///
     /// - Throws: What the server and the body throw.
     static func run<Result: Sendable>(
-        _ models: [ServedModel], configuration: ServerConfiguration = ServerConfiguration(),
+        _ models: [ServedModel], configuration: ServerConfiguration = ServerConfiguration(), logger: Logger? = nil,
         _ body: (TestServer) async throws -> Result
     ) async throws -> Result {
         var configuration = configuration
         configuration.port = 0
-        var logger = Logger(label: "test")
-        logger.logLevel = .error
-        let server = MoruServer(configuration: configuration, models: models, logger: logger)
+        var quiet = Logger(label: "test")
+        quiet.logLevel = .critical
+        let server = MoruServer(configuration: configuration, models: models, logger: logger ?? quiet)
         let (ports, continuation) = AsyncThrowingStream.makeStream(of: Int.self)
         let running = Task {
             do {

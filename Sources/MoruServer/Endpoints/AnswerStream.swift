@@ -24,7 +24,7 @@ struct AnswerStream: Sendable {
                 } catch {
                     let rendered = APIError(error)
                     context.record.note(failure: rendered.code)
-                    if rendered.status.code >= 500 { context.logger.error("\(error)") }
+                    context.note(error, rendered)
                     try await writer.write(ServerSentEvents.frame(rendered.json))
                 }
                 try await writer.finish(nil)

@@ -18,10 +18,15 @@ struct ErrorMiddleware: RouterMiddleware {
                         + "/v1/chat/completions, /v1/completions and /health.", status: .notFound))
         } catch {
             let rendered = APIError(error)
-            if rendered.status.code >= 500 {
-                context.logger.error("\(error)", metadata: ["path": "\(request.uri.path)"])
-            }
+            context.note(error, rendered)
             return Response(rendered)
         }
+    }
+}
+
+extension ServerContext {
+    /// Logs a failure that is the server's own; what is the client's fault, the request's line tells.
+    func note(_ error: any Error, _ rendered: APIError) {
+        if rendered.status == .internalServerError { logger.error("\(error)") }
     }
 }
