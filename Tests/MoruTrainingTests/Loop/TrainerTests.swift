@@ -30,9 +30,8 @@ struct TrainerTests {
             task: task, method: LoRAMethod(adapter: adapter, baseModel: "tiny"), settings: settings
         )
         .run(in: folder.path + "/run")
-        #expect(try #require(summary.firstLoss) > 4)
-        let last = try #require(summary.lastLoss)
-        #expect(last < 0.1)
+        // the frozen output table is small, so that no loss gets far below 2
+        #expect(try #require(summary.lastLoss) < 0.5 * #require(summary.firstLoss))
 
         // greedily, each sentence goes on from its first two letters as it was learnt
         let loaded = try LoRAAdapter.load(from: folder.path + "/run/adapter", for: model.model)
