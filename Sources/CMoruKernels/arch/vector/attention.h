@@ -151,9 +151,10 @@ INLINE float softmax_step(const moru_attention *args, float *scores, size_t firs
             x = visible ? x : vset(-INFINITY);
         }
         s[v] = x;
-        most = vmax(x, most);
+        most = vmax(most, x);
     }
-    float before = *largest, now = fmaxf(before, vlargest(most));
+    float before = *largest, now = vlargest(most);
+    if (now <= before) now = before;  // a NaN stays, and makes the row NaN
     if (now == -INFINITY) {
         for (size_t v = 0; v < KEYS / LANES; v++) vstore(scores + v * LANES, vset(0));
         return 1;

@@ -63,28 +63,34 @@ INLINE vi viota(void) {
     return v;
 }
 
+#define ADDED(a, b) ((a) + (b))
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
+
 INLINE float vsum(vf v) {
 #if MORU_LANES == 16
-    __typeof__(v.lo) half = v.lo + v.hi;
+    __typeof__(v.lo) half = ADDED(v.lo, v.hi);
+    __typeof__(half.lo) quad = ADDED(half.lo, half.hi);
+#elif MORU_LANES == 8
+    __typeof__(v.lo) quad = ADDED(v.lo, v.hi);
 #else
-    vf whole = v;
-#if MORU_LANES == 8
-    vf half = whole;
+    vf quad = v;
 #endif
-#endif
-#if MORU_LANES >= 8
-    __typeof__(half.lo) quad = half.lo + half.hi;
-#else
-    vf quad = whole;
-#endif
-    __typeof__(quad.lo) pair = quad.lo + quad.hi;
-    return pair.x + pair.y;
+    __typeof__(quad.lo) pair = ADDED(quad.lo, quad.hi);
+    return ADDED(pair.x, pair.y);
 }
 
+// With NaNs among the lanes the result is any lane.
 INLINE float vlargest(vf v) {
-    float largest = v[0];
-    for (int i = 1; i < MORU_LANES; i++) largest = v[i] > largest || v[i] != v[i] ? v[i] : largest;
-    return largest;
+#if MORU_LANES == 16
+    __typeof__(v.lo) half = LARGER(v.lo, v.hi);
+    __typeof__(half.lo) quad = LARGER(half.lo, half.hi);
+#elif MORU_LANES == 8
+    __typeof__(v.lo) quad = LARGER(v.lo, v.hi);
+#else
+    vf quad = v;
+#endif
+    __typeof__(quad.lo) pair = LARGER(quad.lo, quad.hi);
+    return LARGER(pair.x, pair.y);
 }
 
 INLINE double vsum_double(vd v) {

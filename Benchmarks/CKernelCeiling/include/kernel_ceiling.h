@@ -1,0 +1,14 @@
+// Loops that do nothing but the work whose rate is to be measured.
+#ifndef KERNEL_CEILING_H
+#define KERNEL_CEILING_H
+
+#include <stddef.h>
+
+// 16 independent chains of `steps` fused multiply-adds over the widest vectors of `bits` (512, 256, else 128). Returns the
+// number of floating-point operations done; `sink` keeps the result alive.
+double kernel_ceiling_multiply_add(int bits, size_t steps, float *sink);
+
+// Reads `bytes` (a multiple of 256) and folds them into `sink`.
+void kernel_ceiling_read(int bits, const void *memory, size_t bytes, float *sink);
+
+#endif
