@@ -12,6 +12,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
     .testTarget(name: name, dependencies: dependencies + ["MoruTestKit"], exclude: exclude, swiftSettings: strict)
 }
 
+func benchmark(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Benchmarks/\(name)", swiftSettings: strict)
+}
+
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
@@ -59,6 +64,19 @@ let package = Package(
 
         .target(
             name: "MoruTestKit", dependencies: ["MoruModels"], path: "Tests/MoruTestKit", swiftSettings: strict),
+        tests("ArchitectureTests", ["MoruBase"]),
+        tests("CMoruKernelsTests", ["CMoruKernels"], exclude: ["Goldens"]),
         tests("MoruBaseTests", ["MoruBase"]),
-    ]
+        tests("MoruTensorTests", ["MoruTensor"], exclude: ["Goldens"]),
+        tests("MoruTextTests", ["MoruText"], exclude: ["Goldens", "Templates/Goldens"]),
+        tests("MoruStoreTests", ["MoruStore", crypto, nioCore, nioHTTP1, nioPosix]),
+        tests("MoruModelsTests", ["MoruModels"], exclude: ["Goldens"]),
+        tests("MoruTrainingTests", ["MoruTraining"], exclude: ["Goldens"]),
+        tests("MoruEngineTests", ["MoruEngine"], exclude: ["Goldens"]),
+        tests("MoruTrustTests", ["MoruTrust"]),
+        tests("MoruServerTests", ["MoruServer", asyncHTTPClient, logging, nioCore, nioPosix], exclude: ["Clients"]),
+        benchmark("KernelBenchmark", ["MoruTensor"]),
+        benchmark("TokenizerBenchmark", ["MoruText"]),
+    ],
+    swiftLanguageModes: [.v6]
 )
