@@ -1,0 +1,110 @@
+import MoruBase
+import MoruModels
+import MoruTestKit
+import Testing
+
+@testable import MoruEngine
+
+/// What `scripts/goldens/generation.py` made of a prompt with the dequantised weights in f32.
+private struct Reference {
+    let text: String
+    let prompt: [Int32]
+    let promptLogProbabilities: [Float]
+    let ids: [Int32]
+    let logProbabilities: [Float]
+    /// By how much the likeliest logit exceeded the next, at each place.
+    let margins: [Float]
+    let finishReason: String
+    let answer: String
+
+    static func all() throws -> [Reference] {
+        let cases = try #require(try Goldens.json("smollm2-generation.json")["cases"]?.array)
+        return try cases.map { one in
+            Reference(
+                text: try #require(one["text"]?.string), prompt: (one["prompt"]?.ints ?? []).map { Int32($0) },
+                promptLogProbabilities: one["prompt_log_probabilities"]?.floats ?? [],
+                ids: (one["ids"]?.ints ?? []).map { Int32($0) },
+                logProbabilities: one["log_probabilities"]?.floats ?? [], margins: one["margins"]?.floats ?? [],
+                finishReason: try #require(one["finish_reason"]?.string), answer: try #require(one["answer"]?.string))
+        }
+    }
+}
+
+@Suite(
+    "The real SmolLM2 against transformers", .tags(.golden, .slow), .enabled(if: TestNeeds.smolLM2 != nil),
+    .timeLimit(.minutes(10)))
+struct RealModelTests {
+    /// A choice of the reference that won by less than this may go the other way here: products with few rows round
+    /// activations to 8 bits, which the reference, in f32, does not.
+    private static let closeCall: Float = 0.15
+
+    @Test("greedy continuations")
+    func greedy() async throws {
+        let generator = try TextGenerator(try PretrainedModel.load(try #require(TestNeeds.smolLM2)))
+        var agreed = 0
+        for one in try Reference.all() {
+            let answer = try await generator.generate(.text(one.text), GenerationOptions(maximumTokens: 40))
+            let common = zip(answer.ids, one.ids).prefix { $0 == $1 }.count
+            agreed += common
+            if common == one.ids.count {
+                #expect(answer.text == one.answer && answer.finishReason.name == one.finishReason)
+            } else {
+                // Where the two part, the reference must have been in doubt itself.
+                #expect(one.margins[common] < Self.closeCall, "\(one.text): token \(common) of \(answer.text)")
+            }
+        }
+        #expect(agreed >= 80)
+    }
+
+    @Test("log-probabilities of prompts and answers, and the likeliest token at each place")
+    func scores() async throws {
+        let generator = try TextGenerator(try PretrainedModel.load(try #require(TestNeeds.smolLM2)))
+        var differences: [Float] = []
+        for one in try Reference.all() {
+            #expect(try generator.tokens(of: .text(one.text)) == one.prompt)
+            let scored = try await generator.engine.score(tokens: one.prompt + one.ids, alternatives: 1)
+            let wanted = one.promptLogProbabilities + one.logProbabilities
+            let found = scored.dropFirst().compactMap(\.logProbability)
+            #expect(found.count == wanted.count)
+            differences += zip(found, wanted).map { abs($0 - $1) }
+            for (place, score) in scored.dropFirst(one.prompt.count).enumerated()
+            where one.margins[place] >= Self.closeCall {
+                #expect(score.top.first?.id == one.ids[place], "\(one.text): token \(place)")
+            }
+        }
+        let mean = differences.reduce(0, +) / Float(differences.count)
+        let worst = differences.max() ?? 9
+        #expect(differences.count > 150 && mean < 0.03 && worst < 0.3, "mean \(mean), worst \(worst)")
+    }
+
+    @Test("a batch of everything equals each alone, bit for bit")
+    func batched() async throws {
+        let cases = try Reference.all()
+        let generator = try TextGenerator(
+            try PretrainedModel.load(try #require(TestNeeds.smolLM2)),
+            configuration: EngineConfiguration(maximumSequences: 12, tokenBudget: 44))
+        let prompts = (0..<2).flatMap { round in
+            cases.map { one in
+                (
+                    prompt: Prompt.text(one.text),
+                    options: GenerationOptions(
+                        temperature: Float(round), seed: 3, maximumTokens: 12, logProbabilities: 1)
+                )
+            }
+        }
+        let together = try await generator.generateAll(prompts)
+        for (answer, (prompt, options)) in zip(together, prompts) {
+            let alone = try await generator.generate(prompt, options)
+            #expect(answer.tokens == alone.tokens && answer.text == alone.text)
+        }
+    }
+
+    @Test("a chat remembers")
+    func chat() async throws {
+        let generator = try TextGenerator(try PretrainedModel.load(try #require(TestNeeds.smolLM2)))
+        let chat = ChatSession(generator, options: GenerationOptions(maximumTokens: 24))
+        for question in ["My name is Moru.", "What is my name?"] { for try await _ in chat.send(question) {} }
+        #expect(chat.messages.count == 4)
+        #expect(chat.messages.last?.content.contains("Moru") == true)
+    }
+}
