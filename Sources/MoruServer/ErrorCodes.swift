@@ -9,4 +9,6 @@ extension MoruError.Code {
     public static let serverConfiguration = MoruError.Code("server.configuration", .invalidInput)
     /// A request that took longer than the server allows.
     public static let requestTimeout = MoruError.Code("server.request-timeout", .limit)
+    /// A request that was not done when the server had to stop.
+    public static let serverStopping = MoruError.Code("server.stopping", .conflict)
 }

@@ -51,7 +51,8 @@ public struct MoruServer: Sendable {
         application.logger.logLevel = max(logger.logLevel, .info)
         var group = ServiceGroupConfiguration(
             services: [application], gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
-        group.maximumGracefulShutdownDuration = configuration.shutdownGrace
+        // Requests end by themselves when the grace is over; connections that do not are cut a little later.
+        group.maximumGracefulShutdownDuration = configuration.shutdownGrace + .seconds(2)
         do {
             try await ServiceGroup(configuration: group).run()
         } catch {

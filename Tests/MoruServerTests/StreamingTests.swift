@@ -4,6 +4,7 @@ import MoruEngine
 import MoruModels
 import MoruServer
 import MoruTestKit
+import ServiceLifecycleTestKit
 import Testing
 
 @Suite(.tags(.live)) struct StreamingTests {
@@ -136,6 +137,22 @@ import Testing
             #expect(streamed.events.last?["error"]?["code"] == "request_timeout")
             try await until { await model.generator.engine.statistics.running == 0 }
         }
+    }
+
+    @Test func tellsThoseWhoWaitThatItStops() async throws {
+        let model = try alphabet(secondsPerStep: 0.002)
+        let configuration = ServerConfiguration(shutdownGrace: .milliseconds(50))
+        let body: JSON = ["model": "alphabet", "prompt": "a", "max_tokens": 50_000, "stream": true]
+        let response = try await testGracefulShutdown { trigger in
+            try await TestServer.run([model], configuration: configuration) { server in
+                async let response = server.post("/v1/completions", body)
+                try await until { await model.generator.engine.statistics.running == 1 }
+                trigger.triggerGracefulShutdown()
+                return try await response
+            }
+        }
+        #expect(response.events.last?["error"]?["code"] == "shutting_down")
+        #expect(response.events.count > 1 && !response.body.contains("[DONE]"))
     }
 
     @Test func answersManyAtOnceAsOneByOne() async throws {

@@ -32,7 +32,8 @@ struct CompletionEndpoints: Sendable {
         to fields: GenerationFields, _ plan: AnswerPlan, as format: some AnswerFormat, _ context: ServerContext
     ) async throws -> Response {
         let run = AnswerRun(
-            plan: plan, timeout: configuration.requestTimeout,
+            plan: plan,
+            limits: RequestLimits(timeout: configuration.requestTimeout, shutdownGrace: configuration.shutdownGrace),
             monitor: try await ConnectionMonitorHandler.monitor(of: context.channel))
         if fields.streams {
             return AnswerStream(run: run, format: format, includesUsage: fields.includesUsage, context: context)

@@ -1,10 +1,12 @@
 import MoruBase
 import MoruEngine
+import ServiceLifecycle
 
-/// Generates all answers of a request, side by side, until they are done, the client has gone, or time is up.
+/// Generates all answers of a request, side by side, until they are done, the client has gone, time is up, or the
+/// server stops.
 struct AnswerRun: Sendable {
     let plan: AnswerPlan
-    let timeout: Duration?
+    let limits: RequestLimits
     let monitor: ConnectionMonitor
 
     /// The events of all answers, each with the number of its answer. Dropping the stream stops the generation.
@@ -13,7 +15,7 @@ struct AnswerRun: Sendable {
         let task = Task {
             do {
                 try await monitor.cancellingOnClose {
-                    try await withTimeout(timeout) {
+                    try await limits.apply {
                         try await generate { continuation.yield(($0, $1)) }
                     }
                 }
@@ -50,20 +52,34 @@ struct AnswerRun: Sendable {
     }
 }
 
-/// Runs an operation, and cancels it when it takes longer than `limit`.
-///
-/// - Throws: ``MoruError/Code/requestTimeout``, or what the operation throws.
-func withTimeout(_ limit: Duration?, _ operation: @escaping @Sendable () async throws -> Void) async throws {
-    guard let limit else { return try await operation() }
-    try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask(operation: operation)
-        group.addTask {
-            try await Task.sleep(for: limit)
-            throw MoruError(
-                .requestTimeout, "the request took longer than this server's limit of \(limit)",
-                remedy: "ask for fewer tokens, or raise the limit")
+/// How long a request may go on.
+struct RequestLimits: Sendable {
+    /// The longest that it may take; nil for no limit.
+    let timeout: Duration?
+    /// How long it may go on after the server was told to stop.
+    let shutdownGrace: Duration
+
+    /// Runs an operation, and cancels it when it goes on for too long.
+    ///
+    /// - Throws: ``MoruError/Code/requestTimeout``, ``MoruError/Code/serverStopping``, or what the operation throws.
+    func apply(_ operation: @escaping @Sendable () async throws -> Void) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask(operation: operation)
+            if let timeout {
+                group.addTask {
+                    try await Task.sleep(for: timeout)
+                    throw MoruError(
+                        .requestTimeout, "the request took longer than this server's limit of \(timeout)",
+                        remedy: "ask for fewer tokens, or raise the limit")
+                }
+            }
+            group.addTask {
+                try await gracefulShutdown()
+                try await Task.sleep(for: shutdownGrace)
+                throw MoruError(.serverStopping, "the server is stopping", remedy: "ask again when it has started")
+            }
+            defer { group.cancelAll() }
+            try await group.next()
         }
-        defer { group.cancelAll() }
-        try await group.next()
     }
 }

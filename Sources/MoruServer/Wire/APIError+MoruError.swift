@@ -35,7 +35,7 @@ extension APIError {
         case .samplingInvalid, .requestInvalid: (.badRequest, "invalid_value")
         case .jsonMalformed: (.badRequest, "malformed_json")
         case .requestTimeout: (.gatewayTimeout, "request_timeout")
-        case .engineShutDown: (.serviceUnavailable, "shutting_down")
+        case .engineShutDown, .serverStopping: (.serviceUnavailable, "shutting_down")
         // The request is sound, the model is not.
         case .logitsNotFinite: (.internalServerError, code.name)
         default: (status(of: code.kind), code.name)
