@@ -66,9 +66,16 @@ public struct Tuning {
                 .recipeValue, "data.max_length is \(wanted), the model's context is \(context) tokens",
                 remedy: "lower data.max_length to at most \(context)")
         }
-        return try TokenizedDataset(
+        let dataset = try TokenizedDataset(
             path: path, encoder: ExampleEncoder(model), format: recipe.data.format,
             maxLength: recipe.data.maxLength ?? context, tooLong: recipe.data.tooLong)
+        let size = model.model.facts.vocabularySize
+        if let id = dataset.examples.lazy.flatMap(\.tokens).first(where: { $0 < 0 || $0 >= size }) {
+            throw MoruError(
+                .tokenizerMismatch, "\(model.path): the tokenizer gives the id \(id), the model has \(size) ids",
+                remedy: "use the tokenizer that belongs to the model")
+        }
+        return dataset
     }
 }
 

@@ -74,6 +74,15 @@ struct TuningTests {
         #expect(!FileSystem.exists(recipe.output))
     }
 
+    @Test func aTokenizerOfAnotherModelIsRefused() throws {
+        let other = PretrainedModel(
+            model: try TestModels.tinyLlama(), tokenizer: model.tokenizer, chatTemplate: nil,
+            generationDefaults: GenerationDefaults(), path: "mixed", storageDescription: "", license: nil)
+        expectError(.tokenizerMismatch, "mixed: ", "the model has 64 ids") {
+            _ = try Tuning(recipe, model: other).run()
+        }
+    }
+
     @Test func reportsWhatWasLeftOut() throws {
         var other = recipe
         other.data.maxLength = 27

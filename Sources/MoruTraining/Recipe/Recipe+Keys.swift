@@ -2,11 +2,6 @@ import MoruBase
 import MoruNN
 import MoruTensor
 
-extension Precision: CaseIterable {
-    /// Every precision.
-    public static var allCases: [Precision] { [.automatic, .f32] }
-}
-
 extension Recipe {
     /// Every key that a recipe may have, in the order in which recipes are written.
     static let keys: [RecipeKey] = rootKeys + dataKeys + loraKeys + trainingKeys + evaluationKeys
@@ -20,13 +15,13 @@ extension Recipe {
     ]
 
     private static let rootKeys: [RecipeKey] = [
-        .text("model", get: { $0.model.isEmpty ? nil : $0.model }, set: { $0.model = $1 }),
+        // the weights decide, not where they lie; likewise what the files of the data hold
+        .text("model", get: { $0.model.isEmpty ? nil : $0.model }, set: { $0.model = $1 }).withoutEffect(),
         .text("output", isPath: true, get: { $0.output }, set: { $0.output = $1 }).withoutEffect(),
         .choice("method", \.method),
     ]
 
     private static let dataKeys: [RecipeKey] = [
-        // what the files hold decides, not where they lie
         .text(
             "data.train", isPath: true, get: { $0.data.train.isEmpty ? nil : $0.data.train },
             set: { $0.data.train = $1 }
@@ -34,9 +29,9 @@ extension Recipe {
         .withoutEffect(),
         .text("data.validation", isPath: true, get: { $0.data.validation }, set: { $0.data.validation = $1 })
             .withoutEffect(),
-        .choice("data.format", \.data.format),
-        .integer("data.max_length", 2...1_000_000_000, \.data.maxLength),
-        .choice("data.too_long", \.data.tooLong),
+        .choice("data.format", \.data.format).withoutEffect(),
+        .integer("data.max_length", 2...1_000_000_000, \.data.maxLength).withoutEffect(),
+        .choice("data.too_long", \.data.tooLong).withoutEffect(),
     ]
 
     private static let loraKeys: [RecipeKey] = [
@@ -82,7 +77,7 @@ extension Recipe {
         .integer("training.save_every", 1...Int.max, \.training.saveEvery).withoutEffect(),
         .integer("training.log_every", 1...Int.max, \.training.logEvery).withoutEffect(),
         .integer("training.keep", 1...Int.max, \.training.keep).withoutEffect(),
-        .choice("training.precision", \.training.precision),
+        .choice("training.precision", \.training.precision, among: [.automatic, .f32]),
     ]
 
     private static let evaluationKeys: [RecipeKey] = [

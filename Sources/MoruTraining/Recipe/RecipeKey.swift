@@ -132,12 +132,19 @@ extension RecipeKey {
     static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
         _ path: String, _ place: any Place<Value>
     ) -> RecipeKey where Value.RawValue == String {
-        let names = Value.allCases.map(\.rawValue)
+        choice(path, place, among: Array(Value.allCases))
+    }
+
+    static func choice<Value: RawRepresentable & Sendable>(
+        _ path: String, _ place: any Place<Value>, among values: [Value]
+    ) -> RecipeKey where Value.RawValue == String {
+        let names = values.map(\.rawValue)
         return RecipeKey(
             path: path, expectation: names.count == 1 ? names[0] : "one of " + names.joined(separator: ", "),
             choices: names, get: { .scalar($0[keyPath: place].rawValue, isPlain: true) },
             set: { recipe, value in
-                guard case .scalar(let text, _) = value, let choice = Value(rawValue: text) else { return false }
+                guard case .scalar(let text, _) = value, names.contains(text), let choice = Value(rawValue: text)
+                else { return false }
                 recipe[keyPath: place] = choice
                 return true
             })
