@@ -108,7 +108,42 @@ import Testing
         }
     }
 
-    @Test func sayThatAPortIsInUse() async throws {
+    @Test func saysThatAnAnswerWasCutAtTheEndOfTheContext() async throws {
+        try await TestServer.run(try TestServer.tinyModels(contextLength: 64)) { server in
+            let response = try await server.post(
+                "/v1/completions",
+                [
+                    "model": "tiny", "prompt": .string(String(repeating: "a", count: 60)), "max_tokens": 100,
+                    "temperature": 0, "logit_bias": ["258": -100],
+                ])
+            #expect(response.json["choices"]?[0]?["finish_reason"] == "length", "\(response)")
+            #expect(response.json["usage"]?["completion_tokens"] == 4)
+        }
+    }
+
+    @Test func scoresASingleToken() async throws {
+        try await TestServer.run(try TestServer.tinyModels()) { server in
+            let response = try await server.post(
+                "/v1/completions", ["model": "tiny", "prompt": "a", "max_tokens": 0, "echo": true, "logprobs": 1])
+            let choice = response.json["choices"]?[0]
+            #expect(choice?["text"] == "a", "\(response)")
+            #expect(choice?["logprobs"]?["tokens"] == ["a"] && choice?["logprobs"]?["token_logprobs"] == [nil])
+        }
+    }
+
+    @Test func outlastsBrokenRequests() async throws {
+        try await TestServer.run(try TestServer.tinyModels()) { server in
+            let nested = String(repeating: "[", count: 5000)
+            let deep = try await server.request("POST", "/v1/completions", body: "{\"prompt\": \(nested)")
+            #expect(deep.status == 400 && deep.errorCode == "malformed_json")
+            let header = [("X-Long", String(repeating: "x", count: 200_000))]
+            #expect(try await server.request("GET", "/health", headers: header).status >= 400)
+            #expect(try await server.request("OPTIONS", "/v1/chat/completions").status == 405)
+            #expect(try await server.request("GET", "/health").status == 200)
+        }
+    }
+
+    @Test func saysThatAPortIsInUse() async throws {
         try await TestServer.run(try TestServer.tinyModels()) { server in
             let second = MoruServer(
                 configuration: ServerConfiguration(port: server.port), models: try TestServer.tinyModels())

@@ -68,6 +68,24 @@ import Testing
         }
     }
 
+    @Test func streamsSeveralChoices() async throws {
+        try await TestServer.run([try alphabet()]) { server in
+            let response = try await server.post(
+                "/v1/chat/completions",
+                [
+                    "model": "alphabet", "messages": Self.question, "max_tokens": 5, "stream": true, "temperature": 0,
+                    "n": 3, "stream_options": ["include_usage": true],
+                ])
+            for index in 0..<3 {
+                let choices = response.events.compactMap { $0["choices"]?[0] }.filter { $0["index"] == .int(index) }
+                #expect(choices.first?["delta"]?["role"] == "assistant")
+                #expect(choices.compactMap { $0["delta"]?["content"]?.string }.joined() == "abcde")
+                #expect(choices.compactMap { $0["finish_reason"] } == ["length"])
+            }
+            #expect(response.events.last?["usage"]?["completion_tokens"] == 15)
+        }
+    }
+
     @Test func stopsAtStopStringsAcrossTokens() async throws {
         try await TestServer.run([try alphabet()]) { server in
             for streams in [false, true] {

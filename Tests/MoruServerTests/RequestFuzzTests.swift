@@ -1,0 +1,84 @@
+import MoruBase
+import Testing
+
+@testable import MoruServer
+
+/// Bodies with arbitrary values in arbitrary places are read or refused, and a refusal names a field that is there or
+/// one that is missing.
+@Suite struct RequestFuzzTests {
+    private static let chat = """
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}], "name": "n"}],
+         "temperature": 1, "top_p": 0.5, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.5, "presence_penalty": 1,
+         "frequency_penalty": -1, "logit_bias": {"1": 2}, "seed": 5, "n": 2, "stop": ["a"], "stream": true,
+         "stream_options": {"include_usage": true}, "echo": true, "logprobs": true, "top_logprobs": 2,
+         "max_tokens": 5, "max_completion_tokens": 5, "response_format": {"type": "text"}, "tools": [],
+         "store": false, "service_tier": "auto", "metadata": {"a": "b"}}
+        """
+    private static let completion = """
+        {"model": "m", "prompt": [[1, 2], [3]], "temperature": 1, "logit_bias": {"1": 2}, "seed": 5, "n": 2,
+         "stop": "a", "stream": true, "stream_options": {"include_usage": false}, "echo": true, "logprobs": 2,
+         "max_tokens": 0, "suffix": "", "best_of": null}
+        """
+    private static let values: [JSON] = [
+        nil, true, false, 0, -1, 1, 0.5, 1e300, -1e300, .int(.max), .int(.min), "", "a", "\u{0}", "é", [], [nil], [[]],
+        ["a"], [1], [-1], [[1]], [[nil]], [["type": "text"]], [:], ["": nil], ["type": "text"], ["1": "a"],
+    ]
+
+    @Test func readsOrRefusesWhateverComes() throws {
+        var generator = Generator(state: 1)
+        let chat = try JSON.parse(Self.chat, source: "chat")
+        let completion = try JSON.parse(Self.completion, source: "completion")
+        var refusals: Set<String> = []
+        for _ in 0..<4000 {
+            for (base, isChat) in [(chat, true), (completion, false)] {
+                var json = base
+                for _ in 0..<Int.random(in: 1...3, using: &generator) { json = mutated(json, &generator) }
+                do throws(APIError) {
+                    if isChat { _ = try ChatCompletionRequest(json) } else { _ = try CompletionRequest(json) }
+                } catch {
+                    #expect(error.status == .badRequest && !error.message.isEmpty)
+                    #expect(error.param != nil || json.object == nil)
+                    refusals.insert(error.code)
+                }
+            }
+        }
+        #expect(
+            refusals == [
+                "invalid_type", "invalid_value", "missing_required_parameter", "unknown_parameter",
+                "unsupported_parameter", "unsupported_value",
+            ])
+    }
+
+    /// The value with something in it exchanged, left out or added.
+    private func mutated(_ json: JSON, _ generator: inout Generator) -> JSON {
+        let other = Self.values[Int.random(in: Self.values.indices, using: &generator)]
+        switch json {
+        case .object(var object) where !object.isEmpty && generator.next() % 16 != 0:
+            let key = object.keys[Int.random(in: object.keys.indices, using: &generator)]
+            switch generator.next() % 8 {
+            case 0: object[key] = nil
+            case 1: object[key + "x"] = other
+            default: object[key] = object[key].map { mutated($0, &generator) }
+            }
+            return .object(object)
+        case .array(var elements) where !elements.isEmpty && generator.next() % 4 != 0:
+            let place = Int.random(in: elements.indices, using: &generator)
+            elements[place] = mutated(elements[place], &generator)
+            return .array(elements)
+        default: return other
+        }
+    }
+
+    /// SplitMix64, so that a failure repeats.
+    private struct Generator: RandomNumberGenerator {
+        var state: UInt64
+
+        mutating func next() -> UInt64 {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var z = state
+            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+            return z ^ (z >> 31)
+        }
+    }
+}
