@@ -20,7 +20,8 @@ import Testing
          "max_tokens": 0, "suffix": "", "best_of": null}
         """
     private static let values: [JSON] = [
-        nil, true, false, 0, -1, 1, 0.5, 1e300, -1e300, .int(.max), .int(.min), "", "a", "\u{0}", "é", [], [nil], [[]],
+        nil, true, false, 0, -1, 1, 0.5, 1e300, -1e300, .int(.max), .int(.min), "", "a", "tool", "image_url", "é", [],
+        [nil], [[]],
         ["a"], [1], [-1], [[1]], [[nil]], [["type": "text"]], [:], ["": nil], ["type": "text"], ["1": "a"],
     ]
 
