@@ -11,4 +11,6 @@ extension MoruError.Code {
     public static let tokenizerMismatch = MoruError.Code("model.tokenizer-mismatch", .invalidInput)
     /// Weights that hold numbers that are not finite.
     public static let weightsNotFinite = MoruError.Code("model.weights-not-finite", .invalidInput)
+    /// A directory that saving would replace, though it holds something else.
+    public static let directoryOccupied = MoruError.Code("model.directory-occupied", .conflict)
 }

@@ -53,7 +53,9 @@ public struct PretrainedModel: Sendable {
     /// What templates expect besides the messages: the text of the special tokens.
     public var templateVariables: JSONObject {
         var variables = JSONObject()
-        if let id = tokenizer.beginOfSequence, let piece = tokenizer.piece(id) { variables["bos_token"] = .string(piece) }
+        if let id = tokenizer.beginOfSequence, let piece = tokenizer.piece(id) {
+            variables["bos_token"] = .string(piece)
+        }
         if let id = tokenizer.endOfSequence, let piece = tokenizer.piece(id) { variables["eos_token"] = .string(piece) }
         return variables
     }

@@ -32,7 +32,9 @@ public struct TokenBatch: Sendable {
     }
 
     /// Appends the next tokens of a sequence; with a cache, they continue where it ends.
-    public mutating func append(_ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: LoRAAdapter? = nil) {
+    public mutating func append(
+        _ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: LoRAAdapter? = nil
+    ) {
         let begin = self.tokens.count
         self.tokens += tokens
         segments.append(
@@ -44,7 +46,8 @@ public struct TokenBatch: Sendable {
 
     /// Each token's position in its sequence.
     public var positions: [Int] {
-        segments.flatMap { segment in segment.rows.indices.map { segment.firstPosition + $0 - segment.rows.lowerBound } }
+        segments.flatMap { segment in segment.rows.indices.map { segment.firstPosition + $0 - segment.rows.lowerBound }
+        }
     }
 
     /// What the layers need: the adapters' runs of rows (neighbours with the same adapter joined) and dropout.

@@ -11,7 +11,9 @@ import Testing
         "llama2", "smollm2", "llama3", "llama-linear", "mistral", "qwen2", "qwen2-yarn", "qwen2-window", "qwen3",
     ]
 
-    private func load(_ variant: String) throws -> (golden: JSON, tokens: [Int32], rows: [Int], model: any LanguageModel) {
+    private func load(_ variant: String) throws -> (
+        golden: JSON, tokens: [Int32], rows: [Int], model: any LanguageModel
+    ) {
         let file = try Goldens.json("llama.json")
         let golden = try #require(file["models"]?[variant])
         let model = try TestModels.tinyLlama(configuration: try #require(golden["config"]))

@@ -18,14 +18,20 @@ extension LlamaConfiguration {
         headCount = try reader.size("attention.head_count")
         kvHeadCount = try reader.size("attention.head_count_kv", default: headCount)
         headDim = try reader.size("attention.key_length", default: max(1, hiddenSize / headCount))
+        try Self.refuseAbsurd(layerCount: layerCount, source: file.path)
+        try reader.refuse("attention.value_length", unless: headDim)
+        try reader.refuse("rope.dimension_count", unless: headDim)
+        try reader.refuse("expert_count", unless: 0)
         contextLength = try reader.size("context_length")
         normEpsilon = Float(try reader.number("attention.layer_norm_rms_epsilon", default: 1e-5))
         ropeBase = try reader.number("rope.freq_base", default: 10_000)
         guard let embedding = file.info("token_embd.weight"), embedding.shape.count == 2 else {
-            throw MoruError(.weightMissing, "\(file.path): the tensor token_embd.weight is missing or no matrix")
+            throw MoruError(
+                .weightMissing, "\(file.path): the tensor token_embd.weight is missing or no matrix",
+                remedy: "the file is damaged: download it, or convert the model to GGUF, again")
         }
         vocabularySize = embedding.shape[0]
-        ropeScaling = try reader.ropeScaling(contextLength: contextLength)
+        ropeScaling = try reader.ropeScaling(contextLength: contextLength, headDim: headDim, base: ropeBase)
         tiesEmbeddings = file.info("output.weight") == nil
         hasQKVBias = file.info("blk.0.attn_q.bias") != nil
         hasOutputBias = file.info("blk.0.attn_output.bias") != nil

@@ -4,9 +4,11 @@ extension LlamaConfiguration {
     /// The configuration as `config.json`, in the keys that transformers reads.
     public var json: JSON {
         var result = original
-        let className = ["llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"][modelType]
+        let type = checkpointType
+        let className = ["llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"][type]
         result["architectures"] = [.string("\(className ?? "Llama")ForCausalLM")]
-        result["model_type"] = .string(modelType)
+        result["model_type"] = .string(type)
+        result["auto_map"] = nil
         result["vocab_size"] = .int(vocabularySize)
         result["hidden_size"] = .int(hiddenSize)
         result["intermediate_size"] = .int(intermediateSize)
@@ -15,20 +17,39 @@ extension LlamaConfiguration {
         result["num_key_value_heads"] = .int(kvHeadCount)
         result["head_dim"] = .int(headDim)
         result["max_position_embeddings"] = .int(contextLength)
-        result["rms_norm_eps"] = .double(Double(normEpsilon))
+        // The shortest decimal, 1e-05 rather than all digits of the nearest float
+        result["rms_norm_eps"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
         result["rope_theta"] = .double(ropeBase)
         if original["rope_parameters"] == nil { result["rope_scaling"] = ropeScaling.json }
         result["tie_word_embeddings"] = .bool(tiesEmbeddings)
         result["hidden_act"] = "silu"
-        if modelType != "qwen2" { result["attention_bias"] = .bool(hasOutputBias) }
-        if modelType == "llama" { result["mlp_bias"] = .bool(hasFeedForwardBias) }
-        if let window = windows.lazy.compactMap({ $0 }).first {
-            result["sliding_window"] = .int(window)
-            if modelType != "mistral" { result["use_sliding_window"] = true }
-        } else if modelType == "mistral" {
-            result["sliding_window"] = .null
-        }
+        if type == "llama" || type == "qwen3" { result["attention_bias"] = .bool(hasOutputBias) }
+        if type == "llama" { result["mlp_bias"] = .bool(hasFeedForwardBias) }
+        writeWindows(to: &result, type: type)
         return .object(result)
+    }
+
+    /// The member of the family whose checkpoints can say what this configuration is.
+    ///
+    /// GGUF files of architecture `llama` also hold Mistral's windows, and models that have only the biases of Qwen 2.
+    private var checkpointType: String {
+        guard modelType == "llama" else { return modelType }
+        if windows.contains(where: { $0 != nil }) { return "mistral" }
+        return hasQKVBias && !hasOutputBias && !hasFeedForwardBias ? "qwen2" : "llama"
+    }
+
+    private func writeWindows(to result: inout JSONObject, type: String) {
+        let window = windows.lazy.compactMap { $0 }.first
+        switch type {
+        case "llama": break
+        case "mistral": result["sliding_window"] = window.map { .int($0) } ?? .null
+        default:
+            result["use_sliding_window"] = .bool(window != nil)
+            guard let window else { return }
+            result["sliding_window"] = .int(window)
+            result["max_window_layers"] = .int(windows.firstIndex { $0 != nil } ?? layerCount)
+            result["layer_types"] = .array(windows.map { $0 == nil ? "full_attention" : "sliding_attention" })
+        }
     }
 }
 

@@ -58,7 +58,8 @@ public struct LlamaConfiguration: Sendable, Hashable {
         intermediateSize = try reader.size("intermediate_size")
         layerCount = try reader.size("num_hidden_layers")
         headCount = try reader.size("num_attention_heads")
-        kvHeadCount = try reader.size("num_key_value_heads", default: headCount)
+        let usualKVHeads = Self.defaultKVHeadCounts[modelType] ?? headCount
+        kvHeadCount = try reader.size("num_key_value_heads", default: min(usualKVHeads, headCount))
         headDim = try reader.size("head_dim", default: max(1, hiddenSize / headCount))
         contextLength = try reader.size("max_position_embeddings", default: 2048)
         normEpsilon = Float(try reader.number("rms_norm_eps", default: 1e-6))
@@ -69,16 +70,21 @@ public struct LlamaConfiguration: Sendable, Hashable {
             : ConfigurationReader(json: rope ?? .null, source: "\(source), rope_parameters").number("rope_theta")
         ropeScaling = try RotaryScaling(json: rope, contextLength: contextLength, source: source)
         tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
-        let attentionBias = try reader.flag("attention_bias", default: false)
+        // Mistral and Qwen 2 do not read the key, so that what stands there means nothing
+        let readsBias = modelType == "llama" || modelType == "qwen3"
+        let attentionBias = readsBias ? try reader.flag("attention_bias", default: false) : false
         hasQKVBias = attentionBias || modelType == "qwen2"
         hasOutputBias = attentionBias
-        hasFeedForwardBias = try reader.flag("mlp_bias", default: false)
+        hasFeedForwardBias = modelType == "llama" ? try reader.flag("mlp_bias", default: false) : false
         normalizesQueriesAndKeys = modelType == "qwen3"
+        try Self.refuseAbsurd(layerCount: layerCount, source: source)
         windows = try Self.windows(reader, modelType: modelType, layerCount: layerCount)
         original = json.object ?? JSONObject()
+        try Self.refuseUnsupported(reader)
         if let activation = try reader.text("hidden_act"), activation != "silu" {
             throw MoruError(
-                .modelUnsupported, "\(source): hidden_act \"\(activation)\" is not supported in the \(modelType) family",
+                .modelUnsupported,
+                "\(source): hidden_act \"\(activation)\" is not supported in the \(modelType) family",
                 remedy: "the family uses silu")
         }
         try validate(source: source)
@@ -87,32 +93,73 @@ public struct LlamaConfiguration: Sendable, Hashable {
     private static func windows(
         _ reader: ConfigurationReader, modelType: String, layerCount: Int
     ) throws(MoruError) -> [Int?] {
-        let isUsed = try reader.flag("use_sliding_window", default: modelType == "mistral")
-        guard modelType != "llama", isUsed, reader.json["sliding_window"] != nil else {
+        let isUsed = modelType == "mistral" ? true : try reader.flag("use_sliding_window", default: false)
+        // An absent key means 4096, a null no window
+        guard modelType != "llama", isUsed, reader.json.object?["sliding_window"]?.isNull != true else {
             return Array(repeating: nil, count: layerCount)
         }
-        let window = try reader.size("sliding_window")
+        let window = try reader.size("sliding_window", default: 4096)
         if let types = reader.json["layer_types"]?.array {
             guard types.count == layerCount else {
                 throw reader.unexpected("layer_types", .array(types), "a list of \(layerCount) layer types")
             }
-            return types.map { $0.string == "sliding_attention" ? window : nil }
+            var windows: [Int?] = []
+            for type in types {
+                switch type.string {
+                case "sliding_attention": windows.append(window)
+                case "full_attention": windows.append(nil)
+                default:
+                    throw reader.unexpected("layer_types", type, "full_attention or sliding_attention for each layer")
+                }
+            }
+            return windows
         }
         // Qwen 2 and 3 slide only from layer max_window_layers on
-        let first = modelType == "mistral" ? 0 : reader.json["max_window_layers"]?.int ?? 28
+        var first = 0
+        if modelType != "mistral", let value = reader.json["max_window_layers"] {
+            guard let number = value.int, number >= 0 else {
+                throw reader.unexpected("max_window_layers", value, "a number of layers")
+            }
+            first = number
+        } else if modelType != "mistral" {
+            first = 28
+        }
         return (0..<layerCount).map { $0 >= first ? window : nil }
+    }
+
+    /// What the published configurations of each member leave out when it is the default.
+    private static let defaultKVHeadCounts = ["mistral": 8, "qwen2": 32, "qwen3": 32]
+
+    private static func refuseUnsupported(_ reader: ConfigurationReader) throws(MoruError) {
+        if reader.json["quantization_config"] != nil {
+            throw reader.unsupported(
+                "quantization_config", remedy: "use the unquantised model, or a GGUF file of the quantised one")
+        }
+        if try reader.number("partial_rotary_factor", default: 1) != 1 {
+            throw reader.unsupported("partial_rotary_factor", remedy: "the family rotates whole heads")
+        }
+    }
+
+    /// Comes before anything is made for every layer.
+    static func refuseAbsurd(layerCount: Int, source: String) throws(MoruError) {
+        if layerCount > 10_000 {
+            throw MoruError(
+                .modelConfiguration, "\(source): num_hidden_layers \(layerCount) is absurd",
+                remedy: "restore the file that came with the model")
+        }
     }
 
     func validate(source: String) throws(MoruError) {
         func require(_ condition: Bool, _ message: String) throws(MoruError) {
-            if !condition { throw MoruError(.modelConfiguration, "\(source): \(message)") }
+            if condition { return }
+            throw MoruError(
+                .modelConfiguration, "\(source): \(message)", remedy: "restore the file that came with the model")
         }
         try require(
             headCount % kvHeadCount == 0,
             "num_attention_heads \(headCount) is no multiple of num_key_value_heads \(kvHeadCount)")
         try require(headDim % 2 == 0, "head_dim \(headDim) is odd, rotary embedding needs pairs")
-        try require(normEpsilon > 0, "rms_norm_eps \(normEpsilon) is not positive")
+        try require(normEpsilon > 0 && normEpsilon.isFinite, "rms_norm_eps \(normEpsilon) is not positive and finite")
         try require(ropeBase > 1, "rope_theta \(ropeBase) is not above 1")
-        try require(layerCount <= 10_000, "num_hidden_layers \(layerCount) is absurd")
     }
 }

@@ -22,27 +22,68 @@ public enum RotaryScaling: Sendable, Hashable {
             self = .none
             return
         }
+        guard case .object = json else {
+            throw MoruError(
+                .modelConfiguration, "\(source): rope_scaling must be an object, found \(json.kindName)",
+                remedy: "restore the file that came with the model")
+        }
         let reader = ConfigurationReader(json: json, source: "\(source), rope_scaling")
         let original = try reader.size("original_max_position_embeddings", default: contextLength)
         let olderType = try reader.text("type")
         switch try reader.text("rope_type") ?? olderType ?? "default" {
         case "default": self = .none
-        case "linear": self = .linear(factor: try reader.number("factor"))
+        case "linear": self = .linear(factor: try reader.positive("factor"))
         case "llama3":
+            let low = try reader.positive("low_freq_factor")
+            let high = try reader.positive("high_freq_factor")
+            guard high > low else {
+                throw reader.unexpected("high_freq_factor", .double(high), "above low_freq_factor, which is \(low)")
+            }
             self = .llama3(
-                factor: try reader.number("factor"), lowFrequencyFactor: try reader.number("low_freq_factor"),
-                highFrequencyFactor: try reader.number("high_freq_factor"), originalContext: original)
+                factor: try reader.positive("factor"), lowFrequencyFactor: low, highFrequencyFactor: high,
+                originalContext: original)
         case "yarn":
-            let factor = try reader.number("factor")
+            let factor = try reader.positive("factor")
+            if try !reader.flag("truncate", default: true) {
+                throw reader.unsupported(
+                    "truncate", remedy: "Moru rounds the borders of YaRN's ramp, as its paper does")
+            }
+            var attention = Self.attentionFactor(factor, 1)
+            if json["mscale"] != nil, json["mscale_all_dim"] != nil {
+                attention =
+                    Self.attentionFactor(factor, try reader.positive("mscale"))
+                    / Self.attentionFactor(factor, try reader.positive("mscale_all_dim"))
+            }
             self = .yarn(
-                factor: factor, betaFast: try reader.number("beta_fast", default: 32),
-                betaSlow: try reader.number("beta_slow", default: 1), originalContext: original,
-                attentionFactor: try reader.number("attention_factor", default: 0.1 * log(factor) + 1))
+                factor: factor, betaFast: try reader.positive("beta_fast", default: 32),
+                betaSlow: try reader.positive("beta_slow", default: 1), originalContext: original,
+                attentionFactor: try reader.positive("attention_factor", default: attention))
         case let other:
             throw MoruError(
                 .modelUnsupported, "\(source): rope scaling of type \"\(other)\" is not supported",
                 remedy: "supported are default, linear, llama3 and yarn")
         }
+    }
+
+    /// YaRN's factor of cosines and sines for a stretching factor.
+    private static func attentionFactor(_ factor: Double, _ scale: Double) -> Double {
+        factor > 1 ? 0.1 * scale * log(factor) + 1 : 1
+    }
+
+    /// The scaling of Llama 3.1 that gives these factors, which is what a GGUF file of such a model stores; nil when
+    /// none does.
+    static func llama3(factors: [Double], headDim: Int, base: Double) -> RotaryScaling? {
+        guard let factor = factors.max(), factor > 1, factors.count == headDim / 2 else { return nil }
+        let plain = RotaryScaling.none.inverseFrequencies(headDim: headDim, base: base)
+        // Every published model has these factors
+        return [8192, 4096, 16_384, 32_768, 2048].lazy
+            .map {
+                RotaryScaling.llama3(factor: factor, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: $0)
+            }
+            .first { candidate in
+                let scaled = candidate.inverseFrequencies(headDim: headDim, base: base)
+                return zip(zip(plain, scaled), factors).allSatisfy { abs($0.0 / $0.1 / $1 - 1) < 1e-4 }
+            }
     }
 
     /// What cosines and sines are multiplied by.

@@ -42,7 +42,9 @@ struct CheckpointWeights: WeightSource {
                 remedy: "use the configuration that came with these weights")
         }
         if let dtype = info.dtype, !dtype.isFloatingPoint {
-            throw MoruError(.weightShape, "\(source.path): the tensor \(entry.name) holds integers (\(info.format))")
+            throw MoruError(
+                .weightShape, "\(source.path): the tensor \(entry.name) holds integers (\(info.format))",
+                remedy: "weights are floating-point or quantised as in GGUF; use such a copy of the model")
         }
         let tensor = try source.tensor(entry.name)
         return entry.interleavedHeads.map { tensor.deinterleavingHalves(heads: $0) } ?? tensor

@@ -12,10 +12,12 @@ struct GGUFConfigurationReader {
     func size(_ key: String, default fallback: Int? = nil) throws(MoruError) -> Int {
         guard let value = value(key) else {
             if let fallback { return fallback }
-            throw MoruError(.modelConfiguration, "\(file.path): the metadata key \(prefix).\(key) is missing")
+            throw MoruError(
+                .modelConfiguration, "\(file.path): the metadata key \(prefix).\(key) is missing",
+                remedy: "convert the model to GGUF again")
         }
         guard let size = value.int, 1..<1 << 31 ~= size else {
-            throw MoruError(.modelConfiguration, "\(file.path): \(prefix).\(key) must be a positive integer")
+            throw malformed(key, "a positive integer below 2^31")
         }
         return size
     }
@@ -24,18 +26,47 @@ struct GGUFConfigurationReader {
     func number(_ key: String, default fallback: Double) throws(MoruError) -> Double {
         guard let value = value(key) else { return fallback }
         guard let number = value.double, number.isFinite else {
-            throw MoruError(.modelConfiguration, "\(file.path): \(prefix).\(key) must be a number")
+            throw malformed(key, "a number")
         }
         return number
     }
 
+    /// Refuses a value that Moru would otherwise have to ignore; an absent key says nothing.
+    func refuse(_ key: String, unless expected: Int) throws(MoruError) {
+        guard let value = value(key) else { return }
+        guard let number = value.int else { throw malformed(key, "an integer") }
+        if number == expected { return }
+        throw MoruError(
+            .modelUnsupported, "\(file.path): \(prefix).\(key) = \(number) is not supported, only \(expected) is here",
+            remedy: "use another model of the family \(prefix)")
+    }
+
+    private func malformed(_ key: String, _ wanted: String) -> MoruError {
+        MoruError(
+            .modelConfiguration, "\(file.path): \(prefix).\(key) must be \(wanted)",
+            remedy: "the file is damaged: download it, or convert the model to GGUF, again")
+    }
+
     /// The stretching of rotary frequencies, from the metadata or the tensor `rope_freqs.weight`.
-    func ropeScaling(contextLength: Int) throws(MoruError) -> RotaryScaling {
-        if file.info("rope_freqs.weight") != nil {
+    func ropeScaling(contextLength: Int, headDim: Int, base: Double) throws(MoruError) -> RotaryScaling {
+        if let info = file.info("rope_freqs.weight") {
+            guard info.shape == [headDim / 2], info.dtype?.isFloatingPoint == true else {
+                throw MoruError(
+                    .weightShape,
+                    "\(file.path): the tensor rope_freqs.weight is \(info.format) \(info.shape), "
+                        + "\(headDim / 2) factors are needed",
+                    remedy: "the file is damaged: download it, or convert the model to GGUF, again")
+            }
             let factors = try file.tensor("rope_freqs.weight").values().map(Double.init)
-            return .perFrequency(factors)
+            guard factors.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+                throw MoruError(
+                    .weightsNotFinite, "\(file.path): the tensor rope_freqs.weight holds numbers that are not positive",
+                    remedy: "the file is damaged: download it, or convert the model to GGUF, again")
+            }
+            return RotaryScaling.llama3(factors: factors, headDim: headDim, base: base) ?? .perFrequency(factors)
         }
         let factor = try number("rope.scaling.factor", default: 1)
+        guard factor > 0 else { throw malformed("rope.scaling.factor", "positive") }
         switch value("rope.scaling.type")?.string ?? "none" {
         case "none": return .none
         case "linear": return .linear(factor: factor)

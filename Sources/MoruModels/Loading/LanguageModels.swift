@@ -13,8 +13,9 @@ public enum LanguageModels {
     public static func build(
         _ config: JSON, source: String, _ weights: Weights
     ) throws(MoruError) -> any LanguageModel {
-        let type = try ConfigurationReader(json: config, source: source).text("model_type") ?? ""
-        guard architectures.contains(type) else { throw unsupported(type, source: source) }
+        let reader = ConfigurationReader(json: config, source: source)
+        guard let type = try reader.text("model_type") else { throw reader.missing("model_type") }
+        guard architectures.contains(type) else { throw unsupported(type, source: source, supported: architectures) }
         return try Llama(LlamaConfiguration(json: config, source: source), weights)
     }
 
@@ -22,9 +23,18 @@ public enum LanguageModels {
     ///
     /// - Throws: As ``build(_:source:_:)``.
     static func build(_ file: GGUFFile) throws(MoruError) -> any LanguageModel {
-        let architecture = file.metadata["general.architecture"]?.string ?? ""
+        guard let architecture = file.metadata["general.architecture"]?.string else {
+            throw MoruError(
+                .modelConfiguration, "\(file.path): the metadata key general.architecture is missing or no string",
+                remedy: "convert the model to GGUF again")
+        }
+        if let type = file.metadata["general.type"]?.string, type != "model" {
+            throw MoruError(
+                .modelUnsupported, "\(file.path): the file holds no model, its general.type is \"\(type)\"",
+                remedy: "name the GGUF file of the model itself")
+        }
         guard LlamaConfiguration.ggufArchitectures.contains(architecture) else {
-            throw unsupported(architecture, source: file.path)
+            throw unsupported(architecture, source: file.path, supported: LlamaConfiguration.ggufArchitectures)
         }
         let configuration = try LlamaConfiguration(gguf: file)
         let weights = CheckpointWeights(file) { path in
@@ -35,10 +45,10 @@ public enum LanguageModels {
         return try Llama(configuration, Weights(weights))
     }
 
-    private static func unsupported(_ type: String, source: String) -> MoruError {
-        let nearest = nearestName(to: type, among: architectures).map { "; the nearest is \($0)" } ?? ""
+    private static func unsupported(_ type: String, source: String, supported: [String]) -> MoruError {
+        let nearest = nearestName(to: type, among: supported).map { "; the nearest is \($0)" } ?? ""
         return MoruError(
             .modelUnsupported, "\(source): the architecture \"\(type)\" is not supported",
-            remedy: "supported are \(architectures.joined(separator: ", "))\(nearest)")
+            remedy: "supported are \(supported.joined(separator: ", "))\(nearest)")
     }
 }

@@ -20,8 +20,14 @@ extension PretrainedModel {
         let (known, rows) = (loaded.tokenizer.vocabularySize, loaded.model.facts.vocabularySize)
         guard known <= rows else {
             throw MoruError(
-                .tokenizerMismatch, "\(path): the tokenizer has \(known) ids, the model only \(rows)",
+                .tokenizerMismatch, "\(loaded.path): the tokenizer has \(known) ids, the model only \(rows)",
                 remedy: "use the tokenizer that came with this model")
+        }
+        if let stray = loaded.generationDefaults.endIDs.first(where: { loaded.tokenizer.piece($0) == nil }) {
+            throw MoruError(
+                .tokenizerMismatch,
+                "\(loaded.path): the model ends with the id \(stray) (eos_token_id), which its tokenizer of \(known) "
+                    + "ids does not have", remedy: "use the tokenizer that came with this model")
         }
         return loaded
     }
@@ -31,14 +37,21 @@ extension PretrainedModel {
         let json = try JSON.parse(file: configPath)
         let source = try TensorDirectory(path: directory)
         let model = try LanguageModels.build(json, source: configPath, Weights(CheckpointWeights(source)))
-        var tokenizer = try Tokenizer(file: directory + "/tokenizer.json")
+        let tokenizerPath = directory + "/tokenizer.json"
+        guard FileSystem.exists(tokenizerPath) else {
+            throw MoruError(
+                .fileNotFound, "\(tokenizerPath) does not exist",
+                remedy: "fetch it with the model; transformers writes it with "
+                    + "AutoTokenizer.from_pretrained(...).save_pretrained(...)")
+        }
+        var tokenizer = try Tokenizer(file: tokenizerPath)
         var template: ChatTemplate?
         let tokenizerConfigPath = directory + "/tokenizer_config.json"
         if FileSystem.exists(tokenizerConfigPath) {
             let config = try JSON.parse(file: tokenizerConfigPath)
-            tokenizer = try tokenizer.applying(config: config)
-            if let source = templateSource(config["chat_template"]) {
-                template = try ChatTemplate(source, name: tokenizerConfigPath)
+            tokenizer = try tokenizer.applying(config: config, source: tokenizerConfigPath)
+            if let source = try templateSource(config["chat_template"], source: tokenizerConfigPath) {
+                template = try ChatTemplate(source, name: "\(tokenizerConfigPath), chat_template")
             }
         }
         let templatePath = directory + "/chat_template.jinja"
@@ -53,10 +66,15 @@ extension PretrainedModel {
     }
 
     /// The template of `tokenizer_config.json`: a string, or the one named `default` of a list.
-    private static func templateSource(_ value: JSON?) -> String? {
-        if let text = value?.string { return text }
-        let named = value?.array?.first { $0["name"]?.string == "default" } ?? value?[0]
-        return named?["template"]?.string
+    private static func templateSource(_ value: JSON?, source: String) throws(MoruError) -> String? {
+        guard let value else { return nil }
+        if let text = value.string { return text }
+        let named = value.array?.first { $0["name"]?.string == "default" } ?? value[0]
+        guard let text = named?["template"]?.string else {
+            throw ConfigurationReader(json: nil, source: source)
+                .unexpected("chat_template", value, "a string or a list of named templates")
+        }
+        return text
     }
 
     /// The licence that the model card's front matter names.
@@ -89,12 +107,14 @@ enum ModelLocation {
     init(_ path: String) throws(MoruError) {
         guard FileSystem.exists(path) else {
             throw MoruError(
-                .modelNotFound, "\(path) does not exist", remedy: "moru models lists what is here, moru pull fetches more")
+                .modelNotFound, "\(path) does not exist",
+                remedy: "moru models lists what is here, moru pull fetches more")
         }
         guard FileSystem.isDirectory(path) else {
-            guard path.lowercased().hasSuffix(".gguf") else {
+            guard path.lowercased().hasSuffix(".gguf") || Self.beginsLikeGGUF(path) else {
                 throw MoruError(
-                    .modelNotFound, "\(path) is no model", remedy: "name a directory in Hugging Face layout or a .gguf file")
+                    .modelNotFound, "\(path) is no model",
+                    remedy: "name a directory in Hugging Face layout or a .gguf file")
             }
             self = .gguf(path)
             return
@@ -110,11 +130,20 @@ enum ModelLocation {
                 remedy: "name one of them")
         }
         guard let file = files.first else {
+            let isAdapter = FileSystem.exists(path + "/adapter_config.json")
             throw MoruError(
                 .modelNotFound, "\(path) holds neither a config.json nor a GGUF file",
-                remedy: "name a directory in Hugging Face layout or a .gguf file")
+                remedy: isAdapter
+                    ? "it holds an adapter: name its base model as the model, and this as the adapter"
+                    : "name a directory in Hugging Face layout or a .gguf file")
         }
         self = .gguf(path + "/" + file)
+    }
+
+    /// Some stores name their files by a hash.
+    private static func beginsLikeGGUF(_ path: String) -> Bool {
+        guard let file = try? MappedFile(path: path) else { return false }
+        return withExtendedLifetime(file) { file.bytes.starts(with: "GGUF".utf8) }
     }
 }
 
@@ -123,16 +152,25 @@ extension GenerationDefaults {
     init(directory: String, config: JSON, tokenizer: Tokenizer) throws(MoruError) {
         let path = directory + "/generation_config.json"
         let json: JSON = FileSystem.exists(path) ? try JSON.parse(file: path) : [:]
+        let reader = ConfigurationReader(json: json, source: path)
         var ids = tokenizer.endIDs
-        for value in [json["eos_token_id"], config["eos_token_id"]] {
-            for id in value?.array ?? (value.map { [$0] } ?? []) {
-                if let id = id.int, let id = Int32(exactly: id), !ids.contains(id) { ids.append(id) }
+        let configured = try ConfigurationReader(json: config, source: directory + "/config.json")
+            .tokenIDs("eos_token_id")
+        for id in try reader.tokenIDs("eos_token_id") + configured where !ids.contains(id) { ids.append(id) }
+        func number(_ key: String, in range: ClosedRange<Double>) throws(MoruError) -> Float? {
+            guard let value = json[key] else { return nil }
+            let number = try reader.number(key)
+            guard range.contains(number) else {
+                throw reader.unexpected(key, value, "from \(range.lowerBound) to \(range.upperBound)")
             }
+            return Float(number)
         }
+        let topK = try number("top_k", in: 0...1e9)
         self.init(
-            endIDs: ids, samples: json["do_sample"]?.bool, temperature: json["temperature"]?.double.map { Float($0) },
-            topK: json["top_k"]?.int, topP: json["top_p"]?.double.map { Float($0) },
-            repetitionPenalty: json["repetition_penalty"]?.double.map { Float($0) })
+            endIDs: ids, samples: try json["do_sample"] == nil ? nil : reader.flag("do_sample", default: false),
+            temperature: try number("temperature", in: 0...1e6), topK: topK.map { Int($0) },
+            topP: try number("top_p", in: 0...1),
+            repetitionPenalty: try number("repetition_penalty", in: 1e-6...1e6))
     }
 }
 

@@ -113,5 +113,5 @@ public final class LoRAAdapter: Sendable {
 
 extension Linear {
     /// Whether a target such as `q_proj` or `layers.0.q_proj` names this layer: its path, or a suffix of it at a dot.
-    func matches(_ target: String) -> Bool { path == target || path.hasSuffix("." + target) }
+    package func matches(_ target: String) -> Bool { path == target || path.hasSuffix("." + target) }
 }

@@ -45,7 +45,8 @@ public struct AdamW: Sendable {
     ///   - learningRate: The rate of this step.
     ///   - gradientScale: What the gradients are multiplied by first; see ``clippingScale(_:maximumNorm:)``.
     public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float = 1) {
-        precondition(gradients.count == parameters.count, "\(gradients.count) gradients, \(parameters.count) parameters")
+        precondition(
+            gradients.count == parameters.count, "\(gradients.count) gradients, \(parameters.count) parameters")
         step += 1
         for (index, parameter) in parameters.enumerated() {
             let decays = parameter.value.rank > 1

@@ -45,7 +45,9 @@ extension Tokenizer {
         let parts = core.parts
         if parts.prefix.isEmpty, parts.suffix.isEmpty { return nil }
         func special(_ id: Int32) -> JSON { ["SpecialToken": ["id": .string(piece(id) ?? ""), "type_id": 0]] }
-        func sequence(_ name: String, _ type: Int) -> JSON { ["Sequence": ["id": .string(name), "type_id": .int(type)]] }
+        func sequence(_ name: String, _ type: Int) -> JSON {
+            ["Sequence": ["id": .string(name), "type_id": .int(type)]]
+        }
         let single = parts.prefix.map(special) + [sequence("A", 0)] + parts.suffix.map(special)
         var tokens = JSONObject()
         for id in parts.prefix + parts.suffix {
@@ -95,7 +97,9 @@ private struct TokenizerExporter {
         case .lowercase: return ["type": "Lowercase"]
         case .stripAccents: return ["type": "StripAccents"]
         case .replace(.literal(let pattern), let content):
-            return ["type": "Replace", "pattern": ["String": .string(text(pattern))], "content": .string(text(content))]
+            return [
+                "type": "Replace", "pattern": ["String": .string(text(pattern))], "content": .string(text(content)),
+            ]
         case .prepend(let prefix): return ["type": "Prepend", "prepend": .string(text(prefix))]
         case .strip(let left, let right):
             return ["type": "Strip", "strip_left": .bool(left), "strip_right": .bool(right)]
@@ -118,7 +122,8 @@ private struct TokenizerExporter {
             ]
         case .scan(let scanner):
             return [
-                "type": "Split", "pattern": ["Regex": .string(scanner.pattern)], "behavior": "Isolated", "invert": false,
+                "type": "Split", "pattern": ["Regex": .string(scanner.pattern)], "behavior": "Isolated",
+                "invert": false,
             ]
         case .split(.literal(let pattern), let behavior, let inverted):
             return [
@@ -151,7 +156,9 @@ private struct TokenizerExporter {
         case .strip(let content, let start, let stop):
             return ["type": "Strip", "content": .string(text(content)), "start": .int(start), "stop": .int(stop)]
         case .replace(.literal(let pattern), let content):
-            return ["type": "Replace", "pattern": ["String": .string(text(pattern))], "content": .string(text(content))]
+            return [
+                "type": "Replace", "pattern": ["String": .string(text(pattern))], "content": .string(text(content)),
+            ]
         case .bpe(let suffix): return ["type": "BPEDecoder", "suffix": .string(text(suffix))]
         case .wordPiece, .replace: throw Tokenizer.unwritable("a decoder of a kind of its own", source)
         }
@@ -176,7 +183,9 @@ private struct TokenizerExporter {
             }
         }
         merges.sort { ($0.rank, $0.order) < ($1.rank, $1.order) }
-        let unknownPiece = (model.unknown ?? (model.byteIDs == nil ? unknown : nil)).map { vocabulary.bytes(of: Int($0)) }
+        let unknownPiece = (model.unknown ?? (model.byteIDs == nil ? unknown : nil)).map {
+            vocabulary.bytes(of: Int($0))
+        }
         return [
             "type": "BPE", "dropout": nil, "unk_token": unknownPiece.map { .string(text(Array($0))) } ?? nil,
             "continuing_subword_prefix": model.continuingPrefix.isEmpty ? nil : .string(text(model.continuingPrefix)),

@@ -1,0 +1,167 @@
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+import MoruTestKit
+import Testing
+
+/// Adapters that PEFT wrote, here, and adapters that Moru wrote, in PEFT.
+@Suite(.tags(.golden), .enabled(if: TestNeeds.python != nil)) struct AdapterTests {
+    static let loadable = ["plain", "rslora", "layers", "pattern", "gaussian"]
+    static let refused = [
+        "use_dora", "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_bias",
+        "trainable_token_indices",
+    ]
+
+    @Test(arguments: loadable) func adaptersOfPEFTGiveTheSameLogits(name: String) throws {
+        let written = try Interoperation.written()
+        let base = try PretrainedModel.load(written.path("models", "llama"))
+        let adapter = try LoRAAdapter.load(from: written.path("adapters", name), for: base.model)
+        let expected = try written.logits("adapters", name)
+        // Without the adapter they must differ, or the comparison would show nothing
+        #expect(disagreement(expected[0], try written.logits("models", "llama")[0], absolute: 0.1, relative: 0) != nil)
+        Interoperation.expectAgreement(
+            Interoperation.logits(base.model, written, adapter: adapter), expected, name)
+    }
+
+    @Test(arguments: refused) func whatMoruDoesNotDoIsRefusedByKey(key: String) throws {
+        let written = try Interoperation.written()
+        let base = try PretrainedModel.load(written.path("models", "llama"))
+        let error = #expect(throws: MoruError.self) {
+            try LoRAAdapter.load(from: written.path("adapters", key), for: base.model)
+        }
+        #expect(error?.code == .adapterUnsupported && error?.remedy != nil)
+        #expect(error?.message.contains("adapter_config.json: \(key)") == true, "\(String(describing: error))")
+    }
+
+    @Test func PEFTLoadsAdaptersOfMoru() throws {
+        let written = try Interoperation.written()
+        let scratch = try Scratch()
+        let basePath = written.path("models", "llama")
+        let base = try PretrainedModel.load(basePath)
+        let configurations = [
+            "attention": LoRAConfiguration(rank: 4, alpha: 10, targets: ["q_proj", "v_proj"]),
+            "all": LoRAConfiguration(
+                rank: 6, alpha: 9.5, dropout: 0.25,
+                targets: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+                usesRankStabilization: true),
+            "one": LoRAConfiguration(rank: 1, alpha: 1, targets: ["model.layers.1.mlp.down_proj"]),
+        ]
+        var plan = JSONObject()
+        var expected: [String: [[Float]]] = [:]
+        for (name, configuration) in configurations {
+            let adapter = try LoRAAdapter(configuration, adapting: base.model.linears, seed: 5)
+            for pair in adapter.pairs.values { pair.b.value = Deterministic.tensor(pair.b.path, pair.b.value.shape) }
+            try adapter.save(to: "\(scratch.path)/\(name)", baseModel: basePath)
+            plan[name] = [.string(basePath), .string("\(scratch.path)/\(name)")]
+            expected[name] = Interoperation.logits(base.model, written, adapter: adapter)
+            let again = try LoRAAdapter.load(from: "\(scratch.path)/\(name)", for: base.model)
+            #expect(again.configuration == configuration)
+            #expect(again.parameters.map(\.path) == adapter.parameters.map(\.path))
+        }
+        // What PEFT wrote, written again by Moru
+        for name in Self.loadable {
+            let adapter = try LoRAAdapter.load(from: written.path("adapters", name), for: base.model)
+            try adapter.save(to: "\(scratch.path)/again-\(name)", baseModel: basePath)
+            plan["again-\(name)"] = [.string(basePath), .string("\(scratch.path)/again-\(name)")]
+            expected["again-\(name)"] = try written.logits("adapters", name)
+        }
+        try FileSystem.write((["adapters": .object(plan)] as JSON).text().utf8, to: scratch.path + "/plan.json")
+        let answers = try Interoperation.run(["check", scratch.path + "/plan.json"])
+        for (name, logits) in expected {
+            let found = try #require(answers["adapters"]?[name]?["logits"]?.array).map(\.floats)
+            Interoperation.expectAgreement(found, logits, name)
+        }
+    }
+
+    @Test(arguments: ["llama3", "qwen3"]) func adaptersOfAnotherBaseAreRefused(name: String) throws {
+        let written = try Interoperation.written()
+        let scratch = try Scratch()
+        let base = try PretrainedModel.load(written.path("models", "qwen3"))
+        let other = try TestModels.tinyLlama()
+        let configuration = LoRAConfiguration(rank: 2, alpha: 2, targets: ["q_proj"])
+        try LoRAAdapter(configuration, adapting: other.linears, seed: 1).save(
+            to: scratch.path + "/a", baseModel: "tiny")
+        let error = #expect(throws: MoruError.self) {
+            try LoRAAdapter.load(from: scratch.path + "/a", for: base.model)
+        }
+        #expect(error?.code == .adapterMismatch && error?.remedy != nil)
+        #expect(error?.message.contains("adapter_model.safetensors") == true)
+    }
+}
+
+/// Damaged and misplaced adapters.
+@Suite struct BadAdapterTests {
+    /// A saved adapter of the tiny model whose configuration is then changed.
+    private func refusal(
+        _ change: (inout JSONObject) -> Void, tensors: ((LoRAAdapter) -> [Safetensors.NamedTensor])? = nil
+    ) throws -> MoruError? {
+        let scratch = try Scratch()
+        let model = try TestModels.tinyLlama()
+        let adapter = try LoRAAdapter(
+            LoRAConfiguration(rank: 2, alpha: 4, targets: ["q_proj"]), adapting: model.linears, seed: 1)
+        try adapter.save(to: scratch.path + "/a", baseModel: "tiny")
+        let path = scratch.path + "/a/adapter_config.json"
+        var config = try #require(try JSON.parse(file: path).object)
+        change(&config)
+        try FileSystem.write(JSON.object(config).text().utf8, to: path)
+        if let tensors { try Safetensors.write(tensors(adapter), to: scratch.path + "/a/adapter_model.safetensors") }
+        do throws(MoruError) {
+            _ = try LoRAAdapter.load(from: scratch.path + "/a", for: model)
+            return nil
+        } catch {
+            #expect(error.remedy != nil && error.message.contains(scratch.path), "\(error)")
+            return error
+        }
+    }
+
+    private func named(_ adapter: LoRAAdapter) -> [Safetensors.NamedTensor] {
+        adapter.parameters.map { ("base_model.model." + $0.path, $0.value) }
+    }
+
+    @Test func whatIsUntouchedLoads() throws {
+        #expect(try refusal { _ in } == nil)
+    }
+
+    @Test func configurationsAreChecked() throws {
+        #expect(try refusal { $0["r"] = nil }?.code == .modelConfiguration)
+        #expect(try refusal { $0["r"] = "four" }?.message.contains("\"r\"") == true)
+        #expect(try refusal { $0["r"] = 1_000_000_000 }?.code == .adapterMismatch)
+        #expect(try refusal { $0["lora_dropout"] = 1.5 }?.message.contains("lora_dropout") == true)
+        #expect(try refusal { $0["target_modules"] = [3] }?.message.contains("target_modules") == true)
+        #expect(try refusal { $0["target_modules"] = ["q_proj", "o_proj"] }?.code == .adapterMismatch)
+        #expect(try refusal { $0["peft_type"] = "IA3" }?.code == .adapterUnsupported)
+    }
+
+    @Test func tensorsAreChecked() throws {
+        #expect(try refusal({ _ in }, tensors: { Array(self.named($0).dropLast()) })?.code == .adapterMismatch)
+        #expect(try refusal({ _ in }, tensors: { Array(self.named($0).dropLast(2)) })?.code == .adapterMismatch)
+        let stray = try refusal(
+            { _ in }, tensors: { self.named($0) + [("base_model.model.lm_head.lora_A.weight", .zeros([2, 2]))] })
+        #expect(stray?.code == .adapterMismatch && stray?.message.contains("lm_head") == true)
+        let notFinite = try refusal(
+            { _ in },
+            tensors: { adapter in
+                self.named(adapter).map { ($0.name, .filled(.nan, $0.tensor.shape)) }
+            })
+        #expect(notFinite?.code == .weightsNotFinite && notFinite?.message.contains("lora_A") == true)
+    }
+
+    @Test func aTargetThatIsNotThereNamesTheNearest() throws {
+        let model = try TestModels.tinyLlama()
+        let error = #expect(throws: MoruError.self) {
+            try LoRAAdapter(LoRAConfiguration(targets: ["q_prj"]), adapting: model.linears, seed: 1)
+        }
+        #expect(error?.code == .adapterMismatch && error?.remedy?.contains("q_proj") == true)
+    }
+
+    @Test func savingOverOtherThingsIsRefused() throws {
+        let scratch = try Scratch()
+        try FileSystem.write("mine".utf8, to: scratch.path + "/notes.txt")
+        let model = try TestModels.tinyLlama()
+        let adapter = try LoRAAdapter(LoRAConfiguration(targets: ["q_proj"]), adapting: model.linears, seed: 1)
+        let error = #expect(throws: MoruError.self) { try adapter.save(to: scratch.path, baseModel: "tiny") }
+        #expect(error?.code == .directoryOccupied)
+        #expect(try FileSystem.list(scratch.path) == ["notes.txt"])
+    }
+}

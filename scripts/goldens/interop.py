@@ -1,0 +1,303 @@
+"""The other side of the interoperation tests (Tests/MoruModelsTests): transformers, PEFT and gguf write what Moru reads
+and read what Moru writes. The tests run it and compare; nothing it makes is kept.
+
+    interop.py write DIRECTORY        tiny model directories, GGUF files and adapters, and what they compute
+    interop.py check PLAN             loads the models and adapters that a JSON file lists, and says what they compute
+    interop.py smollm2 GGUF SAVED     the real model, from the GGUF file's weights and from the directory Moru saved
+"""
+import json
+import pathlib
+import sys
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
+
+from deterministic import fill, rounded, values
+
+transformers.logging.set_verbosity_error()
+VOCABULARY = 384
+TOKENS = [(7 * i * i + 3 * i + 1) % VOCABULARY for i in range(24)]
+ROWS = [0, 11, 23]
+TEXTS = ["Hello, world!", " two  spaces\n\nand 1234 digits", "한국어 테스트 🙂", "<|im_start|>user\nhi<|im_end|>\n", "don't we'LL"]
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello there"}]
+TEMPLATE = ("{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+            "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+SIZE = dict(vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2)
+LLAMA3 = {"rope_theta": 10000.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 8192}
+MODELS = {
+    # name: type, options, dtype, shard size, where the template goes
+    "llama": ("Llama", dict(tie_word_embeddings=False), torch.float32, "5GB", "jinja"),
+    "llama3": ("Llama", dict(tie_word_embeddings=True, rope_parameters=LLAMA3), torch.bfloat16, "30KB", "jinja"),
+    "mistral": ("Mistral", dict(sliding_window=8), torch.bfloat16, "5GB", "config"),
+    "qwen2": ("Qwen2", dict(use_sliding_window=True, sliding_window=6, max_window_layers=1), torch.float32, "60KB", "list"),
+    "qwen3": ("Qwen3", dict(head_dim=24, tie_word_embeddings=False), torch.float16, "5GB", "config"),
+}
+
+
+def make(kind, options, seed=None):
+    config = getattr(transformers, kind + "Config")(**{**SIZE, **options})
+    model = getattr(transformers, kind + "ForCausalLM")(config).float().eval()
+    fill(model)
+    return model
+
+
+def logits(model, tokens=TOKENS, rows=ROWS):
+    with torch.no_grad():
+        output = model.float().eval()(input_ids=torch.tensor([tokens])).logits[0]
+    return [rounded(output[row]) for row in rows]
+
+
+def train_tokenizer():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        [pathlib.Path(__file__).read_text(), "한국어 토크나이저를 훈련한다. " * 8],
+        trainers.BpeTrainer(vocab_size=VOCABULARY - 8, show_progress=False,
+                            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+                            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>",
+                                   pad_token="<|endoftext|>")
+
+
+def save_tokenizer(tokenizer, directory, place):
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(directory, save_jinja_files=place == "jinja")
+    path = directory / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    if place == "list":
+        config["chat_template"] = [{"name": "rag", "template": "no"}, {"name": "default", "template": TEMPLATE}]
+        path.write_text(json.dumps(config))
+    assert ("chat_template" in config) == (place != "jinja"), place
+    assert (directory / "chat_template.jinja").exists() == (place == "jinja")
+
+
+def write_models(root, tokenizer):
+    result = {}
+    for name, (kind, options, dtype, shard, place) in MODELS.items():
+        model = make(kind, options).to(dtype)
+        model.generation_config = GenerationConfig(
+            do_sample=True, temperature=0.6, top_p=0.9, top_k=20, repetition_penalty=1.1, eos_token_id=[2, 0])
+        directory = root / name
+        model.save_pretrained(directory, max_shard_size=shard)
+        assert (directory / "model.safetensors.index.json").exists() == (shard != "5GB")
+        save_tokenizer(tokenizer, directory, place)
+        prompt = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+        result[name] = {
+            # Loaded again, since converting a model also rounds its rotary frequencies
+            "logits": logits(AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)), "prompt": prompt,
+            "texts": [tokenizer.encode(text, add_special_tokens=False) for text in TEXTS],
+        }
+    return result
+
+
+def permuted(data, heads):
+    """The row order of GGUF's llama: the two halves of each head interleaved."""
+    return data.reshape(heads, 2, data.shape[0] // heads // 2, *data.shape[1:]).swapaxes(1, 2).reshape(data.shape)
+
+
+def write_gguf(path, arch, pre, model, tokenizer, quantization):
+    """Converts as llama.cpp does, and gives the model the numbers that the file holds."""
+    config = model.config
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_type("model")
+    writer.add_name(path.stem)
+    writer.add_license("apache-2.0")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    rope = config.rope_parameters
+    writer.add_rope_freq_base(rope["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if arch == "llama":
+        writer.add_rope_dimension_count(head_dim)
+    if arch == "qwen3":
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+    write_gguf_tokenizer(writer, tokenizer, pre)
+    if rope["rope_type"] == "llama3":
+        plain = 1.0 / 10000.0 ** (np.arange(0, head_dim, 2) / head_dim)
+        writer.add_tensor("rope_freqs.weight", (plain / model.model.rotary_emb.inv_freq.numpy()).astype(np.float32))
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH_NAMES and {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[arch],
+                                     config.num_hidden_layers)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            data = parameter.numpy()
+            kind = gguf.GGMLQuantizationType.F32 if data.ndim == 1 else quantization
+            stored = gguf.quants.quantize(data, kind)
+            parameter.copy_(torch.from_numpy(gguf.quants.dequantize(stored, kind).astype(np.float32)))
+            if arch == "llama" and name.endswith(("q_proj.weight", "q_proj.bias")):
+                stored = permuted(stored, config.num_attention_heads)
+            if arch == "llama" and name.endswith(("k_proj.weight", "k_proj.bias")):
+                stored = permuted(stored, config.num_key_value_heads)
+            writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), stored, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_gguf_tokenizer(writer, tokenizer, pre):
+    document = json.loads(tokenizer.backend_tokenizer.to_str())
+    pieces = {index: piece for piece, index in document["model"]["vocab"].items()}
+    special = {token["id"] for token in document["added_tokens"]}
+    tokens, types = [], []
+    for index in range(VOCABULARY):
+        tokens.append(pieces.get(index, f"[PAD{index}]"))
+        types.append(3 if index in special else 1 if index in pieces else 5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges([" ".join(pair) for pair in document["model"]["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+
+
+def write_ggufs(root, tokenizer):
+    types = gguf.GGMLQuantizationType
+    result = {}
+    for name, arch, pre, options, quantization in [
+        ("llama-f32", "llama", "gpt-2", dict(tie_word_embeddings=False, attention_bias=True, mlp_bias=True), types.F32),
+        ("llama3-f16", "llama", "llama-bpe", dict(tie_word_embeddings=True, rope_parameters=LLAMA3), types.F16),
+        ("llama-q8_0", "llama", "smollm", dict(tie_word_embeddings=True), types.Q8_0),
+        ("qwen2-f16", "qwen2", "qwen2", dict(tie_word_embeddings=True), types.F16),
+        ("qwen2-q4_0", "qwen2", "qwen2", dict(tie_word_embeddings=False), types.Q4_0),
+        ("qwen3-q8_0", "qwen3", "qwen2", dict(head_dim=24, tie_word_embeddings=False), types.Q8_0),
+    ]:
+        model = make({"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[arch], options)
+        if arch == "llama" and "rope_parameters" not in options:
+            model.config.rope_parameters = {"rope_theta": 10000.0, "rope_type": "default"}
+        write_gguf(root / f"{name}.gguf", arch, pre, model, tokenizer, quantization)
+        prompt = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+        result[name] = {"logits": logits(model), "prompt": prompt, "config": json.loads(model.config.to_json_string())}
+    return result
+
+
+ADAPTERS = {
+    "plain": dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
+    "rslora": dict(r=8, lora_alpha=16, use_rslora=True, lora_dropout=0.1, target_modules=[
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+    "layers": dict(r=2, lora_alpha=5, target_modules=["q_proj", "o_proj"], layers_to_transform=[1]),
+    "pattern": dict(r=3, lora_alpha=6, target_modules=r".*\.mlp\.(up|down)_proj"),
+    "gaussian": dict(r=4, lora_alpha=4, target_modules="all-linear", init_lora_weights="gaussian"),
+}
+REFUSED = {
+    "use_dora": dict(use_dora=True), "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
+    "rank_pattern": dict(rank_pattern={"q_proj": 2}), "alpha_pattern": dict(alpha_pattern={"q_proj": 2}),
+    "init_lora_weights": dict(init_lora_weights="pissa"), "lora_bias": dict(lora_bias=True),
+    "trainable_token_indices": dict(trainable_token_indices=[1, 2]),
+}
+
+
+def write_adapters(root):
+    result = {}
+    base = root.parent / "models" / "llama"
+    refused = {key: dict(r=4, target_modules=["q_proj"], **more) for key, more in REFUSED.items()}
+    for name, options in {**ADAPTERS, **refused}.items():
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(task_type="CAUSAL_LM", **options))
+        with torch.no_grad():
+            for key, parameter in model.named_parameters():
+                if "lora_" in key:
+                    parameter.copy_(torch.from_numpy(values(key, tuple(parameter.shape))))
+        model.save_pretrained(root / name)
+        result[name] = {"logits": logits(model)}
+    return result
+
+
+def write(root):
+    tokenizer = train_tokenizer()
+    result = {"tokens": TOKENS, "rows": ROWS, "texts": TEXTS, "messages": MESSAGES, "template": TEMPLATE}
+    for part, make_part in [("models", lambda p: write_models(p, tokenizer)), ("ggufs", lambda p: write_ggufs(p, tokenizer)),
+                            ("adapters", write_adapters)]:
+        (root / part).mkdir(parents=True)
+        result[part] = make_part(root / part)
+    return result
+
+
+def check(plan):
+    result = {"models": {}, "adapters": {}}
+    for name, directory in plan.get("models", {}).items():
+        model, report = AutoModelForCausalLM.from_pretrained(directory, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(directory)
+        result["models"][name] = {
+            "type": model.config.model_type, "dtype": str(model.dtype), "logits": logits(model),
+            "strays": sorted(map(str, [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]])),
+            "texts": [tokenizer.encode(text, add_special_tokens=False) for text in TEXTS],
+            "with_specials": tokenizer.encode(TEXTS[0]),
+            "decoded": [tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) for text in TEXTS],
+            "eos": tokenizer.eos_token, "generation_eos": model.generation_config.eos_token_id,
+            "prompt": tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True),
+        }
+    for name, (base, directory) in plan.get("adapters", {}).items():
+        model = AutoModelForCausalLM.from_pretrained(base)
+        model = PeftModel.from_pretrained(model, directory)
+        result["adapters"][name] = {"logits": logits(model)}
+    return result
+
+
+def load_llama_gguf(path):
+    """A transformers model with the dequantised weights of a GGUF file of architecture llama."""
+    reader = gguf.GGUFReader(path)
+    field = lambda key: reader.fields[f"llama.{key}"].contents()
+    config = transformers.LlamaConfig(
+        vocab_size=len(reader.fields["tokenizer.ggml.tokens"].data), hidden_size=field("embedding_length"),
+        intermediate_size=field("feed_forward_length"), num_hidden_layers=field("block_count"),
+        num_attention_heads=field("attention.head_count"), num_key_value_heads=field("attention.head_count_kv"),
+        max_position_embeddings=field("context_length"), rms_norm_eps=field("attention.layer_norm_rms_epsilon"),
+        rope_parameters={"rope_theta": field("rope.freq_base"), "rope_type": "default"}, tie_word_embeddings=True)
+    model = transformers.LlamaForCausalLM(config).float().eval()
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    assert "output.weight" not in tensors
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            tensor = tensors[names.get_name(name, try_suffixes=(".weight",))]
+            data = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+            heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
+            if heads:
+                data = data.reshape(heads, data.shape[0] // heads // 2, 2, data.shape[1]).swapaxes(1, 2)
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(data.reshape(tuple(parameter.shape)))))
+    return model
+
+
+def smollm2(path, saved, text):
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    result = {"tokens": tokens, "texts": [tokenizer.encode(text, add_special_tokens=False) for text in TEXTS],
+              "prompt": tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True),
+              "source_texts": TEXTS, "messages": MESSAGES}
+    for name, model in [("gguf", load_llama_gguf(path)), ("saved", AutoModelForCausalLM.from_pretrained(saved).float().eval())]:
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens]))
+        result[name] = {"loss": float(output.loss), "best": output.logits[0].argmax(-1).tolist(),
+                        "sample": [rounded(output.logits[0, row, ::97]) for row in (0, 14, 29)]}
+        del model
+    return result
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    command, *arguments = sys.argv[1:]
+    if command == "write":
+        answer = write(pathlib.Path(arguments[0]))
+    elif command == "check":
+        answer = check(json.loads(pathlib.Path(arguments[0]).read_text()))
+    else:
+        answer = smollm2(arguments[0], arguments[1], pathlib.Path(arguments[2]).read_text())
+    print(json.dumps(answer))
