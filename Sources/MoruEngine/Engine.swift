@@ -147,7 +147,7 @@ public actor Engine {
         for submission in submissions {
             let request = submission.request
             let sequence = ActiveSequence(submission, cache: model.makeCache())
-            guard request.maximumTokens + request.prompt.count > 1 else {
+            guard request.maximumTokens > 0 || request.prompt.count > 1 else {
                 // One token and none to generate: there is nothing to compute.
                 sequences[submission.id] = sequence
                 deliver([.promptComputed(submission.id), .finished(submission.id, .length)])

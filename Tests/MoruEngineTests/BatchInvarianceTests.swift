@@ -74,6 +74,21 @@ struct BatchInvarianceTests {
         try await compare(model, seed: 3)
     }
 
+    @Test("which is no matter of course: in a larger batch the backend rounds differently")
+    func backendAlone() throws {
+        let model = try TestModels.tinyLlama(seed: 3)
+        for layer in model.linears where layer.inputs % 32 == 0 {
+            layer.weight.value = layer.weight.value.converted(to: .q8_0)
+        }
+        func hidden(_ sequences: Int) -> [Float] {
+            var batch = TokenBatch()
+            for _ in 0..<sequences { batch.append([7], cache: model.makeCache()) }
+            return Array(model.hiddenStates(batch).values().prefix(model.facts.hiddenSize))
+        }
+        #expect(hidden(1) == hidden(StepPlan.fewRows))
+        #expect(hidden(1) != hidden(StepPlan.fewRows + 1))
+    }
+
     @Test("with adapters side by side, bit for bit")
     func adapters() async throws {
         let model = try TestModels.tinyLlama(seed: 4)

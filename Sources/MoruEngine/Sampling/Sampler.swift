@@ -1,4 +1,3 @@
-import Foundation
 import MoruTensor
 
 /// Chooses the tokens of one sequence, one after the other.
@@ -30,22 +29,19 @@ public struct Sampler: Sendable {
     ///
     /// - Parameter logits: One finite f32 for each id.
     public mutating func next(_ logits: Tensor) -> Int32 {
-        var adjusted = logits
-        if changesLogits {
-            adjusted = Tensor(logits.values(), shape: [logits.count])
-            adjust(UnsafeMutableBufferPointer(start: adjusted.floats, count: adjusted.count))
+        let adjusted = changesLogits ? self.adjusted(logits) : logits
+        let chosen = adjusted.withFloats { values in
+            let best = maximum(of: values)
+            return parameters.temperature == 0 ? best.index : draw(values, best: best.index, maximum: best.value)
         }
-        let values = UnsafeBufferPointer(start: adjusted.floats, count: adjusted.count)
-        let likeliest = maximum(of: values)
-        let chosen =
-            parameters.temperature == 0 ? likeliest.index : draw(values, maximum: likeliest.value)
         let id = Int32(chosen)
         if countsOutput || parameters.repetitionPenalty != 1 { outputCounts[id, default: 0] += 1 }
         return id
     }
 
     /// Logit bias, then the penalties.
-    private func adjust(_ logits: UnsafeMutableBufferPointer<Float>) {
+    private func adjusted(_ original: Tensor) -> Tensor {
+        var logits = original.values()
         for (id, bias) in parameters.logitBias { logits[Int(id)] += bias }
         if parameters.repetitionPenalty != 1 {
             for id in promptIDs.union(outputCounts.keys) {
@@ -59,30 +55,31 @@ public struct Sampler: Sendable {
                 logits[Int(id)] -= parameters.frequencyPenalty * Float(count) + parameters.presencePenalty
             }
         }
+        return Tensor(logits, shape: [logits.count])
     }
 
     /// Draws an index with one random number.
-    private mutating func draw(_ logits: UnsafeBufferPointer<Float>, maximum: Float) -> Int {
+    private mutating func draw(_ logits: UnsafeBufferPointer<Float>, best: Int, maximum: Float) -> Int {
         let scaled = Tensor(logits.map { ($0 - maximum) / parameters.temperature }, shape: [logits.count])
-        let probabilities = scaled.softmax()
-        let values = UnsafeBufferPointer(start: probabilities.floats, count: probabilities.count)
-        let floor = (parameters.minP ?? 0) * (values.max() ?? 0)
         let draw = generator.uniformDouble()
-        guard parameters.topK != nil || parameters.topP != nil else { return index(at: draw, values, floor: floor) }
-        let candidates = likeliest(values, floor: floor)
-        let mass = candidates.reduce(0) { $0 + Double($1.value) }
-        var rest = draw * mass
-        for candidate in candidates {
-            rest -= Double(candidate.value)
-            if rest < 0 { return candidate.index }
+        return scaled.softmax().withFloats { values in
+            let floor = (parameters.minP ?? 0) * values[best]
+            guard parameters.topK != nil || parameters.topP != nil else {
+                return index(at: draw, values, floor: floor)
+            }
+            let candidates = likeliest(values, floor: floor)
+            var rest = draw * candidates.reduce(0) { $0 + Double($1.value) }
+            for candidate in candidates {
+                rest -= Double(candidate.value)
+                if rest < 0 { return candidate.index }
+            }
+            return candidates.last?.index ?? best
         }
-        return candidates.last?.index ?? 0
     }
 
     /// Where the summed probability of the values not below `floor` passes the share `draw`.
     private func index(at draw: Double, _ values: UnsafeBufferPointer<Float>, floor: Float) -> Int {
-        var mass = 0.0
-        for value in values where value >= floor { mass += Double(value) }
+        let mass = mass(of: values, floor: floor)
         var rest = draw * mass
         var last = 0
         for (index, value) in values.enumerated() where value >= floor && value > 0 {
@@ -102,8 +99,7 @@ public struct Sampler: Sendable {
             return prefix(of: candidates, mass: Double(topP) * mass) ?? candidates
         }
         let topP = Double(parameters.topP ?? 1)
-        var mass = 0.0
-        for value in values where value >= floor { mass += Double(value) }
+        let mass = mass(of: values, floor: floor)
         // Usually a few tokens have the mass; only a flat distribution needs more of the order.
         for count in [32, 1024] where count < values.count {
             if let found = prefix(of: largest(count, of: values, atLeast: floor), mass: topP * mass) { return found }
@@ -114,6 +110,14 @@ public struct Sampler: Sendable {
         return prefix(of: candidates, mass: topP * mass) ?? candidates
     }
 
+    /// The summed probability of the values not below `floor`.
+    private func mass(of values: UnsafeBufferPointer<Float>, floor: Float) -> Double {
+        if floor <= 0 { return 1 }
+        var sum = 0.0
+        for value in values where value >= floor { sum += Double(value) }
+        return sum
+    }
+
     /// The first candidates whose values sum up to `mass`, or nil when all of them do not.
     private func prefix(of candidates: [IndexedValue], mass: Double) -> [IndexedValue]? {
         var sum = 0.0
@@ -122,5 +126,12 @@ public struct Sampler: Sendable {
             if sum >= mass { return Array(candidates.prefix(count + 1)) }
         }
         return nil
+    }
+}
+
+extension Tensor {
+    /// The elements of an f32 tensor, which lives at least as long as the call.
+    func withFloats<Result>(_ body: (UnsafeBufferPointer<Float>) -> Result) -> Result {
+        withExtendedLifetime(self) { body(UnsafeBufferPointer(start: floats, count: count)) }
     }
 }

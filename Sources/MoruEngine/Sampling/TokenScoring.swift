@@ -1,4 +1,3 @@
-import Foundation
 import MoruTensor
 
 /// The log-probability of a token in each row of logits, and the likeliest alternatives there.
@@ -11,14 +10,17 @@ package func scores(_ logits: Tensor, _ tokens: [Int32], top: Int) -> [TokenScor
     guard !tokens.isEmpty else { return [] }
     let width = logits.shape[1]
     let losses = Runtime.shared.backend.crossEntropy(logits, targets: tokens, scale: 1, wantsGradient: false).losses
-    return tokens.enumerated().map { row, token in
-        let values = UnsafeBufferPointer(start: logits.floats + row * width, count: width)
-        let logProbability = -losses.floats[row]
-        // log p(i) = logit(i) - logSumExp, and the token's own pair gives the latter
-        let logSumExp = values[Int(token)] - logProbability
-        let alternatives = largest(top, of: values).map {
-            TokenProbability(id: Int32($0.index), logProbability: min(0, $0.value - logSumExp))
+    let lossValues = losses.values()
+    return logits.withFloats { all in
+        tokens.enumerated().map { row, token in
+            let values = UnsafeBufferPointer(rebasing: all[row * width..<(row + 1) * width])
+            let logProbability = -lossValues[row]
+            // log p(i) = logit(i) - logSumExp, and the token's own pair gives the latter
+            let logSumExp = values[Int(token)] - logProbability
+            let alternatives = largest(top, of: values).map {
+                TokenProbability(id: Int32($0.index), logProbability: min(0, $0.value - logSumExp))
+            }
+            return TokenScore(id: token, logProbability: min(0, logProbability), top: alternatives)
         }
-        return TokenScore(id: token, logProbability: min(0, logProbability), top: alternatives)
     }
 }

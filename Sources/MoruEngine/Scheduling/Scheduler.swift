@@ -66,7 +66,7 @@ package struct Scheduler: Sendable {
     package mutating func add(_ id: SequenceID, prompt: [Int32], maximumTokens: Int, endIDs: Set<Int32>) {
         precondition(
             !prompt.isEmpty && prompt.count + min(1, maximumTokens) <= limits.context
-                && prompt.count + maximumTokens > 1,
+                && (maximumTokens > 0 || prompt.count > 1),
             "a sequence with \(prompt.count) prompt tokens and \(maximumTokens) to generate cannot run")
         let room = limits.context - prompt.count
         waiting.append(
