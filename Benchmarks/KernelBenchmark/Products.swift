@@ -46,7 +46,7 @@ func product(
     a.deallocate()
     c.deallocate()
     args.deallocate()
-    memory.forEach { $0.deallocate() }
+    for part in memory { part.deallocate() }
 }
 
 func name(_ format: moru_dtype) -> String {

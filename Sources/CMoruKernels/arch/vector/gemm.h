@@ -39,7 +39,10 @@ INLINE vf gemm_step(vf a, vf b, vf sum) {
 }
 // Two rows of f32 as one row of bf16 pairs.
 INLINE vf gemm_pair(vf even, vf odd) {
-    return __builtin_bit_cast(vf, vbf16_bits(even) | vbf16_bits(odd) << 16);
+    int16_t index[32];
+    for (int i = 0; i < 32; i++) index[i] = (int16_t)(i / 2 + i % 2 * 16);
+    __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+    return (vf)_mm512_permutexvar_epi16(_mm512_loadu_si512(index), halves);
 }
 #else
 INLINE vf gemm_step(vf a, vf b, vf sum) { return vfma(a, b, sum); }
@@ -136,7 +139,12 @@ INLINE const float *gemm_row(const moru_gemm *args, size_t row, size_t first, si
 #if GEMM_BF16
 // `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
 INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
-    MORU_NAME(quantize)(MORU_BF16, x, narrow, count);
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        __m512bh pairs = _mm512_cvtne2ps_pbh((__m512)vload(x + i + 16), (__m512)vload(x + i));
+        __builtin_memcpy(narrow + i, &pairs, sizeof pairs);
+    }
+    MORU_NAME(quantize)(MORU_BF16, x + i, narrow + i, count - i);
     if (count % 2) narrow[count] = 0;
 }
 #endif
@@ -163,6 +171,29 @@ INLINE void gemm_pack_transposed(const float *const source[LANES], size_t rows, 
         for (size_t r = 0; r < units - i; r++) {
             if (exact) vstore_n(out + (i + r) * step, v[r], rows);
             else vstore(out + (i + r) * step, v[r]);
+        }
+    }
+}
+
+// The columns [column, column + columns) of rows [first, first + depth) of a B that is not transposed, into slivers.
+static void gemm_pack_strip(const moru_gemm *args, size_t first, size_t depth, size_t column, size_t columns,
+                            float *slivers, const gemm_scratch *scratch) {
+    size_t units = (depth + GEMM_UNIT - 1) / GEMM_UNIT, sliver = units * GEMM_COLUMNS;
+    for (size_t i = 0; i < units; i++) {
+        const float *even = gemm_row(args, first + i * GEMM_UNIT, column, columns, scratch->wide);
+#if GEMM_BF16
+        bool paired = i * 2 + 1 < depth;
+        const float *odd = paired ? gemm_row(args, first + i * 2 + 1, column, columns, scratch->wide + 1024) : even;
+#endif
+        for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+            float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
+            bool whole = j + LANES <= columns;
+            vf v = whole ? vload(even + j) : j < columns ? vload_n(even + j, columns - j) : vset(0);
+#if GEMM_BF16
+            vf w = whole ? vload(odd + j) : j < columns ? vload_n(odd + j, columns - j) : vset(0);
+            v = gemm_pair(v, paired ? w : vset(0));
+#endif
+            vstore(out, v);
         }
     }
 }
@@ -195,22 +226,11 @@ static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_
         }
         return;
     }
-    for (size_t i = 0; i < units; i++) {
-        const float *even = gemm_row(args, first + i * GEMM_UNIT, column, columns, scratch->wide);
-#if GEMM_BF16
-        bool paired = i * 2 + 1 < depth;
-        const float *odd = paired ? gemm_row(args, first + i * 2 + 1, column, columns, scratch->wide + 1024) : even;
-#endif
-        for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
-            float *out = scratch->b + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
-            bool whole = j + LANES <= columns;
-            vf v = whole ? vload(even + j) : j < columns ? vload_n(even + j, columns - j) : vset(0);
-#if GEMM_BF16
-            vf w = whole ? vload(odd + j) : j < columns ? vload_n(odd + j, columns - j) : vset(0);
-            v = gemm_pair(v, paired ? w : vset(0));
-#endif
-            vstore(out, v);
-        }
+    // Dense rows are taken in strips, whose slivers stay in the first-level cache; quantised ones are read once, whole.
+    size_t strip = args->b_type <= MORU_BF16 ? 4 * GEMM_COLUMNS : GEMM_NC;
+    for (size_t start = 0; start < columns; start += strip) {
+        gemm_pack_strip(args, first, depth, column + start, moru_min_size(strip, columns - start),
+                        scratch->b + start / GEMM_COLUMNS * sliver, scratch);
     }
 }
 
