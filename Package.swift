@@ -20,11 +20,15 @@ func benchmark(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let serviceLifecycleTestKit = Target.Dependency.product(
+    name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let package = Package(
@@ -40,11 +44,13 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // Kernels are optimised even in debug builds: a model test would take minutes otherwise.
@@ -58,9 +64,10 @@ let package = Package(
         floor("MoruTraining", ["MoruModels", yams]),
         floor("MoruEngine", ["MoruModels"]),
         floor("MoruTrust", ["MoruEngine", "MoruTraining"]),
-        floor("MoruServer", ["MoruTrust", "MoruStore", hummingbird, logging]),
+        floor("MoruServer", ["MoruEngine", hummingbird, httpTypes, logging, nioCore, serviceLifecycle]),
         .executableTarget(
-            name: "moru", dependencies: ["MoruServer", "MoruStore", argumentParser, logging], swiftSettings: strict),
+            name: "moru", dependencies: ["MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
+            swiftSettings: strict),
 
         .target(
             name: "MoruTestKit", dependencies: ["MoruModels"], path: "Tests/MoruTestKit", swiftSettings: strict),
@@ -74,7 +81,9 @@ let package = Package(
         tests("MoruTrainingTests", ["MoruTraining"], exclude: ["Goldens"]),
         tests("MoruEngineTests", ["MoruEngine"], exclude: ["Goldens"]),
         tests("MoruTrustTests", ["MoruTrust"]),
-        tests("MoruServerTests", ["MoruServer", asyncHTTPClient, logging, nioCore, nioPosix], exclude: ["Clients"]),
+        tests(
+            "MoruServerTests", ["MoruServer", asyncHTTPClient, logging, nioCore, serviceLifecycleTestKit],
+            exclude: ["Clients"]),
         benchmark("KernelBenchmark", ["MoruTensor"]),
         benchmark("TokenizerBenchmark", ["MoruText"]),
     ],

@@ -6,7 +6,8 @@ import Synchronization
 /// unless requests are repeatable.
 final class Interruption: Sendable {
     private let state: State
-    private let sources: [any DispatchSourceSignal]
+    // Written once by init; dispatch sources may be used from any thread, but do not say so.
+    nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
 
     private final class State: Sendable {
         let isRequested = Atomic<Bool>(false)
