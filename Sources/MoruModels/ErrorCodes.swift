@@ -9,6 +9,8 @@ extension MoruError.Code {
     public static let modelNotFound = MoruError.Code("model.not-found", .notFound)
     /// A tokenizer that does not fit the model it lies beside.
     public static let tokenizerMismatch = MoruError.Code("model.tokenizer-mismatch", .invalidInput)
+    /// A tensor of the file that the configuration has no place for.
+    public static let weightUnexpected = MoruError.Code("weights.unexpected", .invalidInput)
     /// Weights that hold numbers that are not finite.
     public static let weightsNotFinite = MoruError.Code("model.weights-not-finite", .invalidInput)
     /// A directory that saving would replace, though it holds something else.

@@ -126,6 +126,23 @@ private struct Damaged {
         #expect(kind?.code == .weightShape && kind?.message.contains("integers") == true)
     }
 
+    @Test func tensorsWithoutAPlaceAreRefused() throws {
+        let biased = try Damaged()
+        try biased.tensors { $0.append((name: "model.layers.0.self_attn.q_proj.bias", tensor: .ones([32]))) }
+        let bias = try biased.refusal(naming: biased.path)
+        #expect(bias?.code == .weightUnexpected && bias?.message.contains("q_proj.bias") == true)
+
+        let shortened = try Damaged()
+        try shortened.edit("config.json") { $0["num_hidden_layers"] = 1 }
+        let layer = try shortened.refusal(naming: shortened.path)
+        #expect(layer?.code == .weightUnexpected && layer?.message.contains("model.layers.1.") == true)
+
+        // What older checkpoints of the family carry along changes nothing
+        let harmless = try Damaged()
+        try harmless.tensors { $0.append((name: "model.layers.0.self_attn.rotary_emb.inv_freq", tensor: .ones([4]))) }
+        #expect(try PretrainedModel.load(harmless.path).model.facts.layerCount == 2)
+    }
+
     @Test func numbersThatAreNotFiniteAreFoundByName() throws {
         let damaged = try Damaged()
         let name = "model.layers.1.self_attn.k_proj.weight"

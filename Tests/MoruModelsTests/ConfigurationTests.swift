@@ -1,5 +1,6 @@
 import MoruBase
 import MoruModels
+import MoruNN
 import MoruTensor
 import MoruTestKit
 import Testing
@@ -106,6 +107,37 @@ import Testing
     }
 }
 
+/// What GGUF files of architecture `llama` may hold, and `config.json` says otherwise.
+@Suite struct CheckpointTypeTests {
+    private func configuration(_ change: (inout LlamaConfiguration) -> Void) throws -> LlamaConfiguration {
+        var result = try LlamaConfiguration(json: TestModels.tinyLlamaConfiguration, source: "tiny")
+        result.original = JSONObject()
+        change(&result)
+        return result
+    }
+
+    @Test func windowsAndBiasesChooseTheMember() throws {
+        let windows = try configuration { $0.windows = [8, 8] }
+        #expect(windows.json["model_type"] == "mistral" && windows.json["sliding_window"] == 8)
+        #expect(windows.json["architectures"] == ["MistralForCausalLM"])
+        let biases = try configuration { $0.hasQKVBias = true }
+        #expect(biases.json["model_type"] == "qwen2" && biases.json["attention_bias"] == nil)
+        #expect(try configuration { _ in }.json["model_type"] == "llama")
+    }
+
+    @Test func factorsThatNoConfigurationSaysCannotBeSaved() throws {
+        let scratch = try Scratch()
+        let odd = try configuration { $0.ropeScaling = .perFrequency([1, 3, 2, 5]) }
+        let tiny = try TestModels.tinyPretrained()
+        let model = PretrainedModel(
+            model: try Llama(odd, Weights(DeterministicWeights())), tokenizer: tiny.tokenizer, chatTemplate: nil,
+            generationDefaults: tiny.generationDefaults, path: "odd.gguf", storageDescription: "", license: nil)
+        let error = #expect(throws: MoruError.self) { try model.save(to: scratch.path + "/a") }
+        #expect(error?.code == .modelConfiguration && error?.remedy != nil)
+        #expect(try FileSystem.list(scratch.path).isEmpty)
+    }
+}
+
 /// GGUF files that say what Moru does not do, or what cannot be.
 @Suite struct GGUFConfigurationTests {
     /// The metadata and tensors of a small file of architecture `llama`, without a tokenizer.
@@ -165,6 +197,8 @@ import Testing
         #expect(missing?.code == .weightMissing && missing?.message.contains("blk.0.ffn_up.weight") == true)
         let shape = try refusal { _, tensors in tensors["blk.0.ffn_up.weight"] = .zeros([8, 12]) }
         #expect(shape?.code == .weightShape && shape?.message.contains("[12, 8]") == true)
+        let biased = try refusal { _, tensors in tensors["blk.0.attn_k.bias"] = .ones([8]) }
+        #expect(biased?.code == .weightUnexpected && biased?.message.contains("blk.0.attn_k.bias") == true)
         let table = try refusal { _, tensors in tensors["token_embd.weight"] = nil }
         #expect(table?.code == .weightMissing && table?.message.contains("token_embd.weight") == true)
         let factors = try refusal { _, tensors in tensors["rope_freqs.weight"] = .ones([3]) }

@@ -32,6 +32,7 @@ import Testing
         "gguf-q8_0": Case(part: "ggufs", name: "llama-q8_0.gguf"),
         "gguf-qwen2": Case(part: "ggufs", name: "qwen2-f16.gguf", type: "qwen2"),
         "gguf-q4_0": Case(part: "ggufs", name: "qwen2-q4_0.gguf", type: "qwen2"),
+        "gguf-sentencepiece": Case(part: "ggufs", name: "llama-sentencepiece.gguf"),
         "gguf-qwen3": Case(part: "ggufs", name: "qwen3-q8_0.gguf", type: "qwen3"),
     ]
 
@@ -65,7 +66,10 @@ import Testing
             #expect(answer["texts"]?.array?.map(\.ints) == ids, "\(key)")
             #expect(answer["with_specials"]?.ints == model.tokenizer.encode(texts[0]).map(Int.init), "\(key)")
             #expect(answer["decoded"]?.array?.compactMap(\.string) == texts, "\(key)")
-            #expect(answer["eos"]?.string == "<|im_end|>" && answer["generation_eos"]?.ints == [2, 0], "\(key)")
+            let ends = model.generationDefaults.endIDs
+            #expect(answer["eos"]?.string == model.tokenizer.piece(2), "\(key)")
+            #expect(
+                answer["generation_eos"]?.ints ?? [answer["generation_eos"]?.int ?? -1] == ends.map(Int.init), "\(key)")
             #expect(answer["prompt"]?.string == (try model.prompt(for: written.messages).text), "\(key)")
         }
     }

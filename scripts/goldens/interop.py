@@ -103,6 +103,30 @@ def permuted(data, heads):
     return data.reshape(heads, 2, data.shape[0] // heads // 2, *data.shape[1:]).swapaxes(1, 2).reshape(data.shape)
 
 
+def write_sentencepiece(writer):
+    """A small SentencePiece BPE vocabulary: specials, bytes, merged pieces by rank, then single characters."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    trained.train_from_iterator([pathlib.Path(__file__).read_text().lower()],
+                                trainers.BpeTrainer(vocab_size=120, show_progress=False, limit_alphabet=60))
+    document = json.loads(trained.to_str())["model"]
+    merged = ["".join(pair) for pair in document["merges"]]
+    pieces = merged + sorted(set(document["vocab"]) - set(merged))
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + pieces
+    scores = [0.0] * 259 + [-float(rank) for rank in range(len(pieces))]
+    types = [2, 3, 3] + [6] * 256 + [1] * len(pieces)
+    unused = [f"[PAD{index}]" for index in range(len(tokens), VOCABULARY)]
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens + unused)
+    writer.add_token_scores(scores + [-1000.0] * len(unused))
+    writer.add_token_types(types + [5] * len(unused))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_chat_template(TEMPLATE)
+
+
 def write_gguf(path, arch, pre, model, tokenizer, quantization):
     """Converts as llama.cpp does, and gives the model the numbers that the file holds."""
     config = model.config
@@ -126,7 +150,10 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
     if arch == "qwen3":
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
-    write_gguf_tokenizer(writer, tokenizer, pre)
+    if pre == "sentencepiece":
+        write_sentencepiece(writer)
+    else:
+        write_gguf_tokenizer(writer, tokenizer, pre)
     if rope["rope_type"] == "llama3":
         plain = 1.0 / 10000.0 ** (np.arange(0, head_dim, 2) / head_dim)
         writer.add_tensor("rope_freqs.weight", (plain / model.model.rotary_emb.inv_freq.numpy()).astype(np.float32))
@@ -176,6 +203,7 @@ def write_ggufs(root, tokenizer):
         ("llama-f32", "llama", "gpt-2", dict(tie_word_embeddings=False, attention_bias=True, mlp_bias=True), types.F32),
         ("llama3-f16", "llama", "llama-bpe", dict(tie_word_embeddings=True, rope_parameters=LLAMA3), types.F16),
         ("llama-q8_0", "llama", "smollm", dict(tie_word_embeddings=True), types.Q8_0),
+        ("llama-sentencepiece", "llama", "sentencepiece", dict(tie_word_embeddings=False), types.F32),
         ("qwen2-f16", "qwen2", "qwen2", dict(tie_word_embeddings=True), types.F16),
         ("qwen2-q4_0", "qwen2", "qwen2", dict(tie_word_embeddings=False), types.Q4_0),
         ("qwen3-q8_0", "qwen3", "qwen2", dict(head_dim=24, tie_word_embeddings=False), types.Q8_0),

@@ -1,6 +1,7 @@
 import MoruBase
 import MoruNN
 import MoruTensor
+import Synchronization
 
 /// Parameters from files: a name map over a ``TensorSource``, with every shape checked.
 struct CheckpointWeights: WeightSource {
@@ -11,8 +12,12 @@ struct CheckpointWeights: WeightSource {
         var interleavedHeads: Int?
     }
 
+    /// The names that were asked for; shared by copies.
+    private final class Used: Sendable { let names = Mutex<Set<String>>([]) }
+
     let source: any TensorSource
     let entry: @Sendable (String) -> Entry?
+    private let used = Used()
 
     /// A source whose names are the parameters' own.
     init(_ source: any TensorSource) {
@@ -47,7 +52,32 @@ struct CheckpointWeights: WeightSource {
                 remedy: "weights are floating-point or quantised as in GGUF; use such a copy of the model")
         }
         let tensor = try source.tensor(entry.name)
+        _ = used.names.withLock { $0.insert(entry.name) }
         return entry.interleavedHeads.map { tensor.deinterleavingHalves(heads: $0) } ?? tensor
+    }
+}
+
+extension CheckpointWeights {
+    /// Refuses a file with tensors that belong into the blocks and that the model did not ask for: a bias, norm or
+    /// layer that the configuration does not speak of would change every result.
+    ///
+    /// - Throws: ``MoruError/Code/weightUnexpected``.
+    func checkBlocksAreUsed() throws(MoruError) {
+        let stray = used.names.withLock { used in
+            source.names.first { name in
+                let isInBlock = name.hasPrefix("model.layers.") || name.hasPrefix("blk.")
+                let isRotation = name.hasPrefix("rope_factors_")
+                let isParameter = name.hasSuffix(".weight") || name.hasSuffix(".bias")
+                // Some old files store the rotary frequencies, which the configuration gives as well
+                let isKnown = name.contains("attn_rot_embd") || used.contains(name)
+                return (isInBlock || isRotation) && isParameter && !isKnown
+            }
+        }
+        guard let stray else { return }
+        throw MoruError(
+            .weightUnexpected,
+            "\(source.path): the tensor \(stray) has no place in the model that the configuration says",
+            remedy: "use the configuration that came with these weights")
     }
 }
 

@@ -42,7 +42,9 @@ public enum LanguageModels {
                 CheckpointWeights.Entry(name: $0, interleavedHeads: configuration.interleavedHeads(of: path))
             }
         }
-        return try Llama(configuration, Weights(weights))
+        let model = try Llama(configuration, Weights(weights))
+        try weights.checkBlocksAreUsed()
+        return model
     }
 
     private static func unsupported(_ type: String, source: String, supported: [String]) -> MoruError {

@@ -36,7 +36,9 @@ extension PretrainedModel {
         let configPath = directory + "/config.json"
         let json = try JSON.parse(file: configPath)
         let source = try TensorDirectory(path: directory)
-        let model = try LanguageModels.build(json, source: configPath, Weights(CheckpointWeights(source)))
+        let weights = CheckpointWeights(source)
+        let model = try LanguageModels.build(json, source: configPath, Weights(weights))
+        try weights.checkBlocksAreUsed()
         let tokenizerPath = directory + "/tokenizer.json"
         guard FileSystem.exists(tokenizerPath) else {
             throw MoruError(

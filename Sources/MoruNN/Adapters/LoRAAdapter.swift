@@ -80,8 +80,9 @@ public final class LoRAAdapter: Sendable {
         var pairs: [String: LoRAPair] = [:]
         var unmatched = Set(configuration.targets)
         for layer in layers {
-            guard let target = configuration.targets.first(where: { layer.matches($0) }) else { continue }
-            unmatched.remove(target)
+            let targets = configuration.targets.filter { layer.matches($0) }
+            guard !targets.isEmpty else { continue }
+            unmatched.subtract(targets)
             var generator = RandomGenerator(seed: seed ^ stableHash(layer.path))
             // Kaiming-uniform with slope sqrt(5), as PEFT initialises A
             let bound = 1 / Float(layer.inputs).squareRoot()
