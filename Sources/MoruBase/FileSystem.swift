@@ -102,6 +102,11 @@ public enum FileSystem {
         do {
             try body(temporary)
             flushDirectory(temporary)
+            if exists(path), exchange(temporary, path) {
+                flushDirectory(parent.isEmpty ? "." : parent)
+                remove(temporary)
+                return
+            }
             let hadPrevious = exists(path)
             if hadPrevious, rename(path, previous) != 0 { throw error(writing: path, errno: errno) }
             guard rename(temporary, path) == 0 else {
@@ -115,6 +120,20 @@ public enum FileSystem {
             remove(temporary)
             throw error
         }
+    }
+
+    /// Swaps two paths in one step, so that there is no instant in which neither is in place.
+    ///
+    /// - Returns: False where the system or the file system cannot do that.
+    private static func exchange(_ first: String, _ second: String) -> Bool {
+        typealias RenameAt2 =
+            @convention(c) (
+                Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32
+            ) -> Int32
+        // Linux has it, but its header shows it only with a feature macro that Swift does not set
+        guard let symbol = dlsym(nil, "renameat2") else { return false }
+        let swapFlag: UInt32 = 2
+        return unsafeBitCast(symbol, to: RenameAt2.self)(AT_FDCWD, first, AT_FDCWD, second, swapFlag) == 0
     }
 
     package static func flushDirectory(_ path: String) {

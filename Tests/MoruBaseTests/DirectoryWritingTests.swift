@@ -1,0 +1,61 @@
+import Foundation
+import MoruBase
+import MoruTestKit
+import Testing
+
+/// Directories are replaced whole: at every instant either the old or the new one is in place.
+@Suite struct DirectoryWritingTests {
+    private func withScratch(_ body: (String) throws -> Void) throws {
+        let path = TestNeeds.temporaryPath("directory")
+        try FileSystem.createDirectory(path)
+        defer { FileSystem.remove(path) }
+        try body(path)
+    }
+
+    @Test func aDirectoryIsMadeAndReplaced() throws {
+        try withScratch { scratch in
+            for content in ["first", "second"] {
+                try FileSystem.writeDirectoryAtomically(to: scratch + "/a") { temporary in
+                    try FileSystem.write(content.utf8, to: temporary + "/\(content)")
+                }
+                #expect(try FileSystem.list(scratch) == ["a"])
+                #expect(try FileSystem.list(scratch + "/a") == [content])
+            }
+        }
+    }
+
+    @Test func whatFailsLeavesTheOldOne() throws {
+        try withScratch { scratch in
+            try FileSystem.write("old".utf8, to: scratch + "/a/file")
+            #expect(throws: MoruError.self) {
+                try FileSystem.writeDirectoryAtomically(to: scratch + "/a") { temporary in
+                    try FileSystem.write("new".utf8, to: temporary + "/file")
+                    throw MoruError(.cancelled, "stop")
+                }
+            }
+            #expect(try FileSystem.list(scratch) == ["a"])
+            #expect(try FileSystem.readText(scratch + "/a/file") == "old")
+        }
+    }
+
+    @Test func aReaderNeverFindsItMissing() throws {
+        try withScratch { scratch in
+            try FileSystem.write("0".utf8, to: scratch + "/a/file")
+            let reader = Thread {
+                while !Thread.current.isCancelled {
+                    if !FileSystem.exists(scratch + "/a/file") { Thread.current.threadDictionary["missing"] = true }
+                }
+            }
+            reader.start()
+            for number in 1...200 {
+                try FileSystem.writeDirectoryAtomically(to: scratch + "/a") { temporary in
+                    try FileSystem.write("\(number)".utf8, to: temporary + "/file")
+                }
+            }
+            reader.cancel()
+            while !reader.isFinished { usleep(1000) }
+            #expect(reader.threadDictionary["missing"] == nil)
+            #expect(try FileSystem.readText(scratch + "/a/file") == "200")
+        }
+    }
+}
