@@ -84,7 +84,12 @@ let package = Package(
         tests(
             "MoruServerTests", ["MoruServer", asyncHTTPClient, logging, nioCore, serviceLifecycleTestKit],
             exclude: ["Clients"]),
-        benchmark("KernelBenchmark", ["MoruTensor"]),
+        // These run what the package builds: the program and the snippets.
+        tests("CommandTests", ["moru"]),
+        tests("ExamplesTests", ["MoruTrust"]),
+        // The ceilings that the kernel benchmark measures against.
+        .target(name: "CKernelCeiling", path: "Benchmarks/CKernelCeiling", cSettings: [.unsafeFlags(["-O3"])]),
+        benchmark("KernelBenchmark", ["CKernelCeiling", "CMoruKernels"]),
         benchmark("TokenizerBenchmark", ["MoruText"]),
     ],
     swiftLanguageModes: [.v6]

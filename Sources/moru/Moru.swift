@@ -16,12 +16,14 @@ struct Moru: AsyncParsableCommand {
               moru pull smollm2-135m-instruct
               moru chat smollm2-135m-instruct
               moru tune Examples/customer-feedback/recipe.yaml
-              moru serve smollm2-135m-instruct --adapter feedback=runs/customer-feedback/adapter
+              moru serve smollm2-135m-instruct
 
             Results go to standard output, everything else to standard error.
 
-            Exit codes: 0 done, 1 failed, 2 malformed input or setting, 3 not found, 4 not supported, 5 a limit
-            (context, memory, disk), 6 in use elsewhere, 7 file system or network, 64 wrong usage, 130 interrupted.
+            Exit codes: 0 done, 1 a defect in moru, 2 malformed input or setting,
+            3 not found, 4 not supported, 5 a limit (context, memory, disk),
+            6 in use elsewhere, 7 file system or network, 64 wrong usage,
+            130 interrupted.
             """,
         version: version,
         subcommands: [

@@ -71,8 +71,8 @@ public final class Runtime: @unchecked Sendable {
             .filter { moru_kernels_for($0) != nil }
     }
 
-    /// The name of the instruction set in use.
-    public var kernelName: String { String(cString: kernels.name) }
+    /// The name of the instruction set in use, as `MORU_CPU` takes it.
+    public var kernelName: String { String(cString: moru_cpu_level_name(kernels.level)) }
     /// The instruction sets that this machine can run, weakest first.
     public static var availableKernels: [String] { availableLevels.map { String(cString: moru_cpu_level_name($0)) } }
     /// The CPU's instruction-set extensions, for people.

@@ -9,12 +9,13 @@ struct Chat: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Chat with a model in the terminal.",
         discussion: """
-            Answers stream as they are generated; Ctrl-C stops an answer, Ctrl-D ends the chat. A line that ends with \\
-            goes on with the next one. Commands: /help, /system [TEXT], /reset, /save FILE, /load FILE, /exit.
+            Answers stream as they are generated; Ctrl-C stops an answer, Ctrl-D ends the
+            chat. A line that ends with \\ goes on with the next one. Commands: /help,
+            /system [TEXT], /reset, /save FILE, /load FILE, /exit.
 
             Examples:
               moru chat smollm2-135m-instruct
-              moru chat smollm2-135m-instruct --system 'Answer in one sentence.' --temperature 0.7
+              moru chat smollm2-135m-instruct --system 'Be brief.' --temperature 0.7
             """)
 
     @OptionGroup var model: ModelArgument

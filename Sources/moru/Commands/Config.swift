@@ -7,8 +7,8 @@ struct Config: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the settings, and where each comes from.",
         discussion: """
-            A flag wins over the environment, the environment over the file, the file over the default. The file is
-            YAML, at $MORU_CONFIG or ~/.config/moru/config.yaml.
+            A flag wins over the environment, the environment over the file, the file over
+            the default. The file is YAML, at $MORU_CONFIG or ~/.config/moru/config.yaml.
 
             Examples:
               moru config show

@@ -9,17 +9,20 @@ struct Eval: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure a model on labelled examples.",
         discussion: """
-            DATA is JSONL: lines with messages that end with the right answer, with prompt and completion, or with text
-            and label. Answers are greedy. An answer of lines "name: value", a JSON object, or a bare label gives
-            labels, for which accuracy, precision, recall, F1 and a confusion matrix are printed; exact match and
-            perplexity are printed always. An answer that puts the label in other words is understood where it is
-            unambiguous, so that an untuned model is judged fairly.
+            DATA is JSONL: lines with messages that end with the right answer, with prompt
+            and completion, or with text and label. Answers are greedy. An answer of lines
+            "name: value", a JSON object, or a bare label gives labels, for which
+            accuracy, precision, recall, F1 and a confusion matrix are printed; exact
+            match and perplexity are printed always. An answer that puts the label in
+            other words is understood where it is unambiguous, so that an untuned model is
+            judged fairly.
 
             Examples:
               moru eval smollm2-135m-instruct Examples/customer-feedback/test.jsonl
-              moru eval smollm2-135m-instruct test.jsonl --adapter runs/customer-feedback/adapter --json
               moru eval smollm2-135m-instruct test.jsonl --save base.json
-              moru eval smollm2-135m-instruct test.jsonl --adapter runs/feedback/adapter --against base.json
+              moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter --json
+              moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter \\
+                --against base.json
             """)
 
     @OptionGroup var model: ModelArgument

@@ -9,13 +9,14 @@ struct Generate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Answer one prompt.",
         discussion: """
-            The prompt goes through the model's chat template as a user message; --raw leaves the template out, so that
-            the model goes on from the text itself. The answer is printed as it is generated.
+            The prompt goes through the model's chat template as a user message; --raw
+            leaves the template out, so that the model goes on from the text itself. The
+            answer is printed as it is generated.
 
             Examples:
               moru generate smollm2-135m-instruct -p 'Name three primary colours.'
-              moru generate smollm2-135m-instruct -p 'The anvil is' --raw --max-tokens 20 --json
-              moru generate smollm2-135m-instruct -p 'Hi' --adapter runs/customer-feedback/adapter
+              moru generate smollm2-135m-instruct -p 'The anvil is' --raw --json
+              moru generate smollm2-135m-instruct -p 'Hi' --adapter ./adapter --seed 7
             """)
 
     @OptionGroup var model: ModelArgument

@@ -7,8 +7,9 @@ struct Pull: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Fetch a model.",
         discussion: """
-            MODEL is a name of the catalog (moru models --catalog) or hf:ORG/REPO[@REVISION][:FILE] for a model of the
-            Hugging Face hub. An interrupted pull goes on where it stopped. Set HF_TOKEN for gated models.
+            MODEL is a name of the catalog (moru models --catalog) or
+            hf:ORG/REPO[@REVISION][:FILE] for a model of the Hugging Face hub. An
+            interrupted pull goes on where it stopped. Set HF_TOKEN for gated models.
 
             Examples:
               moru pull smollm2-135m-instruct
@@ -24,8 +25,17 @@ struct Pull: AsyncParsableCommand {
     func run() async throws {
         let reference = try ModelReference(parsing: model)
         let display = PullDisplay()
-        let stored = try await ModelStore().pull(reference, force: force) { display.show($0) }
+        let pulling = Task { [force] in
+            try await ModelStore().pull(reference, force: force) { display.show($0) }
+        }
+        let interruption = Interruption { pulling.cancel() }
+        defer { withExtendedLifetime(interruption) {} }
+        let result = await pulling.result
         display.finish()
+        guard !interruption.isRequested else {
+            throw MoruError(.cancelled, "stopped", remedy: "go on where it stopped with: moru pull \(model)")
+        }
+        let stored = try result.get()
         if output.json {
             Terminal.result(stored.json.text(pretty: true))
         } else {

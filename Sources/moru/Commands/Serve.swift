@@ -13,18 +13,22 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve a model over the OpenAI API.",
         discussion: """
-            Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions, GET /health. Each adapter is a
-            model of its own name on the same base. Set MORU_API_KEY to ask clients for a key.
+            Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
+            GET /health. Each adapter is a model of its own name on the same base. Set
+            MORU_API_KEY to ask clients for a key.
 
             Examples:
               moru serve smollm2-135m-instruct
-              moru serve smollm2-135m-instruct --adapter feedback=runs/customer-feedback/adapter --port 9000
-              curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\
-                -d '{"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Hello"}]}'
+              moru serve smollm2-135m-instruct --adapter feedback=runs/feedback/adapter
+              curl http://127.0.0.1:8080/v1/chat/completions \\
+                -H 'Content-Type: application/json' -d '{"model":
+                "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Hi"}]}'
             """)
 
     @OptionGroup var model: ModelArgument
-    @Option(name: .customLong("adapter"), help: "An adapter to serve beside the model, as NAME=DIRECTORY; may be repeated.")
+    @Option(
+        name: .customLong("adapter"),
+        help: "An adapter to serve beside the model, as NAME=DIRECTORY; may be repeated.")
     var adapters: [String] = []
     @Option(help: "The name that the model is served under. Default: its own.")
     var name: String?

@@ -9,9 +9,10 @@ struct Tune: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tune a model on your data, as a recipe says.",
         discussion: """
-            The recipe is YAML; see Examples/customer-feedback/recipe.yaml, which explains each key. The run directory
-            gets the adapter in PEFT's layout (adapter/), the checkpoints, and events.jsonl. Ctrl-C saves a checkpoint;
-            --resume goes on from it, to the same losses.
+            The recipe is YAML; see Examples/customer-feedback/recipe.yaml, which explains
+            each key. The run directory gets the adapter in PEFT's layout (adapter/), the
+            checkpoints, and events.jsonl. Ctrl-C saves a checkpoint; --resume goes on
+            from it, to the same losses.
 
             Examples:
               moru tune Examples/customer-feedback/recipe.yaml

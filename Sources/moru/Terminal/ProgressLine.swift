@@ -6,6 +6,7 @@ final class ProgressLine: Sendable {
     private struct State {
         var lastDrawn: ContinuousClock.Instant?
         var isOpen = false
+        var isComplete = false
     }
 
     private let title: String
@@ -35,7 +36,9 @@ final class ProgressLine: Sendable {
         state.withLock { state in
             let now = ContinuousClock.now
             if let last = state.lastDrawn, now - last < interval, !isLast { return }
+            if isLast, state.isComplete { return }
             state.lastDrawn = now
+            state.isComplete = isLast
             state.isOpen = true
             draw(done, total, detail)
         }
@@ -56,9 +59,9 @@ final class ProgressLine: Sendable {
         if let total, total > 0 {
             let share = min(1, Double(done) / Double(total))
             if Terminal.talkIsInteractive { text += Self.bar(share) + " " }
-            text += "\(Int(share * 100)) %  \(amount(done)) of \(amount(total))"
+            text += "\(Int(share * 100)) %  \(unit == "bytes" ? Format.bytes(done) : "\(done)") of \(amount(total))"
             let rest = Double(total - done) / max(rate, 1e-9)
-            if done < total, seconds > 1 { text += "  \(amount(Int(rate)))/s  \(Self.time(rest)) left" }
+            if done > 0, done < total, seconds > 1 { text += "  \(unit == "bytes" ? Format.bytes(Int(rate)) : Format.fixed(rate, rate < 10 ? 1 : 0))/s  \(Self.time(rest)) left" }
         } else {
             text += amount(done)
         }

@@ -1,0 +1,57 @@
+import Foundation
+import MoruBase
+
+/// A program that this package builds, run as a process of its own.
+public struct BuiltProgram: Sendable {
+    /// What a run printed and how it ended.
+    public struct Outcome: Sendable {
+        /// Standard output.
+        public let output: String
+        /// Standard error.
+        public let errors: String
+        /// The exit code.
+        public let code: Int32
+    }
+
+    private let path: String
+    private let environment: [String: String]
+
+    /// The program of a name, which lies beside the tests.
+    ///
+    /// - Parameters:
+    ///   - name: The product's name.
+    ///   - environment: Variables to set besides those of the tests; an empty value removes one.
+    public init(_ name: String, environment: [String: String] = [:]) {
+        // The test bundle lies in the folder that the products are built in
+        path = Bundle.allBundles.map { ($0.bundlePath as NSString).deletingLastPathComponent + "/" + name }
+            .first { FileSystem.exists($0) }
+            ?? (CommandLine.arguments[0] as NSString).deletingLastPathComponent + "/" + name
+        self.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }.filter { !$0.value.isEmpty }
+    }
+
+    /// Whether the program was built.
+    public var exists: Bool { FileSystem.exists(path) }
+
+    /// Runs the program to its end.
+    ///
+    /// - Throws: What starting it throws.
+    public func run(_ arguments: [String], input: String = "") throws -> Outcome {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        process.environment = environment
+        // Files, not pipes: a program that prints much on both would block on the one that is not being read
+        let names = ["in", "out", "err"].map { TestNeeds.temporaryPath("program.\($0)") }
+        defer { names.forEach { FileSystem.remove($0) } }
+        try FileSystem.write(input.utf8, to: names[0])
+        for name in names.dropFirst() { try FileSystem.write([], to: name) }
+        process.standardInput = FileHandle(forReadingAtPath: names[0])
+        process.standardOutput = FileHandle(forWritingAtPath: names[1])
+        process.standardError = FileHandle(forWritingAtPath: names[2])
+        try process.run()
+        process.waitUntilExit()
+        return Outcome(
+            output: try FileSystem.readText(names[1]), errors: try FileSystem.readText(names[2]),
+            code: process.terminationStatus)
+    }
+}
