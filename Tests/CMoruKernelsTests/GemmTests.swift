@@ -99,10 +99,12 @@ struct GemmTests {
         }
     }
 
-    @Test("A row's result does not depend on the rows beside it", arguments: Level.all)
-    func rowInvariance(_ level: Level) {
+    @Test(
+        "A row's result does not depend on the rows beside it, bit for bit", arguments: Level.all,
+        [(50, true), (9, true), (50, false), (64, false)])
+    func rowInvariance(_ level: Level, _ shape: (n: Int, transposed: Bool)) {
         var random = Random(5)
-        let m = 40, n = 50, k = 300
+        let m = 40, n = shape.n, k = 300
         let a = random.floats(m * k), b = random.floats(n * k)
         func product(rows: Int) -> [Float] {
             var c = [Float](repeating: 0, count: rows * n)
@@ -111,7 +113,8 @@ struct GemmTests {
                     c.withUnsafeMutableBufferPointer { c in
                         var args = moru_gemm(
                             m: rows, n: n, k: k, a: a.baseAddress, a_row_stride: k, a_column_stride: 1,
-                            b: b.baseAddress, b_type: MORU_F32, b_row_bytes: k * 4, b_transposed: true,
+                            b: b.baseAddress, b_type: MORU_F32, b_row_bytes: (shape.transposed ? k : n) * 4,
+                            b_transposed: shape.transposed,
                             c: c.baseAddress, c_row_stride: n, alpha: 1, accumulate: false, allow_bf16: false)
                         withScratch(level.functions.gemm_scratch_bytes(&args)) {
                             level.functions.gemm(&args, 0, rows, 0, n, $0)

@@ -128,7 +128,7 @@ static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, si
 
 void moru_amx_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch) {
     size_t whole = args->k / 32 * 32;
-    if (!args->allow_bf16 || whole == 0 || m_begin >= m_end || n_begin >= n_end) {
+    if (!args->allow_bf16 || whole == 0 || gemm_is_thin(args) || m_begin >= m_end || n_begin >= n_end) {
         moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
         return;
     }

@@ -13,6 +13,7 @@
 #define MORU_LANES 8
 #define ATTENTION_VECTORS 2
 #include "../vector/kernels.h"
+#include "../vector/matvec_dense.h"
 
 #define GEMM_NAME(f) moru_avx2_##f
 #define GEMM_ROWS 6
@@ -22,7 +23,6 @@
 
 #define MATVEC_NAME(f) moru_avx2_##f
 #include "../vector/activation.h"
-#include "../vector/matvec_dense.h"
 #include "matvec.h"
 #include "../vector/matvec_quantised.h"
 

@@ -15,6 +15,7 @@
 #define MORU_LANES 16
 #define ATTENTION_VECTORS 4
 #include "../vector/kernels.h"
+#include "../vector/matvec_dense.h"
 
 #define GEMM_NAME(f) moru_avx512_##f
 #define GEMM_ROWS 14
@@ -23,8 +24,6 @@
 #include "../vector/gemm.h"
 
 // Dense weights profit from the width; the quantised part of the AVX2 level reads its own prepared activations.
-#include "../vector/matvec_dense.h"
-
 size_t moru_avx512_activation_bytes(moru_dtype w_type, size_t k) { return moru_avx2_activation_bytes(w_type, k); }
 
 void moru_avx512_prepare_activation(moru_dtype w_type, const float *x, size_t k, void *out) {

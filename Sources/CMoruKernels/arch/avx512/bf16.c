@@ -23,13 +23,19 @@ static size_t bf16_gemm_scratch_bytes(const moru_gemm *);
 static void bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 #include "../vector/gemm.h"
 
+// A product of few rows with a dense B that needs no packing is faster in f32 than B's conversion.
+static bool prefers_bf16(const moru_gemm *args) {
+    if (!args->allow_bf16 || gemm_is_thin(args)) return false;
+    return args->b_transposed || args->b_type != MORU_F32 || args->m > GEMM_ROWS;
+}
+
 size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *args) {
-    return args->allow_bf16 ? bf16_gemm_scratch_bytes(args) : moru_avx512_gemm_scratch_bytes(args);
+    return prefers_bf16(args) ? bf16_gemm_scratch_bytes(args) : moru_avx512_gemm_scratch_bytes(args);
 }
 
 void moru_avx512_bf16_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
                            void *scratch) {
-    if (args->allow_bf16) bf16_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
+    if (prefers_bf16(args)) bf16_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
     else moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
 }
 

@@ -11,6 +11,7 @@
 #define MORU_LANES 4
 #define ATTENTION_VECTORS 4
 #include "../vector/kernels.h"
+#include "../vector/matvec_dense.h"
 
 #define GEMM_NAME(f) moru_neon_##f
 #define GEMM_ROWS 6
@@ -20,7 +21,6 @@
 
 #define MATVEC_NAME(f) moru_neon_##f
 #include "../vector/quantize_activation.h"
-#include "../vector/matvec_dense.h"
 #include "../vector/matvec_widened.h"
 
 #endif

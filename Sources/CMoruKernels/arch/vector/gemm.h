@@ -48,10 +48,10 @@ INLINE vf gemm_pair(vf even, vf odd) {
 INLINE vf gemm_step(vf a, vf b, vf sum) { return vfma(a, b, sum); }
 #endif
 
-// C tile (rows by columns, columns <= vectors * LANES) = or += alpha * A sliver * B sliver. `rows` and `vectors` are
+// C tile (rows by columns, columns <= vectors * LANES) = or += alpha * A sliver * B, whose rows are b_step apart. `rows` and `vectors` are
 // constants in every call, so that the sums stay in registers.
-INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const float *a, const float *b, float *c,
-                      size_t c_row_stride, size_t columns, float alpha, bool accumulate) {
+INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const float *a, const float *b, size_t b_step,
+                      float *c, size_t c_row_stride, size_t columns, float alpha, bool accumulate) {
     vf sum[GEMM_ROWS][GEMM_VECTORS];
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[r][v] = vset(0);
@@ -66,7 +66,7 @@ INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const flo
             }
         }
         a += rows;
-        b += GEMM_COLUMNS;
+        b += b_step;
     }
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
@@ -83,16 +83,16 @@ INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const flo
     }
 }
 
-typedef void gemm_tile_function(size_t, const float *, const float *, float *, size_t, size_t, float, bool);
+typedef void gemm_tile_function(size_t, const float *, const float *, size_t, float *, size_t, size_t, float, bool);
 
 #define TILE(R)                                                                                                      \
-    static void gemm_tile_##R##_narrow(size_t depth, const float *a, const float *b, float *c, size_t stride,        \
-                                       size_t columns, float alpha, bool accumulate) {                               \
-        gemm_tile(R, 1, depth, a, b, c, stride, columns, alpha, accumulate);                                         \
+    static void gemm_tile_##R##_narrow(size_t depth, const float *a, const float *b, size_t b_step, float *c,        \
+                                       size_t stride, size_t columns, float alpha, bool accumulate) {                \
+        gemm_tile(R, 1, depth, a, b, b_step, c, stride, columns, alpha, accumulate);                                 \
     }                                                                                                                \
-    static void gemm_tile_##R##_wide(size_t depth, const float *a, const float *b, float *c, size_t stride,          \
-                                     size_t columns, float alpha, bool accumulate) {                                 \
-        gemm_tile(R, GEMM_VECTORS, depth, a, b, c, stride, columns, alpha, accumulate);                              \
+    static void gemm_tile_##R##_wide(size_t depth, const float *a, const float *b, size_t b_step, float *c,          \
+                                     size_t stride, size_t columns, float alpha, bool accumulate) {                  \
+        gemm_tile(R, GEMM_VECTORS, depth, a, b, b_step, c, stride, columns, alpha, accumulate);                      \
     }
 TILE(1)
 TILE(2)
@@ -281,6 +281,37 @@ INLINE size_t even_part(size_t total, size_t most, size_t unit) {
     return parts == 0 ? unit : moru_round_up((total + parts - 1) / parts, unit);
 }
 
+// A B of at most 16 rows (the thin matrices of low-rank adapters): dot products along k need no packing.
+INLINE bool gemm_is_thin(const moru_gemm *args) {
+    return args->b_transposed && args->n <= 16 && args->b_type == MORU_F32 && args->a_column_stride == 1;
+}
+
+#if !GEMM_BF16
+// The rows of A take the weights' part in the tiles of matvec_dense.h, those of B the activations'.
+static void gemm_thin(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end) {
+    moru_matvec tile = {.k = args->k, .w_row_bytes = args->a_row_stride * sizeof(float),
+                        .x_row_bytes = args->b_row_bytes, .y_row_stride = 4};
+    for (size_t n = n_begin; n < n_end; n += 8) {
+        size_t outputs = moru_min_size(8, n_end - n), step = (size_t)DENSE_COLUMNS(outputs);
+        const uint8_t *b = (const uint8_t *)args->b + n * args->b_row_bytes;
+        for (size_t m = m_begin; m < m_end;) {
+            float results[8][4];
+            bool some = m + step <= m_end;
+            const uint8_t *a = (const uint8_t *)(args->a + m * args->a_row_stride);
+            dense_functions[MORU_F32][outputs][some](&tile, a, b, results[0]);
+            size_t rows = some ? step : 1;
+            for (size_t i = 0; i < rows; i++) {
+                float *c = args->c + (m + i) * args->c_row_stride + n;
+                for (size_t j = 0; j < outputs; j++) {
+                    c[j] = args->alpha * results[j][i] + (args->accumulate ? c[j] : 0);
+                }
+            }
+            m += rows;
+        }
+    }
+}
+#endif
+
 void GEMM_NAME(gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
                      void *memory) {
     gemm_scratch scratch = carve(memory);
@@ -291,17 +322,31 @@ void GEMM_NAME(gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t
         }
         return;
     }
+#if !GEMM_BF16
+    if (gemm_is_thin(args)) {
+        gemm_thin(args, m_begin, m_end, n_begin, n_end);
+        return;
+    }
+#endif
     size_t unit = args->b_transposed && args->b_type > MORU_BF16 ? moru_block_elements(args->b_type) : 32;
     size_t depth_step = even_part(args->k, GEMM_KC * GEMM_UNIT, unit);
     size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS);
     size_t rows_at_once = even_part(m_end - m_begin, GEMM_ROWS, 1);
+    bool direct = !GEMM_BF16 && !args->b_transposed && args->b_type == MORU_F32 && args->b_row_bytes % 4 == 0 &&
+                  m_end - m_begin <= 2 * GEMM_ROWS;
     for (size_t column = n_begin; column < n_end; column += column_step) {
         size_t columns = moru_min_size(column_step, n_end - column);
         for (size_t first = 0; first < args->k; first += depth_step) {
             size_t depth = moru_min_size(depth_step, args->k - first);
             size_t units = (depth + GEMM_UNIT - 1) / GEMM_UNIT;
             bool accumulate = args->accumulate || first > 0;
-            gemm_pack_b(args, first, depth, column, columns, &scratch);
+            // With one or two slivers of rows, packing B would cost more than it saves: it is read where it is.
+            size_t in_place = direct ? columns / GEMM_COLUMNS * GEMM_COLUMNS : 0;
+            if (in_place < columns) {
+                gemm_scratch rest = scratch;
+                rest.b += in_place * units;
+                gemm_pack_b(args, first, depth, column + in_place, columns - in_place, &rest);
+            }
             for (size_t block = m_begin; block < m_end; block += 16 * rows_at_once) {
                 size_t block_end = moru_min_size(m_end, block + 16 * rows_at_once);
                 for (size_t m = block; m < block_end; m += rows_at_once) {
@@ -311,10 +356,15 @@ void GEMM_NAME(gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t
                 for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
                     size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
                     const float *b = scratch.b + j * units;
+                    size_t b_step = GEMM_COLUMNS;
+                    if (j < in_place) {
+                        b_step = args->b_row_bytes / sizeof(float);
+                        b = (const float *)args->b + first * b_step + column + j;
+                    }
                     for (size_t m = block; m < block_end; m += rows_at_once) {
                         size_t rows = moru_min_size(rows_at_once, block_end - m);
                         float *c = args->c + m * args->c_row_stride + column + j;
-                        gemm_tiles[rows][width > LANES](units, scratch.a + (m - block) * units, b, c,
+                        gemm_tiles[rows][width > LANES](units, scratch.a + (m - block) * units, b, b_step, c,
                                                         args->c_row_stride, width, args->alpha, accumulate);
                     }
                 }
