@@ -47,7 +47,9 @@ extension Tensor {
     /// The values as f32, whatever the dtype, in row-major order.
     public func values() -> [Float] {
         let source = converted(to: .f32)
-        return [Float](UnsafeBufferPointer(start: source.floats, count: source.count))
+        return withExtendedLifetime(source) {
+            [Float](UnsafeBufferPointer(start: source.floats, count: source.count))
+        }
     }
 
     /// The value of a tensor with one element.
@@ -66,13 +68,16 @@ extension Tensor {
         }
         let runtime = Runtime.shared
         let values = dtype == .f32 ? detached() : Tensor(uninitialized: shape)
-        if dtype != .f32 { runtime.forEachBlockRange(of: self) { offset, elements in
-            runtime.kernels.dequantize(from, bytes + offset.bytes, values.floats + offset.elements, elements)
-        } }
+        if dtype != .f32 {
+            runtime.forEachBlockRange(of: self) { offset, elements in
+                runtime.kernels.dequantize(from, bytes + offset.bytes, values.floats + offset.elements, elements)
+            }
+        }
         guard target != .f32 else { return values }
         let result = Tensor(uninitialized: shape, dtype: target)
         runtime.forEachBlockRange(of: result) { offset, elements in
-            runtime.kernels.quantize(to, values.floats + offset.elements,
+            runtime.kernels.quantize(
+                to, values.floats + offset.elements,
                 UnsafeMutableRawPointer(mutating: result.bytes + offset.bytes), elements)
         }
         return result

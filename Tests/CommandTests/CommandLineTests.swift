@@ -45,7 +45,8 @@ import Testing
     @Test func generateKeepsItsContractAndItsSeed() throws {
         try withTinyModel { model in
             let arguments = [
-                "generate", model, "-p", "abc", "--raw", "--max-tokens", "6", "--temperature", "1", "--seed", "5", "--json",
+                "generate", model, "-p", "abc", "--raw", "--max-tokens", "6", "--temperature", "1", "--seed", "5",
+                "--json",
             ]
             let first = try moru.run(arguments)
             let json = try JSON.parse(first.output, source: "output")

@@ -147,6 +147,26 @@ import Testing
         #expect(notFinite?.code == .weightsNotFinite && notFinite?.message.contains("lora_A") == true)
     }
 
+    @Test func missingFilesAreNamed() throws {
+        let scratch = try Scratch()
+        let model = try TestModels.tinyLlama()
+        func refusal() -> MoruError? {
+            #expect(throws: MoruError.self) { try LoRAAdapter.load(from: scratch.path, for: model) }
+        }
+        #expect(refusal()?.code == .fileNotFound && refusal()?.message.contains("adapter_config.json") == true)
+        try FileSystem.write("{}".utf8, to: scratch.path + "/adapter_config.json")
+        #expect(refusal()?.message.contains("adapter_model.safetensors") == true)
+        try FileSystem.write("".utf8, to: scratch.path + "/adapter_model.bin")
+        #expect(refusal()?.remedy?.contains("PEFT") == true)
+    }
+
+    @Test func twoTargetsMayNameOneLayer() throws {
+        let model = try TestModels.tinyLlama()
+        let targets = ["q_proj", "model.layers.0.self_attn.q_proj"]
+        let adapter = try LoRAAdapter(LoRAConfiguration(targets: targets), adapting: model.linears, seed: 1)
+        #expect(adapter.pairs.count == 2)
+    }
+
     @Test func aTargetThatIsNotThereNamesTheNearest() throws {
         let model = try TestModels.tinyLlama()
         let error = #expect(throws: MoruError.self) {

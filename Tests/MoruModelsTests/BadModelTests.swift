@@ -207,6 +207,14 @@ private struct Damaged {
         #expect(role?.code == .tokenizerMalformed && role?.message.contains("<nowhere>") == true)
     }
 
+    @Test func theTemplatesFileComesBeforeTheConfiguration() throws {
+        let damaged = try Damaged()
+        try damaged.edit("tokenizer_config.json") { $0["chat_template"] = "configured" }
+        #expect(try PretrainedModel.load(damaged.path).chatTemplate?.source == "configured")
+        try damaged.write("filed", "chat_template.jinja")
+        #expect(try PretrainedModel.load(damaged.path).chatTemplate?.source == "filed")
+    }
+
     @Test func templatesAreChecked() throws {
         let damaged = try Damaged()
         try damaged.edit("tokenizer_config.json") { $0["chat_template"] = "{% for x in %}" }

@@ -33,7 +33,9 @@ import Testing
     @Test func rangesCoverEverything() {
         let pool = ThreadPool(threadCount: 3)
         let seen = (0..<100).map { _ in Counter() }
-        pool.forRanges(100, minimum: 7) { range in range.forEach { seen[$0].increment() } }
+        pool.forRanges(100, minimum: 7) { range in
+            for index in range { seen[index].increment() }
+        }
         #expect(seen.allSatisfy { $0.value == 1 })
     }
 }

@@ -23,7 +23,8 @@ public struct BuiltProgram: Sendable {
     ///   - environment: Variables to set besides those of the tests; an empty value removes one.
     public init(_ name: String, environment: [String: String] = [:]) {
         // The test bundle lies in the folder that the products are built in
-        path = Bundle.allBundles.map { ($0.bundlePath as NSString).deletingLastPathComponent + "/" + name }
+        path =
+            Bundle.allBundles.map { ($0.bundlePath as NSString).deletingLastPathComponent + "/" + name }
             .first { FileSystem.exists($0) }
             ?? (CommandLine.arguments[0] as NSString).deletingLastPathComponent + "/" + name
         self.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }.filter { !$0.value.isEmpty }
@@ -42,7 +43,9 @@ public struct BuiltProgram: Sendable {
         process.environment = environment
         // Files, not pipes: a program that prints much on both would block on the one that is not being read
         let names = ["in", "out", "err"].map { TestNeeds.temporaryPath("program.\($0)") }
-        defer { names.forEach { FileSystem.remove($0) } }
+        defer {
+            for name in names { FileSystem.remove(name) }
+        }
         try FileSystem.write(input.utf8, to: names[0])
         for name in names.dropFirst() { try FileSystem.write([], to: name) }
         process.standardInput = FileHandle(forReadingAtPath: names[0])

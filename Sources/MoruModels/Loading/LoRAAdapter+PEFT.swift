@@ -35,9 +35,18 @@ extension LoRAAdapter {
     ///   when it does not fit the model, or what the formats throw.
     public static func load(from directory: String, for model: any LanguageModel) throws(MoruError) -> LoRAAdapter {
         let configPath = directory + "/adapter_config.json"
+        let tensorPath = directory + "/adapter_model.safetensors"
+        for path in [configPath, tensorPath] where !FileSystem.exists(path) {
+            let isPickled = FileSystem.exists(directory + "/adapter_model.bin")
+            throw MoruError(
+                .fileNotFound, "\(path) does not exist",
+                remedy: isPickled
+                    ? "adapter_model.bin is not read: load the adapter with PEFT and save it again as safetensors"
+                    : "name the directory of an adapter, with adapter_config.json and adapter_model.safetensors")
+        }
         let json = try JSON.parse(file: configPath)
         var configuration = try readConfiguration(json, source: configPath)
-        let file = try SafetensorsFile(path: directory + "/adapter_model.safetensors")
+        let file = try SafetensorsFile(path: tensorPath)
         var pairs: [String: LoRAPair] = [:]
         var used = 0
         for layer in model.linears {

@@ -96,7 +96,9 @@ public final class Runtime: @unchecked Sendable {
     ) {
         let dtype = tensor.dtype
         threads.forRanges(tensor.count / dtype.blockElements, minimum: 1 << 14) { blocks in
-            let offset = (bytes: blocks.lowerBound * dtype.blockBytes, elements: blocks.lowerBound * dtype.blockElements)
+            let offset = (
+                bytes: blocks.lowerBound * dtype.blockBytes, elements: blocks.lowerBound * dtype.blockElements
+            )
             body(offset, blocks.count * dtype.blockElements)
         }
     }

@@ -2,7 +2,8 @@ extension Tensor {
     /// The product of matrices [M, K] and [K, N], as [M, N].
     public func matmul(_ other: Tensor) -> Tensor {
         precondition(
-            rank == 2 && other.rank == 2 && shape[1] == other.shape[0], "matmul: \(shape) and \(other.shape) do not fit")
+            rank == 2 && other.rank == 2 && shape[1] == other.shape[0], "matmul: \(shape) and \(other.shape) do not fit"
+        )
         let backend = Runtime.shared.backend
         let (a, b) = (detached(), other.detached())
         let (wantsA, wantsB) = (isTracked, other.isTracked)

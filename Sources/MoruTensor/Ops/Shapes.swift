@@ -12,7 +12,8 @@ extension Tensor {
 
     /// A view of some slices of the leading dimension.
     public func rows(_ range: Range<Int>) -> Tensor {
-        precondition(rank > 0 && 0...shape[0] ~= range.lowerBound && range.upperBound <= shape[0],
+        precondition(
+            rank > 0 && 0...shape[0] ~= range.lowerBound && range.upperBound <= shape[0],
             "rows \(range) lie outside \(shape)")
         let rowElements = shape.dropFirst().reduce(1, *)
         guard let rowBytes = dtype.byteCount(of: rowElements) else {
@@ -82,7 +83,8 @@ extension Tensor {
 extension Tensor {
     /// The slices of the leading dimension in another order, in any dtype; not differentiable.
     public func permutingRows(_ order: [Int]) -> Tensor {
-        precondition(!isTracked && order.allSatisfy { 0..<shape[0] ~= $0 }, "permutingRows: order does not fit \(shape)")
+        precondition(
+            !isTracked && order.allSatisfy { 0..<shape[0] ~= $0 }, "permutingRows: order does not fit \(shape)")
         let result = Tensor(uninitialized: [order.count] + shape.dropFirst(), dtype: dtype)
         guard shape[0] > 0 else { return result }
         let rowBytes = byteCount / shape[0]

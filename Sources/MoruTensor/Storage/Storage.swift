@@ -22,7 +22,8 @@ public final class Storage: @unchecked Sendable {
 
     /// A range of a mapped file, which stays mapped as long as this lives.
     package init(file: MappedFile, range: Range<Int>) {
-        precondition(range.lowerBound >= 0 && range.upperBound <= file.bytes.count, "range \(range) outside \(file.path)")
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= file.bytes.count, "range \(range) outside \(file.path)")
         byteCount = range.count
         let start = file.bytes.baseAddress.map { $0 + range.lowerBound }
         base = start.map { UnsafeMutableRawPointer(mutating: $0) } ?? UnsafeMutableRawPointer(bitPattern: 64)!

@@ -91,8 +91,9 @@ private final class Shared: @unchecked Sendable {
             let count = current >> 20 & 0xF_FFFF
             let next = current & 0xF_FFFF
             guard next < count else { return }
-            guard ticket.weakCompareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
-                .exchanged
+            guard
+                ticket.weakCompareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
+                    .exchanged
             else { continue }
             body(Int(next))
             completed.add(1, ordering: .releasing)

@@ -83,7 +83,8 @@ struct Doctor: ParsableCommand {
                 key: "python3", value: python.map { .string($0) } ?? .null, text: python ?? "not found",
                 remedy: python == nil ? "pulling models that come as Python packages needs python3 with pip" : nil),
             Check(
-                key: "hub_token", value: .bool(token), text: token ? "HF_TOKEN is set" : "none (only gated models need one)"),
+                key: "hub_token", value: .bool(token),
+                text: token ? "HF_TOKEN is set" : "none (only gated models need one)"),
         ]
     }
 

@@ -40,7 +40,8 @@ struct Models: ParsableCommand {
             return
         }
         guard !models.isEmpty else {
-            Terminal.talk("no models in \(store.modelsDirectory) yet; fetch one with: moru pull \(Catalog.defaultModel)")
+            Terminal.talk("no models in \(store.modelsDirectory) yet")
+            Terminal.talk("fetch one with: moru pull \(Catalog.defaultModel)")
             return
         }
         var table = Table(["name", "size", "architecture", "licence", "source"], [.left, .right])

@@ -48,7 +48,8 @@ struct Serve: AsyncParsableCommand {
         for text in adapters {
             let (name, directory) = try Self.parse(text)
             guard !served.contains(where: { $0.name == name }) else {
-                throw MoruError(.adapterMismatch, "two models are called \(name)", remedy: "give each adapter its own name")
+                throw MoruError(
+                    .adapterMismatch, "two models are called \(name)", remedy: "give each adapter its own name")
             }
             let adapter = try LoRAAdapter.load(from: directory, for: pretrained.model)
             served.append(ServedModel(name: name, generator: generator, adapter: adapter))
@@ -71,7 +72,7 @@ struct Serve: AsyncParsableCommand {
     private static func parse(_ text: String) throws -> (name: String, directory: String) {
         let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
         guard parts.count == 2 else {
-            throw ValidationError("--adapter \(text): write NAME=DIRECTORY, for example feedback=runs/feedback/adapter.")
+            throw ValidationError("--adapter \(text): write NAME=DIRECTORY, such as feedback=runs/feedback/adapter.")
         }
         return (parts[0], parts[1])
     }

@@ -37,7 +37,9 @@ final class Interruption: Sendable {
         }
     }
 
-    deinit { sources.forEach { $0.cancel() } }
+    deinit {
+        for source in sources { source.cancel() }
+    }
 }
 
 /// The task that a Ctrl-C stops.

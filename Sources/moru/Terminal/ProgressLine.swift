@@ -59,9 +59,9 @@ final class ProgressLine: Sendable {
         if let total, total > 0 {
             let share = min(1, Double(done) / Double(total))
             if Terminal.talkIsInteractive { text += Self.bar(share) + " " }
-            text += "\(Int(share * 100)) %  \(unit == "bytes" ? Format.bytes(done) : "\(done)") of \(amount(total))"
+            text += "\(Int(share * 100)) %  \(number(Double(done))) of \(amount(total))"
             let rest = Double(total - done) / max(rate, 1e-9)
-            if done > 0, done < total, seconds > 1 { text += "  \(unit == "bytes" ? Format.bytes(Int(rate)) : Format.fixed(rate, rate < 10 ? 1 : 0))/s  \(Self.time(rest)) left" }
+            if done > 0, done < total, seconds > 1 { text += "  \(number(rate))/s  \(Self.time(rest)) left" }
         } else {
             text += amount(done)
         }
@@ -80,6 +80,10 @@ final class ProgressLine: Sendable {
     }
 
     private func amount(_ count: Int) -> String { unit == "bytes" ? Format.bytes(count) : "\(count) \(unit)" }
+
+    private func number(_ value: Double) -> String {
+        unit == "bytes" ? Format.bytes(Int(value)) : Format.fixed(value, value < 10 && value != value.rounded() ? 1 : 0)
+    }
 
     private static func time(_ seconds: Double) -> String { Format.duration(seconds) }
 }
