@@ -77,6 +77,7 @@ let package = Package(
         tests("MoruTensorTests", ["MoruTensor"], exclude: ["Goldens"]),
         tests("MoruTextTests", ["MoruText"], exclude: ["Goldens", "Templates/Goldens"]),
         tests("MoruStoreTests", ["MoruStore", crypto, nioCore, nioHTTP1, nioPosix]),
+        tests("MoruNNTests", ["MoruModels"]),
         tests("MoruModelsTests", ["MoruModels"], exclude: ["Goldens"]),
         tests("MoruTrainingTests", ["MoruTraining"], exclude: ["Goldens"]),
         tests("MoruEngineTests", ["MoruEngine"], exclude: ["Goldens"]),
