@@ -54,7 +54,8 @@ let package = Package(
     ],
     targets: [
         // Kernels are optimised even in debug builds: a model test would take minutes otherwise.
-        .target(name: "CMoruKernels", cSettings: [.unsafeFlags(["-O3"])]),
+        .target(
+            name: "CMoruKernels", cSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("m")]),
         floor("MoruBase"),
         floor("MoruTensor", ["CMoruKernels", "MoruBase"]),
         floor("MoruText", ["MoruBase"]),
