@@ -109,7 +109,14 @@ private struct TokenizerExporter {
             var parts: [JSON] = []
             for step in steps { parts.append(try self.normalizer(step)) }
             return ["type": "Sequence", "normalizers": .array(parts)]
-        case .bert, .precompiled, .replace: throw Tokenizer.unwritable("a normalizer of a kind of its own", source)
+        case .bert(let bert):
+            return [
+                "type": "BertNormalizer", "clean_text": .bool(bert.cleansText),
+                "handle_chinese_chars": .bool(bert.separatesIdeographs), "strip_accents": .bool(bert.stripsAccents),
+                "lowercase": .bool(bert.lowercases),
+            ]
+        case .precompiled: throw Tokenizer.unwritable("a precompiled normalizer", source)
+        case .replace: throw Tokenizer.unwritable("a normalizer that replaces a regular expression", source)
         }
     }
 
@@ -138,7 +145,13 @@ private struct TokenizerExporter {
                 "type": "Metaspace", "replacement": .string(text(mark)), "prepend_scheme": .string(scheme.rawValue),
                 "split": .bool(splits),
             ]
-        case .split, .classes: throw Tokenizer.unwritable("a pre-tokenizer of a kind of its own", source)
+        case .classes(.bert): return ["type": "BertPreTokenizer"]
+        case .classes(.punctuation(let behavior)):
+            return ["type": "Punctuation", "behavior": .string(behavior.rawValue)]
+        case .classes(.delimiter(let value)):
+            let delimiter = Unicode.Scalar(value).map { String($0) } ?? ""
+            return ["type": "CharDelimiterSplit", "delimiter": .string(delimiter)]
+        case .split: throw Tokenizer.unwritable("a pre-tokenizer with a regular expression of its own", source)
         }
     }
 
@@ -160,7 +173,9 @@ private struct TokenizerExporter {
                 "type": "Replace", "pattern": ["String": .string(text(pattern))], "content": .string(text(content)),
             ]
         case .bpe(let suffix): return ["type": "BPEDecoder", "suffix": .string(text(suffix))]
-        case .wordPiece, .replace: throw Tokenizer.unwritable("a decoder of a kind of its own", source)
+        case .wordPiece(let prefix, let cleansUp):
+            return ["type": "WordPiece", "prefix": .string(text(prefix)), "cleanup": .bool(cleansUp)]
+        case .replace: throw Tokenizer.unwritable("a decoder that replaces a regular expression", source)
         }
     }
 
