@@ -209,8 +209,8 @@ public actor Engine {
             outcomes[run.id] = isFinite ? .computed : .failed(notFinite(sequence.request))
         }
         let sampled = placed.filter { $0.run.samples }
-        for start in stride(from: 0, to: sampled.count, by: StepPlan.fewRows) {
-            let some = sampled[start..<min(sampled.count, start + StepPlan.fewRows)]
+        for start in stride(from: 0, to: sampled.count, by: Runtime.fewRows) {
+            let some = sampled[start..<min(sampled.count, start + Runtime.fewRows)]
             let logits = model.logits(hidden.gatheringRows(some.map { $0.rows.upperBound - 1 }))
             for (row, (run, sequence, _)) in some.enumerated() {
                 if case .failed = outcomes[run.id] { continue }

@@ -85,8 +85,8 @@ struct BatchInvarianceTests {
             for _ in 0..<sequences { batch.append([7], cache: model.makeCache()) }
             return Array(model.hiddenStates(batch).values().prefix(model.facts.hiddenSize))
         }
-        #expect(hidden(1) == hidden(StepPlan.fewRows))
-        #expect(hidden(1) != hidden(StepPlan.fewRows + 1))
+        #expect(hidden(1) == hidden(Runtime.fewRows))
+        #expect(hidden(1) != hidden(Runtime.fewRows + 1))
     }
 
     @Test("with adapters side by side, bit for bit")

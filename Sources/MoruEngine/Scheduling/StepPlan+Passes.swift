@@ -1,8 +1,6 @@
-extension StepPlan {
-    /// Rows up to which the backend multiplies by reading a weight once for all rows, each on its own; above, it uses
-    /// blocked products, which round differently.
-    static let fewRows = 8
+import MoruTensor
 
+extension StepPlan {
     /// The runs in groups, each computed in one forward pass.
     ///
     /// Each run goes the way that it would go alone: short ones share passes of few rows, long ones share one. Within a
@@ -10,11 +8,11 @@ extension StepPlan {
     /// request alone to the last bit.
     func passes() -> [[StepRun]] {
         var passes: [[StepRun]] = []
-        let long = runs.filter { $0.tokens.count > Self.fewRows }
+        let long = runs.filter { $0.tokens.count > Runtime.fewRows }
         if !long.isEmpty { passes.append(long) }
-        var rows = Self.fewRows
-        for run in runs where run.tokens.count <= Self.fewRows {
-            if rows + run.tokens.count > Self.fewRows {
+        var rows = Runtime.fewRows
+        for run in runs where run.tokens.count <= Runtime.fewRows {
+            if rows + run.tokens.count > Runtime.fewRows {
                 passes.append([])
                 rows = 0
             }

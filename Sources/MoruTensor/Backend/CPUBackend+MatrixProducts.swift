@@ -8,7 +8,7 @@ extension CPUBackend {
         let n = transposeB ? b.shape[0] : b.shape[1]
         let type = b.dtype.kernelType!
         let rowBytes = b.dtype.byteCount(of: b.shape[1])!
-        if m <= Self.fewRows, transposeB, !transposeA, alpha == 1, addend == nil {
+        if m <= Runtime.fewRows, transposeB, !transposeA, alpha == 1, addend == nil {
             return productOfFewRows(a, rows: m, b, type: type, rowBytes: rowBytes)
         }
         let c = Tensor(uninitialized: [m, n])

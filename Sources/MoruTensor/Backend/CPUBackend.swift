@@ -2,8 +2,6 @@ import CMoruKernels
 
 /// The CPU: kernels chosen at start, work split over the thread pool.
 struct CPUBackend: Backend {
-    /// Rows up to which a product with a weight is bound by reading the weight, and goes to `matvec`.
-    static let fewRows = 8
     /// Elements below which a loop is not worth splitting.
     static let grain = 1 << 14
 

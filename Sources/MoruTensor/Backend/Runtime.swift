@@ -15,6 +15,12 @@ public enum Precision: String, Sendable, Hashable, Codable {
 /// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx512`...), `MORU_THREADS` the number of threads,
 /// `MORU_PRECISION=f32` matrix products without bf16 rounding.
 public final class Runtime: @unchecked Sendable {
+    /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
+    ///
+    /// More rows are computed by another kernel, which rounds differently: whoever promises that an answer does not
+    /// depend on what else is computed with it must keep to one side.
+    package static let fewRows = 8
+
     /// The runtime of the process. A setting that makes no sense is reported by ``problem`` and otherwise ignored.
     public static let shared = Runtime(environment: ProcessInfo.processInfo.environment)
 
