@@ -44,3 +44,18 @@ struct DispatchTests {
         #expect(reported.allSatisfy { flags.contains($0) })
     }
 }
+
+@Suite struct TrialTests {
+    @Test func everyLevelOfThisMachineWorks() {
+        for level in [MORU_CPU_SCALAR, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX]
+        where moru_kernels_for(level) != nil {
+            #expect(moru_cpu_level_works(level), "\(String(cString: moru_cpu_level_name(level)))")
+        }
+    }
+
+    @Test func aLevelThatThisMachineLacksDoesNot() {
+        for level in [MORU_CPU_NEON, MORU_CPU_AMX] where moru_kernels_for(level) == nil {
+            #expect(!moru_cpu_level_works(level))
+        }
+    }
+}

@@ -30,6 +30,8 @@ public final class Runtime: @unchecked Sendable {
     public let threads: ThreadPool
     /// The precision of matrix products where ``withPrecision(_:_:)`` says nothing else.
     public let defaultPrecision: Precision
+    /// Why the kernels are not the best that the CPU reports; nil where they are.
+    public let kernelSetback: String?
     /// What was wrong with the environment's settings, if anything: the CLI reports it before it starts.
     public let problem: MoruError?
     /// Where the operations run.
@@ -37,12 +39,17 @@ public final class Runtime: @unchecked Sendable {
 
     init(environment: [String: String]) {
         var problem: MoruError?
-        let best = moru_cpu_best_level()
-        var chosen = best
+        var chosen = moru_cpu_best_level()
+        var setback: String?
+        if chosen == MORU_CPU_AMX, !moru_cpu_level_works(chosen) {
+            chosen = MORU_CPU_AVX512_BF16
+            setback = "this CPU reports AMX, but a trial of it failed"
+        }
         if let wanted = environment["MORU_CPU"], !wanted.isEmpty {
             let names = Self.availableLevels.map { String(cString: moru_cpu_level_name($0)) }
             if let position = names.firstIndex(of: wanted.lowercased()) {
                 chosen = Self.availableLevels[position]
+                setback = "MORU_CPU asks for \(wanted.lowercased())"
             } else {
                 problem = MoruError(
                     .runtimeSetting, "MORU_CPU=\(wanted) is not an instruction set of this machine",
@@ -69,6 +76,7 @@ public final class Runtime: @unchecked Sendable {
                 .runtimeSetting, "MORU_PRECISION=\(wanted) is unknown", remedy: "use auto or f32")
         }
         self.problem = problem
+        kernelSetback = setback
     }
 
     /// The levels that this machine can run, weakest first.

@@ -43,15 +43,13 @@ struct Doctor: ParsableCommand {
     private func machine() -> [Check] {
         let runtime = Runtime.shared
         let memory = Int(ProcessInfo.processInfo.physicalMemory)
-        let best = Runtime.availableKernels.last ?? "scalar"
-        let isForced = runtime.kernelName != best
         return [
             Check(key: "moru", value: .string(Moru.version), text: Moru.version),
             Check(key: "cpu", value: .string(Runtime.cpuFeatures), text: Runtime.cpuFeatures),
             Check(
                 key: "kernels", value: .string(runtime.kernelName),
                 text: "\(runtime.kernelName) (available: \(Runtime.availableKernels.joined(separator: ", ")))",
-                remedy: isForced ? "MORU_CPU forces \(runtime.kernelName), this machine can run \(best)" : nil),
+                remedy: runtime.kernelSetback),
             Check(
                 key: "threads", value: .int(runtime.threads.threadCount),
                 text: "\(runtime.threads.threadCount) of \(ProcessInfo.processInfo.activeProcessorCount) processors"),
