@@ -3,6 +3,7 @@
 #include "moru_kernels.h"
 
 #if defined(__linux__)
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -54,6 +55,7 @@ bool moru_cpu_level_works(moru_cpu_level level) {
     }
     int status = 0;
     while (waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR) return false;
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
