@@ -77,7 +77,7 @@ import Testing
         (["show", "/nosuch/model"], 3, "/nosuch/model"),
         (["tune", "nosuch.yaml"], 3, "nosuch.yaml"),
         (["eval", "nosuch", "nosuch.jsonl"], 3, "nosuch.jsonl"),
-        (["pull", "hf:nonsense"], 2, "nonsense"),
+        (["pull", "hf:a/b/c"], 2, "hf:a/b/c"),
         (["generate"], 64, "model"),
         (["frobnicate"], 64, "frobnicate"),
     ])

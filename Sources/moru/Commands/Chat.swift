@@ -8,6 +8,7 @@ import MoruText
 struct Chat: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Chat with a model in the terminal.",
+        usage: "moru chat <model> [<options>]",
         discussion: """
             Answers stream as they are generated; Ctrl-C stops an answer, Ctrl-D ends the
             chat. A line that ends with \\ goes on with the next one. Commands: /help,

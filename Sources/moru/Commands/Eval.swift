@@ -8,6 +8,7 @@ import MoruTrust
 struct Eval: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure a model on labelled examples.",
+        usage: "moru eval <model> <data> [<options>]",
         discussion: """
             DATA is JSONL: lines with messages that end with the right answer, with prompt
             and completion, or with text and label. Answers are greedy. An answer of lines

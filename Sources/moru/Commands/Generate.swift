@@ -8,6 +8,7 @@ import MoruText
 struct Generate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Answer one prompt.",
+        usage: "moru generate <model> --prompt <prompt> [<options>]",
         discussion: """
             The prompt goes through the model's chat template as a user message; --raw
             leaves the template out, so that the model goes on from the text itself. The

@@ -12,6 +12,7 @@ import MoruStore
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve a model over the OpenAI API.",
+        usage: "moru serve <model> [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
             GET /health. Each adapter is a model of its own name on the same base. Set

@@ -8,6 +8,7 @@ import MoruTraining
 struct Tune: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tune a model on your data, as a recipe says.",
+        usage: "moru tune <recipe> [--set <key>=<value> ...] [<options>]",
         discussion: """
             The recipe is YAML; see Examples/customer-feedback/recipe.yaml, which explains
             each key. The run directory gets the adapter in PEFT's layout (adapter/), the
