@@ -79,7 +79,7 @@ private final class TuningDisplay {
             line.update(
                 step.step, of: step.totalSteps,
                 detail: "loss \(Format.fixed(step.loss, 3))  \(Int(step.inputsPerSecond)) tokens/s  "
-                    + "\(Format.bytes(step.peakMemoryBytes))  \(Format.duration(step.secondsLeft)) to go")
+                    + Format.bytes(step.peakMemoryBytes))
         case .validation(let validation):
             line.finish()
             Terminal.talk(
