@@ -123,7 +123,7 @@ extension EvaluationComparison {
         }
         let answers = samples(4).map { pair in
             """
-            › \(pair.question.replacing("\n", with: " "))
+            › \(Self.oneLine(pair.question))
               right   \(Self.oneLine(pair.reference))
               before  \(Self.oneLine(pair.before))
               after   \(Self.oneLine(pair.after))
