@@ -14,8 +14,6 @@ public struct Settings: Sendable {
     public enum Key: String, Sendable, CaseIterable {
         /// Where models are kept.
         case home
-        /// The model that commands use where none is named.
-        case model
         /// The address that the server listens on.
         case host
         /// The port that the server listens on.
@@ -35,8 +33,7 @@ public struct Settings: Sendable {
         /// What the setting is, for people.
         public var summary: String {
             switch self {
-            case .home: "where models are kept"
-            case .model: "the model where none is named"
+            case .home: "where models are kept (environment only)"
             case .host: "the server's address"
             case .port: "the server's port"
             case .apiKey: "the key that the server's clients must present"
@@ -46,15 +43,15 @@ public struct Settings: Sendable {
             }
         }
 
-        /// Whether the process reads the setting before any file could be read.
-        var isEnvironmentOnly: Bool { [.threads, .cpu, .precision].contains(self) }
+        /// Whether the setting is read straight from the environment, so that one in the file would have no effect.
+        var isEnvironmentOnly: Bool { [.home, .threads, .cpu, .precision].contains(self) }
     }
 
     /// Where a value comes from.
     public enum Origin: Sendable, Hashable, CustomStringConvertible {
         /// Built in.
         case standard
-        /// A line of the configuration file.
+        /// A line of the configuration file: `path:line`.
         case file(String)
         /// An environment variable.
         case environment(String)
@@ -63,7 +60,7 @@ public struct Settings: Sendable {
         public var description: String {
             switch self {
             case .standard: "default"
-            case .file(let path): path
+            case .file(let place): place
             case .environment(let name): name
             }
         }
@@ -83,9 +80,13 @@ public struct Settings: Sendable {
     public var values: [Value] {
         Key.allCases.map { key in
             let (value, origin) = resolved[key] ?? ("", .standard)
-            let shown = key == .apiKey && !value.isEmpty ? String(value.prefix(3)) + "..." : value
-            return Value(key: key, value: shown, origin: origin)
+            return Value(key: key, value: key == .apiKey ? Self.masked(value) : value, origin: origin)
         }
+    }
+
+    /// What of a secret may be shown: its beginning, and nothing of a short one.
+    private static func masked(_ secret: String) -> String {
+        secret.isEmpty ? "" : (secret.count < 12 ? "" : String(secret.prefix(3))) + "..."
     }
 
     /// The value of a setting; empty where it has none.
@@ -99,20 +100,25 @@ public struct Settings: Sendable {
 
     /// Reads the configuration file, if there is one, and the environment.
     ///
-    /// - Throws: ``MoruError/Code/settingInvalid``, naming the file or variable, and the nearest right key.
+    /// - Parameter environment: The variables. `MORU_CONFIG` names the file, by default `~/.config/moru/config.yaml`; an
+    ///   empty variable counts as none.
+    /// - Throws: ``MoruError/Code/settingInvalid``, naming the file and line or the variable, and the nearest right key;
+    ///   ``MoruError/Code/fileNotFound`` when `MORU_CONFIG` names a file that is not there.
     public static func load(
         environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws(MoruError) -> Settings {
         var resolved: [Key: (String, Origin)] = [
-            .home: (ModelStore.defaultRoot, .standard), .model: (Catalog.defaultModel, .standard),
-            .host: ("127.0.0.1", .standard), .port: (String(standardPort), .standard),
-            .precision: ("auto", .standard),
+            .home: (ModelStore.defaultRoot(in: environment), .standard), .host: ("127.0.0.1", .standard),
+            .port: (String(standardPort), .standard), .precision: ("auto", .standard),
         ]
-        let path = environment["MORU_CONFIG"] ?? (environment["HOME"] ?? "") + "/.config/moru/config.yaml"
+        let named = environment["MORU_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
+        let path = named ?? "\(environment["HOME"] ?? NSHomeDirectory())/.config/moru/config.yaml"
         if FileSystem.exists(path) {
-            for (key, value) in try read(path) { resolved[key] = (value, .file(path)) }
-        } else if environment["MORU_CONFIG"] != nil {
-            throw MoruError(.fileNotFound, "\(path), which MORU_CONFIG names, does not exist")
+            for (key, value, place) in try read(path) { resolved[key] = (value, .file(place)) }
+        } else if named != nil {
+            throw MoruError(
+                .fileNotFound, "\(path), which MORU_CONFIG names, does not exist",
+                remedy: "name a file that exists, or unset MORU_CONFIG")
         }
         for key in Key.allCases {
             if let value = environment[key.variable], !value.isEmpty {
@@ -120,24 +126,32 @@ public struct Settings: Sendable {
             }
         }
         if let (value, origin) = resolved[.port], Int(value).map({ 0...65535 ~= $0 }) != true {
-            throw MoruError(.settingInvalid, "port \"\(value)\" (\(origin)) is no port", remedy: "use 0 to 65535")
+            throw MoruError(.settingInvalid, "\(origin): \"\(value)\" is no port", remedy: "use 0 to 65535")
+        }
+        if let (value, origin) = resolved[.host], value.isEmpty {
+            throw MoruError(
+                .settingInvalid, "\(origin): the host is empty", remedy: "name an address, such as 127.0.0.1 or 0.0.0.0"
+            )
         }
         return Settings(resolved: resolved)
     }
 
-    private static func read(_ path: String) throws(MoruError) -> [(Key, String)] {
+    /// The settings of a file, each with its `path:line`.
+    private static func read(_ path: String) throws(MoruError) -> [(Key, String, String)] {
         let text = try FileSystem.readText(path)
         let node: Node?
         do {
             node = try Yams.compose(yaml: text)
         } catch {
-            throw MoruError(.settingInvalid, "\(path) is not YAML", cause: error)
+            throw malformed(path, error)
         }
-        guard let node, node != Node("") else { return [] }
+        guard let node, node.null == nil else { return [] }
         guard let mapping = node.mapping else {
-            throw MoruError(.settingInvalid, "\(path): settings must be lines of \"key: value\"")
+            throw MoruError(
+                .settingInvalid, "\(path):\(node.mark?.line ?? 1): this is no setting",
+                remedy: "write lines of \"key: value\", such as \"port: 8080\"")
         }
-        var result: [(Key, String)] = []
+        var result: [(Key, String, String)] = []
         for (keyNode, valueNode) in mapping {
             let name = keyNode.string ?? ""
             let place = "\(path):\(keyNode.mark?.line ?? 0)"
@@ -153,11 +167,29 @@ public struct Settings: Sendable {
                     .settingInvalid, "\(place): \(name) can only be set in the environment",
                     remedy: "set \(key.variable) instead")
             }
+            // A key without a value leaves the setting as it is
+            guard valueNode.null == nil else { continue }
             guard let value = valueNode.scalar?.string else {
-                throw MoruError(.settingInvalid, "\(place): \(name) must be a single value")
+                throw MoruError(
+                    .settingInvalid, "\(place): \(name) has several values", remedy: "give one, as \(name): VALUE")
             }
-            result.append((key, value))
+            result.append((key, value, place))
         }
         return result
+    }
+
+    /// What YAML that cannot be read is refused with.
+    private static func malformed(_ path: String, _ error: any Error) -> MoruError {
+        let remedy = "write lines of \"key: value\""
+        switch error as? YamlError {
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+            .composer(_, let problem, let mark, _):
+            return MoruError(.settingInvalid, "\(path):\(mark.line): \(problem)", remedy: remedy)
+        case .duplicatedKeysInMapping(let keys, _):
+            return MoruError(
+                .settingInvalid, "\(path): \(keys.joined(separator: ", ")) is set twice", remedy: "keep one of them")
+        default:
+            return MoruError(.settingInvalid, "\(path) is no YAML", remedy: remedy, cause: error)
+        }
     }
 }

@@ -1,3 +1,4 @@
+import MoruBase
 import MoruTestKit
 import MoruTrust
 import Testing
@@ -24,5 +25,37 @@ import Testing
     @Test func nothingToCount() {
         let metrics = ClassificationMetrics(name: "label", [])
         #expect(metrics.accuracy == 0 && metrics.macroF1 == 0 && metrics.byValue.isEmpty)
+        #expect(metrics.json["accuracy"] == 0.0)
+    }
+
+    @Test("a value that no reference has counts as none, and not as some other value")
+    func unknownPrediction() {
+        let metrics = ClassificationMetrics(
+            name: "label", [(truth: "a", prediction: "z"), (truth: "b", prediction: "b")])
+        #expect(metrics.confusion == [[0, 0, 1], [0, 1, 0]] && metrics.unreadable == 1 && metrics.accuracy == 0.5)
+    }
+
+    @Test("figures agree with numpy's, from scikit-learn's definitions", .tags(.golden), arguments: 0..<6)
+    func goldens(index: Int) throws {
+        let golden = try #require(try Goldens.json("metrics.json")["cases"]?[index])
+        let truth = (golden["truth"]?.array ?? []).compactMap(\.string)
+        let predictions = (golden["predicted"]?.array ?? []).map(\.string)
+        try #require(truth.count == predictions.count && !truth.isEmpty)
+        let metrics = ClassificationMetrics(
+            name: "label", zip(truth, predictions).map { (truth: $0, prediction: $1) })
+        #expect(metrics.values == golden["values"]?.array?.compactMap(\.string))
+        #expect(metrics.confusion == golden["confusion"]?.array?.map(\.ints))
+        #expect(isClose(metrics.accuracy, golden["accuracy"]) && isClose(metrics.macroF1, golden["macro_f1"]))
+        let expected = golden["by_value"]?.array ?? []
+        #expect(metrics.byValue.count == expected.count)
+        for (value, wanted) in zip(metrics.byValue, expected) {
+            #expect(isClose(value.precision, wanted["precision"]), "\(value.value)")
+            #expect(isClose(value.recall, wanted["recall"]), "\(value.value)")
+            #expect(isClose(value.f1, wanted["f1"]) && value.support == wanted["support"]?.int, "\(value.value)")
+        }
+    }
+
+    private func isClose(_ found: Double, _ expected: JSON?) -> Bool {
+        expected?.double.map { abs(found - $0) < 1e-12 } ?? false
     }
 }

@@ -12,6 +12,8 @@ public struct AnswerFields: Sendable, Hashable {
 
     /// Names and values in the order of the answer; values are trimmed.
     public let fields: [(name: String, value: String)]
+    /// Whether the answer is a label alone, without a name.
+    public let isBare: Bool
 
     /// Reads an answer; nil when it is none of the forms.
     public init?(_ answer: String) {
@@ -21,7 +23,7 @@ public struct AnswerFields: Sendable, Hashable {
                 Self.scalar(member.value).map { (name: member.key, value: $0) }
             }
             guard fields.count == object.count, !fields.isEmpty else { return nil }
-            self.fields = fields
+            (self.fields, isBare) = (fields, false)
             return
         }
         let lines = text.split(whereSeparator: \.isNewline).map { String($0).trimmingWhitespace() }
@@ -33,9 +35,9 @@ public struct AnswerFields: Sendable, Hashable {
             return name.isEmpty || value.isEmpty || name.contains(" ") ? nil : (name, value)
         }
         if !pairs.isEmpty, pairs.count == lines.count {
-            fields = pairs
+            (fields, isBare) = (pairs, false)
         } else if lines.count == 1, text.count <= Self.maximumLabelLength {
-            fields = [(Self.bareName, text)]
+            (fields, isBare) = ([(Self.bareName, text)], true)
         } else {
             return nil
         }

@@ -49,14 +49,22 @@ public struct Evaluation: Sendable {
     /// Generates every answer, several at a time, scores the references, and counts.
     ///
     /// - Parameter progress: Told after each answer.
-    /// - Throws: What generating throws; ``MoruError/Code/evaluationData`` when a named label is in no reference.
+    /// - Throws: ``MoruError/Code/evaluationData`` when there are no examples or a named label is in no reference;
+    ///   ``MoruError/Code/dataTooLong``, naming the example's place, when one does not fit the model's context; what
+    ///   the chat template and generating throw.
     public func run(progress: @escaping @Sendable (Progress) -> Void = { _ in }) async throws -> EvaluationReport {
+        guard !examples.isEmpty else {
+            throw MoruError(.evaluationData, "there are no examples to evaluate", remedy: "give at least one")
+        }
         let readers = try labelReaders()
+        let encoder = ExampleEncoder(generator.pretrained)
+        let prompts = try examples.map { try prompt(of: $0) }
+        let encoded = try examples.map { try encode($0, encoder) }
         let begin = ContinuousClock.now
         let total = examples.count
         let options = GenerationOptions(
             temperature: 0, repetitionPenalty: 1, maximumTokens: maximumTokens, adapter: adapter)
-        let answers = try await generator.generateAll(examples.map { ($0.generationPrompt, options) }) { done, _ in
+        let answers = try await generator.generateAll(prompts.map { (.tokens($0), options) }) { done, _ in
             progress(Progress(done: done, total: total))
         }
         let seconds = (ContinuousClock.now - begin).seconds
@@ -74,8 +82,6 @@ public struct Evaluation: Sendable {
                         .map { (truth: $0, prediction: outcome.predictions[reader.name]) }
                 })
         }
-        let encoder = ExampleEncoder(generator.pretrained)
-        let encoded = try examples.map { try encoder.encode($0.scoring) }
         return EvaluationReport(
             outcomes: outcomes, labels: labels,
             perplexity: try Perplexity(of: generator.pretrained.model, adapter: adapter, on: encoded),
@@ -83,37 +89,77 @@ public struct Evaluation: Sendable {
             generatedTokens: answers.reduce(0) { $0 + $1.usage.generatedTokens }, seconds: seconds)
     }
 
+    /// What the model reads before it answers.
+    private func prompt(of example: EvaluationExample) throws(MoruError) -> [Int32] {
+        do {
+            let tokens: [Int32]
+            switch (example.prompt, example.scoring) {
+            case (.messages(let messages), .messages(_, let tools)):
+                tokens = try generator.pretrained.prompt(for: messages, tools: tools).tokens
+            case (.messages(let messages), _): tokens = try generator.tokens(of: .chat(messages))
+            case (.text(let text), _): tokens = try generator.tokens(of: .text(text))
+            }
+            // The answer needs a position of its own
+            try requireFit(tokens.count + 1, "the prompt and a token to answer with")
+            return tokens
+        } catch {
+            throw error.within(example.place)
+        }
+    }
+
+    /// The prompt with the reference, to score it.
+    private func encode(_ example: EvaluationExample, _ encoder: ExampleEncoder) throws(MoruError) -> TokenizedExample {
+        do {
+            let tokens = try encoder.encode(example.scoring)
+            try requireFit(tokens.tokens.count, "the prompt and the right answer")
+            return tokens
+        } catch {
+            throw error.within(example.place)
+        }
+    }
+
+    private func requireFit(_ count: Int, _ what: String) throws(MoruError) {
+        let limit = generator.pretrained.model.facts.contextLength
+        guard count > limit else { return }
+        throw MoruError(
+            .dataTooLong, "\(what) take \(count) tokens, more than the model's context of \(limit)",
+            remedy: "shorten the example, or use a model with a longer context")
+    }
+
     /// A reader for each label, with the values that the references give it.
     private func labelReaders() throws(MoruError) -> [LabelReader] {
         var values: [String: Set<String>] = [:]
         var order: [String] = []
+        var bareCount = 0
         for example in examples {
-            for (name, value) in AnswerFields(example.reference)?.fields ?? [] {
-                if values[name] == nil { order.append(name) }
-                values[name, default: []].insert(value)
+            let fields = AnswerFields(example.reference)
+            if fields?.isBare == true { bareCount += 1 }
+            for (name, value) in fields?.fields ?? [] {
+                // Names are the same in any case; the first spelling stands
+                let key = name.lowercased()
+                if values[key] == nil { order.append(name) }
+                values[key, default: []].insert(value)
             }
         }
-        if let missing = labelNames?.first(where: { values[$0] == nil }) {
+        if let missing = labelNames?.first(where: { values[$0.lowercased()] == nil }) {
             throw MoruError(
                 .evaluationData, "no reference answer gives the label \"\(missing)\"",
                 remedy: order.isEmpty ? "the references give no labels" : "they give \(order.joined(separator: ", "))")
         }
         return (labelNames ?? order).compactMap { name in
-            let known = (values[name] ?? []).sorted()
-            return labelNames == nil && known.count > Self.maximumLabelValues
-                ? nil : LabelReader(name: name, values: known)
+            let known = (values[name.lowercased()] ?? []).sorted()
+            if labelNames == nil {
+                // Short answers among long ones, or ever new ones, are free text
+                if known.count > Self.maximumLabelValues { return nil }
+                if (1..<examples.count).contains(bareCount), name == AnswerFields.bareName { return nil }
+            }
+            return LabelReader(name: name, values: known)
         }
     }
 }
 
 extension EvaluationExample {
-    var generationPrompt: MoruEngine.Prompt {
-        switch prompt {
-        case .messages(let messages): .chat(messages)
-        case .text(let text): .text(text)
-        }
-    }
-
+    /// What a reader is shown as the question: the text, or the last message before the answer.
     var question: String {
         switch prompt {
         case .messages(let messages): messages.last?.content ?? ""

@@ -4,8 +4,10 @@ import MoruBase
 public struct EvaluationComparison: Sendable {
     /// A figure of both reports.
     public struct Row: Sendable, Hashable {
-        /// What the figure is.
+        /// What the figure is; one of a label's value is indented.
         public let name: String
+        /// The label that the figure is about; nil when it is about whole answers.
+        public let label: String?
         /// The figure of each report; nil where it has none.
         public let before, after: Double?
         /// What the figure counts.
@@ -45,23 +47,18 @@ public struct EvaluationComparison: Sendable {
     ///   - source: Where `before` was read, for error messages.
     /// - Throws: ``MoruError/Code/evaluationData`` when the two are not about the same examples.
     public init(before: JSON, after: EvaluationReport, source: String) throws(MoruError) {
-        let earlier = before["outcomes"]?.array ?? []
-        guard earlier.count == after.outcomes.count,
-            zip(earlier, after.outcomes).allSatisfy({ $0["question"]?.string == $1.question })
-        else {
-            throw MoruError(
-                .evaluationData, "\(source) is no report on the same examples",
-                remedy: "make it anew with moru eval --save on the same data")
-        }
+        let earlier = try Self.outcomes(of: before, matching: after, source: source)
         let later = after.json()
         var rows: [Row] = []
-        func add(_ name: String, _ unit: Unit, _ value: (JSON) -> Double?) {
-            rows.append(Row(name: name, before: value(before), after: value(later), unit: unit))
+        func add(_ name: String, _ unit: Unit, label: String? = nil, _ value: (JSON) -> Double?) {
+            rows.append(Row(name: name, label: label, before: value(before), after: value(later), unit: unit))
         }
         for label in after.labels {
-            add("\(label.name) accuracy", .share) { $0["labels"]?[label.name]?["accuracy"]?.double }
+            add("\(label.name) accuracy", .share, label: label.name) { $0["labels"]?[label.name]?["accuracy"]?.double }
             for value in label.values {
-                add("  \(value) F1", .share) { $0["labels"]?[label.name]?["values"]?[value]?["f1"]?.double }
+                add("  \(value) F1", .share, label: label.name) {
+                    $0["labels"]?[label.name]?["values"]?[value]?["f1"]?.double
+                }
             }
         }
         add("exact match", .share) { $0["exact_match"]?.double }
@@ -76,18 +73,42 @@ public struct EvaluationComparison: Sendable {
         }
     }
 
+    /// The outcomes of an earlier report, when it is about the examples of a later one.
+    private static func outcomes(
+        of report: JSON, matching later: EvaluationReport, source: String
+    ) throws(MoruError) -> [JSON] {
+        guard let outcomes = report["outcomes"]?.array else {
+            throw MoruError(
+                .evaluationData, "\(source) is no report with answers", remedy: "make it with moru eval --save")
+        }
+        let remedy = "make it anew with moru eval --save on the same data"
+        guard outcomes.count == later.outcomes.count else {
+            throw MoruError(
+                .evaluationData, "\(source) is about \(outcomes.count) examples, not \(later.outcomes.count)",
+                remedy: remedy)
+        }
+        for (index, (old, new)) in zip(outcomes, later.outcomes).enumerated() {
+            guard old["question"]?.string == new.question, old["reference"]?.string == new.reference else {
+                throw MoruError(
+                    .evaluationData, "\(source) is about other examples: number \(index + 1) differs", remedy: remedy)
+            }
+        }
+        return outcomes
+    }
+
     /// Some answers worth reading, spread over the data: where the later one is right and the earlier was not, then
     /// one where it is still wrong, if there is one.
+    ///
+    /// - Parameter count: The most to give.
     public func samples(_ count: Int) -> [Pair] {
+        guard count > 0 else { return [] }
         func isRight(_ answer: String, _ pair: Pair) -> Bool {
             answer.trimmingWhitespace() == pair.reference.trimmingWhitespace()
         }
         let gained = pairs.filter { isRight($0.after, $0) && !isRight($0.before, $0) }
         let wrong = pairs.first { !isRight($0.after, $0) }
-        let wanted = max(0, count - (wrong == nil ? 0 : 1))
-        let step = max(1, gained.count / max(1, wanted))
-        let spread = stride(from: 0, to: gained.count, by: step).prefix(wanted).map { gained[$0] }
-        return spread + (wrong.map { [$0] } ?? [])
+        let wanted = min(gained.count, count - (wrong == nil ? 0 : 1))
+        return (0..<wanted).map { gained[$0 * gained.count / wanted] } + (wrong.map { [$0] } ?? [])
     }
 
     /// The comparison as JSON.
@@ -95,8 +116,9 @@ public struct EvaluationComparison: Sendable {
         .array(
             rows.map { row in
                 [
-                    "name": .string(row.name.trimmingWhitespace()), "before": row.before.map { .double($0) } ?? .null,
-                    "after": row.after.map { .double($0) } ?? .null, "unit": .string(row.unit.rawValue),
+                    "name": .string(row.name.trimmingWhitespace()), "label": row.label.map { .string($0) } ?? .null,
+                    "before": row.before.map { .double($0) } ?? .null, "after": row.after.map { .double($0) } ?? .null,
+                    "unit": .string(row.unit.rawValue),
                 ]
             })
     }

@@ -18,15 +18,18 @@ public struct EvaluationExample: Sendable, Hashable {
     public let reference: String
     /// The same as an example to score the reference's tokens with.
     public let scoring: TrainingExample
+    /// The file and line that it was read from, for error messages.
+    public let place: String
 
     /// Takes the prompt and the reference from an example of tuning data.
     ///
     /// - Parameters:
     ///   - example: A conversation that ends with the assistant's turn, or a prompt and completion.
     ///   - place: The file and line, for error messages.
-    /// - Throws: ``MoruError/Code/evaluationData`` when there is no answer to compare with.
+    /// - Throws: ``MoruError/Code/evaluationData`` when nothing is asked, or there is no answer to compare with.
     public init(_ example: TrainingExample, place: String) throws(MoruError) {
         scoring = example
+        self.place = place
         switch example {
         case .messages(let messages, _):
             guard let last = messages.last, last.role == "assistant" else {
@@ -34,15 +37,29 @@ public struct EvaluationExample: Sendable, Hashable {
                     .evaluationData, "\(place): the conversation does not end with the assistant's answer",
                     remedy: "evaluation compares the model's answer with that last message")
             }
+            guard messages.count > 1 else {
+                throw MoruError(
+                    .evaluationData, "\(place): the conversation has no message before the assistant's answer",
+                    remedy: "begin with the question, as the user's message")
+            }
             prompt = .messages(Array(messages.dropLast()))
             reference = last.content
         case .completion(let text, let completion):
+            guard !text.isEmpty else {
+                throw MoruError(
+                    .evaluationData, "\(place): the prompt is empty", remedy: "say what the completion goes on from")
+            }
             prompt = .text(text)
             reference = completion
         case .text:
             throw MoruError(
                 .evaluationData, "\(place): a plain text has no answer to compare with",
                 remedy: "use lines with messages, with prompt and completion, or with text and label")
+        }
+        guard !reference.trimmingWhitespace().isEmpty else {
+            throw MoruError(
+                .evaluationData, "\(place): the answer to compare with has no text",
+                remedy: "write the right answer, or remove the line")
         }
     }
 
@@ -52,7 +69,8 @@ public struct EvaluationExample: Sendable, Hashable {
     ///   - path: Lines with `messages`, with `prompt` and `completion`, or with `text` and `label`.
     ///   - limit: How many examples to read at most.
     ///   - instruction: What to ask of `text` and `label` lines, as the system message; nil asks nothing.
-    /// - Throws: What reading throws, or ``MoruError/Code/evaluationData`` when the file holds no examples.
+    /// - Throws: ``MoruError/Code/dataMalformed`` or ``MoruError/Code/evaluationData``, naming file and line;
+    ///   ``MoruError/Code/dataEmpty`` when the file holds no examples.
     public static func read(
         _ path: String, limit: Int? = nil, instruction: String? = nil
     ) throws(MoruError) -> [EvaluationExample] {
@@ -60,21 +78,43 @@ public struct EvaluationExample: Sendable, Hashable {
         var examples: [EvaluationExample] = []
         while examples.count < limit ?? Int.max, let record = try reader.next() {
             let place = "\(path):\(record.line)"
-            var example = labelled(record.value, instruction: instruction)
-            if example == nil { example = try TrainingExample(json: record.value, place: place) }
-            if let example { examples.append(try EvaluationExample(example, place: place)) }
+            let example: TrainingExample
+            if let labelled = try labelled(record.value, instruction: instruction, place: place) {
+                example = labelled
+            } else {
+                example = try TrainingExample(json: record.value, place: place)
+            }
+            examples.append(try EvaluationExample(example, place: place))
         }
         guard !examples.isEmpty else {
-            throw MoruError(.evaluationData, "\(path) holds no examples", remedy: "put one JSON object on each line")
+            throw MoruError(.dataEmpty, "\(path) holds no examples", remedy: "put one JSON object on each line")
         }
         return examples
     }
 
     /// A line with `text` and `label` as a conversation; nil when it is of another shape.
-    private static func labelled(_ json: JSON, instruction: String?) -> TrainingExample? {
-        guard json["messages"] == nil, json["prompt"] == nil, let text = json["text"]?.string,
-            let label = json["label"]?.string
+    private static func labelled(
+        _ json: JSON, instruction: String?, place: String
+    ) throws(MoruError) -> TrainingExample? {
+        let keys = Set(json.object?.keys ?? [])
+        guard keys.isSuperset(of: ["text", "label"]), !keys.contains("messages"),
+            !keys.isSuperset(of: ["prompt", "completion"])
         else { return nil }
+        guard let text = json["text"]?.string, !text.isEmpty else {
+            throw MoruError(
+                .dataMalformed, "\(place): text is \(json["text"].map { $0 == "" ? "empty" : $0.kindName } ?? "null")",
+                remedy: "it must be a string with something in it")
+        }
+        let label: String
+        switch json["label"] {
+        case .string(let value): label = value
+        case .int(let value): label = String(value)
+        case .bool(let value): label = String(value)
+        case let other:
+            throw MoruError(
+                .dataMalformed, "\(place): label is \(other?.kindName ?? "null")",
+                remedy: "it must be a string, an integer or a boolean")
+        }
         let system = instruction.map { [ChatMessage(role: "system", content: $0)] } ?? []
         return .messages(
             system + [ChatMessage(role: "user", content: text), ChatMessage(role: "assistant", content: label)],

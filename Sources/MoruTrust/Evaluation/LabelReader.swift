@@ -1,44 +1,67 @@
 /// Finds which of a label's known values an answer gives, in whatever words a model puts it.
 ///
 /// A model that was never tuned seldom keeps to a form, and comparing it fairly means taking its word wherever it
-/// stands: first the value of the field with the label's name; then the first known value that follows the name; then
-/// the only known value mentioned anywhere. An answer that mentions several values, or none, gives none.
+/// stands. The field with the label's name decides, where the answer has one: it is a known value, or the first that
+/// it mentions counts. Elsewhere the first known value that follows the label's name counts, then the only known value
+/// mentioned anywhere. An answer that mentions several values without the name, or none, gives none.
 struct LabelReader {
     let name: String
     /// The known values, as the references write them.
     let values: [String]
+    /// The words of each value that can be told from the other values by its words; `C++` and `C#` cannot.
+    private let wordsOfValues: [(value: String, words: [Substring])]
+
+    init(name: String, values: [String]) {
+        self.name = name
+        self.values = values
+        let words = values.map { Self.words($0) }
+        let counts = Dictionary(words.map { ($0, 1) }, uniquingKeysWith: +)
+        wordsOfValues = zip(values, words).filter { !$1.isEmpty && counts[$1] == 1 }.map { (value: $0, words: $1) }
+    }
 
     /// The known value that an answer gives, or nil.
     func read(_ answer: String) -> String? {
-        let exact = AnswerFields(answer)?.value(of: name)
-        if let exact, let value = known(exact) { return value }
-        let words = Self.words(answer)
-        let wanted = values.map { (value: $0, words: Self.words($0)) }.filter { !$0.words.isEmpty }
-        let nameWords = Self.words(name)
-        if name != AnswerFields.bareName, let start = Self.find(nameWords, in: words, from: 0) {
-            let after = start + nameWords.count
-            let found = wanted.compactMap { item in
-                Self.find(item.words, in: words, from: after).map { (position: $0, value: item.value) }
-            }
-            // Of values that begin at one place ("no", "no show") the longer is meant.
-            let best = found.min { ($0.position, -$0.value.count) < ($1.position, -$1.value.count) }
-            if let best { return best.value }
+        let fields = AnswerFields(answer)
+        if let field = fields?.value(of: name) {
+            if let value = known(field) { return value }
+            if fields?.isBare == false { return first(in: Self.words(field)) }
         }
-        let mentioned = wanted.filter { Self.find($0.words, in: words, from: 0) != nil }
+        let words = Self.words(answer)
+        let nameWords = Self.words(name)
+        if name != AnswerFields.bareName, let start = Self.find(nameWords, in: words[...]) {
+            if let value = first(in: words[(start + nameWords.count)...]) { return value }
+        }
+        let mentioned = wordsOfValues.filter { Self.find($0.words, in: words[...]) != nil }
         return mentioned.count == 1 ? mentioned[0].value : nil
     }
 
+    /// The value that a text is: as it is written, in another case, or with other punctuation.
     private func known(_ text: String) -> String? {
-        let wanted = Self.words(text)
-        return values.first { Self.words($0) == wanted }
+        if let value = values.first(where: { $0 == text }) { return value }
+        let lowercased = text.lowercased()
+        if let value = values.first(where: { $0.lowercased() == lowercased }) { return value }
+        let words = Self.words(text)
+        return wordsOfValues.first { $0.words == words }?.value
+    }
+
+    /// The known value that is mentioned first. Of values that begin at one place ("no", "no show") the longer is
+    /// meant.
+    private func first(in words: some RandomAccessCollection<Substring>) -> String? {
+        let words = Array(words)
+        let found = wordsOfValues.compactMap { item in
+            Self.find(item.words, in: words[...]).map { (position: $0, item: item) }
+        }
+        return found.min { ($0.position, -$0.item.words.count) < ($1.position, -$1.item.words.count) }?.item.value
     }
 
     private static func words(_ text: String) -> [Substring] {
         text.lowercased().split { !$0.isLetter && !$0.isNumber }
     }
 
-    private static func find(_ pattern: [Substring], in words: [Substring], from start: Int) -> Int? {
-        guard !pattern.isEmpty, words.count >= start + pattern.count else { return nil }
-        return (start...words.count - pattern.count).first { words[$0..<$0 + pattern.count].elementsEqual(pattern) }
+    private static func find(_ pattern: [Substring], in words: ArraySlice<Substring>) -> Int? {
+        guard !pattern.isEmpty, words.count >= pattern.count else { return nil }
+        return (words.startIndex...words.endIndex - pattern.count).first {
+            words[$0..<$0 + pattern.count].elementsEqual(pattern)
+        }
     }
 }

@@ -22,15 +22,23 @@ public struct Perplexity: Sendable, Hashable {
     ///   - adapter: The adapter to use with it.
     ///   - examples: Encoded examples; only tokens marked as targets count.
     ///   - tokensAtATime: About how many tokens go through the model at once.
-    /// - Throws: ``MoruError/Code/weightsNotFinite`` when the result is not finite.
+    /// - Throws: ``MoruError/Code/dataTooLong`` when an example is longer than the model's context, or
+    ///   ``MoruError/Code/weightsNotFinite`` when the result is not finite.
     public init(
         of model: any LanguageModel, adapter: LoRAAdapter?, on examples: [TokenizedExample], tokensAtATime: Int = 1024
     ) throws(MoruError) {
+        let limit = model.facts.contextLength
+        if let position = examples.firstIndex(where: { $0.tokens.count > limit }) {
+            throw MoruError(
+                .dataTooLong,
+                "example \(position + 1) has \(examples[position].tokens.count) tokens, more than the context of \(limit)",
+                remedy: "shorten it, or use a model with a longer context")
+        }
         var pending: [TokenizedExample] = []
         var pendingTokens = 0
         for example in examples where example.targetCount > 0 {
             pending.append(example)
-            pendingTokens += example.tokens.count
+            pendingTokens += example.inputs.count
             if pendingTokens >= tokensAtATime {
                 add(pending, model, adapter)
                 (pending, pendingTokens) = ([], 0)
@@ -47,7 +55,7 @@ public struct Perplexity: Sendable, Hashable {
     }
 
     private mutating func add(_ examples: [TokenizedExample], _ model: any LanguageModel, _ adapter: LoRAAdapter?) {
-        let batch = TokenBatch(examples.map(\.tokens), adapter: adapter)
+        let batch = TokenBatch(examples.map { Array($0.inputs) }, adapter: adapter)
         var rows: [Int] = []
         var targets: [Int32] = []
         for (segment, example) in zip(batch.segments, examples) {
