@@ -3,7 +3,7 @@
 /// Elements lie contiguously in row-major order; views exist as slices of the leading dimension and as reshapes, so
 /// every kernel sees one layout and nothing is copied behind the caller's back. Copying a tensor copies a reference.
 ///
-/// An operation on a tensor that takes part in a gradient computation records its backward rule in ``node``; see
+/// An operation on a tensor that takes part in a gradient computation records its backward rule in its result; see
 /// ``valueAndGradients(at:_:)``.
 public struct Tensor: Sendable {
     /// The size of each dimension; empty for a scalar.
