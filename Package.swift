@@ -82,7 +82,7 @@ let package = Package(
         tests("MoruModelsTests", ["MoruModels"], exclude: ["Goldens"]),
         tests("MoruTrainingTests", ["MoruTraining"], exclude: ["Goldens"]),
         tests("MoruEngineTests", ["MoruEngine"], exclude: ["Goldens"]),
-        tests("MoruTrustTests", ["MoruTrust"]),
+        tests("MoruTrustTests", ["MoruTrust"], exclude: ["Goldens"]),
         tests(
             "MoruServerTests", ["MoruServer", asyncHTTPClient, logging, nioCore, serviceLifecycleTestKit],
             exclude: ["Clients"]),
