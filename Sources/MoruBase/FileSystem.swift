@@ -10,7 +10,7 @@ public enum FileSystem {
     /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.
     public static func read(_ path: String) throws(MoruError) -> [UInt8] {
         let file = try MappedFile(path: path)
-        return [UInt8](file.bytes)
+        return withExtendedLifetime(file) { [UInt8](file.bytes) }
     }
 
     /// Reads a whole UTF-8 file.
@@ -51,7 +51,8 @@ public enum FileSystem {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw MoruError(.fileUnwritable, "cannot create directory \(path)", cause: error)
+            let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
+            throw MoruError(isFull ? .diskFull : .fileUnwritable, "cannot create directory \(path)", cause: error)
         }
     }
 
@@ -93,6 +94,8 @@ public enum FileSystem {
     /// - Parameter body: Fills the temporary directory whose path it is given.
     /// - Throws: What `body` throws, or ``MoruError/Code/fileUnwritable``; the destination is then untouched.
     public static func writeDirectoryAtomically(to path: String, _ body: (String) throws -> Void) throws {
+        // What lies beside `run/` is found without its slash
+        let path = String(path.reversed().drop { $0 == "/" }.reversed())
         let parent = (path as NSString).deletingLastPathComponent
         if !parent.isEmpty { try createDirectory(parent) }
         let tag = "\(getpid()).\(UInt32.random(in: 0...UInt32.max))"

@@ -35,6 +35,7 @@ extension JSON {
     /// - Throws: As ``FileSystem/read(_:)`` and ``parse(_:source:firstLine:)``.
     public static func parse(file path: String) throws(MoruError) -> JSON {
         let file = try MappedFile(path: path)
+        defer { withExtendedLifetime(file) {} }
         return try parse(file.bytes, source: path)
     }
 }

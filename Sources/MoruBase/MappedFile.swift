@@ -15,7 +15,8 @@ public final class MappedFile: @unchecked Sendable {
     /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.
     public init(path: String) throws(MoruError) {
         self.path = path
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // Without O_NONBLOCK a named pipe would hold the process up until somebody writes to it
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileSystem.error(reading: path, errno: errno) }
         defer { close(descriptor) }
         var info = stat()

@@ -6,7 +6,10 @@ public func nearestName(to name: String, among candidates: some Sequence<String>
     let limit = max(2, wanted.count / 3)
     var best: (name: String, distance: Int)?
     for candidate in candidates {
-        let distance = editDistance(wanted, Array(candidate.lowercased().utf8))
+        let other = Array(candidate.lowercased().utf8)
+        // The distance is no less than this, and its computation takes the product of the lengths
+        guard abs(other.count - wanted.count) <= limit else { continue }
+        let distance = editDistance(wanted, other)
         if distance <= limit, distance < best?.distance ?? Int.max { best = (candidate, distance) }
     }
     return best?.name

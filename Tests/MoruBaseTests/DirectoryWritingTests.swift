@@ -24,6 +24,26 @@ import Testing
         }
     }
 
+    @Test func aSlashAtTheEndChangesNothing() throws {
+        try withScratch { scratch in
+            for content in ["first", "second"] {
+                try FileSystem.writeDirectoryAtomically(to: scratch + "/a/") { temporary in
+                    try FileSystem.write(content.utf8, to: temporary + "/\(content)")
+                }
+                #expect(try FileSystem.list(scratch) == ["a"])
+                #expect(try FileSystem.list(scratch + "/a") == [content])
+            }
+        }
+    }
+
+    @Test func aNamedPipeIsRefusedAtOnce() throws {
+        try withScratch { scratch in
+            #expect(mkfifo(scratch + "/pipe", 0o600) == 0)
+            let error = #expect(throws: MoruError.self) { try FileSystem.read(scratch + "/pipe") }
+            #expect(error?.code == .fileUnreadable)
+        }
+    }
+
     @Test func whatFailsLeavesTheOldOne() throws {
         try withScratch { scratch in
             try FileSystem.write("old".utf8, to: scratch + "/a/file")
