@@ -40,6 +40,9 @@ public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
     /// Whether the elements are real numbers.
     public var isFloatingPoint: Bool { self != .i64 && self != .i32 }
 
+    /// Whether values can be converted to this format; all can be read.
+    public var isWritable: Bool { kernelType.map { moru_can_quantize($0) } ?? false }
+
     /// Bytes that `count` elements take, or nil when they are no whole number of blocks or too many to count.
     public func byteCount(of count: Int) -> Int? {
         guard count >= 0, count % blockElements == 0 else { return nil }

@@ -24,7 +24,9 @@ extension Tensor {
     /// An f32 tensor whose elements are all `value`.
     public static func filled(_ value: Float, _ shape: [Int]) -> Tensor {
         let result = Tensor(uninitialized: shape)
-        result.floats.update(repeating: value, count: result.count)
+        Runtime.shared.threads.forRanges(result.count, minimum: 1 << 18) { range in
+            (result.floats + range.lowerBound).update(repeating: value, count: range.count)
+        }
         return result
     }
 
@@ -33,14 +35,16 @@ extension Tensor {
         _ shape: [Int], mean: Float = 0, standardDeviation: Float = 1, using generator: inout RandomGenerator
     ) -> Tensor {
         let result = Tensor(uninitialized: shape)
-        for index in 0..<result.count { result.floats[index] = mean + standardDeviation * generator.normal() }
+        let values = result.floats
+        for index in 0..<result.count { values[index] = mean + standardDeviation * generator.normal() }
         return result
     }
 
     /// An f32 tensor of values spread evenly over `-bound ... bound`.
     public static func uniform(_ shape: [Int], bound: Float, using generator: inout RandomGenerator) -> Tensor {
         let result = Tensor(uninitialized: shape)
-        for index in 0..<result.count { result.floats[index] = bound * (2 * generator.uniform() - 1) }
+        let values = result.floats
+        for index in 0..<result.count { values[index] = bound * (2 * generator.uniform() - 1) }
         return result
     }
 
@@ -58,7 +62,10 @@ extension Tensor {
         return values()[0]
     }
 
-    /// The same values in another format. Integers do not convert.
+    /// The same values in another format.
+    ///
+    /// Integers do not convert, and neither does what ``DType/isWritable`` says no to. Rows of the last dimension must
+    /// be whole blocks of a quantised format.
     ///
     /// Not differentiable: the result is followed by no gradient computation unless the dtype stays the same.
     public func converted(to target: DType) -> Tensor {
@@ -66,6 +73,9 @@ extension Tensor {
         guard let from = dtype.kernelType, let to = target.kernelType else {
             preconditionFailure("\(dtype) does not convert to \(target)")
         }
+        precondition(
+            target.isWritable && (shape.last ?? 1) % target.blockElements == 0,
+            "\(dtype) \(shape) does not convert to \(target)")
         let runtime = Runtime.shared
         let values = dtype == .f32 ? detached() : Tensor(uninitialized: shape)
         if dtype != .f32 {

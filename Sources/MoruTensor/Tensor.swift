@@ -23,6 +23,10 @@ public struct Tensor: Sendable {
 
     init(storage: Storage, byteOffset: Int, shape: [Int], dtype: DType, node: GradientNode?) {
         precondition(shape.allSatisfy { $0 >= 0 }, "negative dimension in shape \(shape)")
+        precondition(
+            byteOffset >= 0
+                && dtype.byteCount(of: shape.reduce(1, *)).map { $0 <= storage.byteCount - byteOffset } ?? false,
+            "\(dtype) \(shape) at byte \(byteOffset) does not fit a storage of \(storage.byteCount) bytes")
         self.shape = shape
         self.dtype = dtype
         self.storage = storage

@@ -7,9 +7,9 @@ final class GradientNode: @unchecked Sendable {
 
     /// Later operations have larger numbers, which is the order that the backward pass needs.
     let number: Int
-    let inputs: [GradientNode?]
-    /// Dropped once used, so that what it captured is freed while the backward pass runs.
-    var backward: BackwardRule?
+    private(set) var inputs: [GradientNode?]
+    private var backward: BackwardRule?
+    private let isLeaf: Bool
 
     private static let counter = Atomic<Int>(0)
 
@@ -17,6 +17,22 @@ final class GradientNode: @unchecked Sendable {
         number = Self.counter.add(1, ordering: .relaxed).newValue
         self.inputs = inputs
         self.backward = backward
+        isLeaf = backward == nil
+    }
+
+    /// The gradients that reach the inputs, or nil for a leaf.
+    ///
+    /// The rule and the links to the inputs are dropped, so that what they hold is freed while the backward pass runs,
+    /// and a long chain of nodes is not freed by recursion.
+    func propagate(_ gradient: Tensor) -> [(input: GradientNode, part: Tensor)]? {
+        if isLeaf { return nil }
+        guard let rule = backward else { preconditionFailure("gradients were taken through this tensor before") }
+        let inputs = inputs
+        backward = nil
+        self.inputs = []
+        return zip(inputs, rule(gradient)).compactMap { input, part in
+            if let input, let part { (input, part) } else { nil }
+        }
     }
 }
 

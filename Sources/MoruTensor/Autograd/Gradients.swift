@@ -18,15 +18,14 @@ public func valueAndGradients(
 /// Walks the recorded operations from the last to the first and sums what reaches each leaf.
 private func backpropagate(from value: Tensor, to leaves: [Tensor]) -> [Tensor] {
     var pending: [ObjectIdentifier: Tensor] = [:]
-    let leafNodes = Set(leaves.compactMap { $0.node.map(ObjectIdentifier.init) })
-    if let root = value.node {
+    // What was recorded before the leaves were made cannot depend on them: it belongs to an outer computation
+    let first = leaves.compactMap { $0.node?.number }.min() ?? Int.max
+    if let root = value.node, root.number >= first {
         pending[ObjectIdentifier(root)] = Tensor.filled(1, value.shape)
-        for node in reachableNodes(from: root) where !leafNodes.contains(ObjectIdentifier(node)) {
+        let leafNodes = Set(leaves.compactMap { $0.node.map(ObjectIdentifier.init) })
+        for node in reachableNodes(from: root, since: first) where !leafNodes.contains(ObjectIdentifier(node)) {
             guard let gradient = pending.removeValue(forKey: ObjectIdentifier(node)) else { continue }
-            guard let rule = node.backward else { continue }
-            node.backward = nil
-            for (input, part) in zip(node.inputs, rule(gradient)) {
-                guard let input, let part else { continue }
+            for (input, part) in node.propagate(gradient) ?? [] where input.number >= first {
                 let key = ObjectIdentifier(input)
                 pending[key] = pending[key].map { $0 + part } ?? part
             }
@@ -37,13 +36,14 @@ private func backpropagate(from value: Tensor, to leaves: [Tensor]) -> [Tensor] 
     }
 }
 
-/// The nodes that lead to `root`, the latest first.
-private func reachableNodes(from root: GradientNode) -> [GradientNode] {
+/// The nodes numbered from `first` on that lead to `root`, the latest first.
+private func reachableNodes(from root: GradientNode, since first: Int) -> [GradientNode] {
     var seen: Set<ObjectIdentifier> = [ObjectIdentifier(root)]
     var found = [root]
     var position = 0
     while position < found.count {
-        for case let input? in found[position].inputs where seen.insert(ObjectIdentifier(input)).inserted {
+        for case let input? in found[position].inputs
+        where input.number >= first && seen.insert(ObjectIdentifier(input)).inserted {
             found.append(input)
         }
         position += 1

@@ -53,7 +53,7 @@ extension CPUBackend {
                     one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
                     return one
                 }
-                run(all)
+                withExtendedLifetime((q, k, v)) { run(all) }
             }
         }
         return (out, logSumExp)
@@ -83,7 +83,7 @@ extension CPUBackend {
                     one.page_tokens = SequenceCache.pageTokens
                     return one
                 }
-                self.run(all)
+                withExtendedLifetime((q, runs)) { self.run(all) }
             }
         }
         return out
@@ -129,7 +129,10 @@ extension CPUBackend {
     ) -> (q: Tensor, k: Tensor, v: Tensor) {
         let (heads, headDim, kvHeads) = (q.shape[1], q.shape[2], k.shape[1])
         let (queryElements, keyElements) = (heads * headDim, kvHeads * headDim)
-        let (dQ, dK, dV) = (Tensor.zeros(q.shape), Tensor.zeros(k.shape), Tensor.zeros(v.shape))
+        // The segments cover every row, and the kernel overwrites theirs
+        let (dQ, dK, dV) = (
+            Tensor(uninitialized: q.shape), Tensor(uninitialized: k.shape), Tensor(uninitialized: v.shape)
+        )
         threads.run(segments.count * kvHeads) { index in
             let (segmentIndex, kvHead) = index.quotientAndRemainder(dividingBy: kvHeads)
             let segment = segments[segmentIndex]

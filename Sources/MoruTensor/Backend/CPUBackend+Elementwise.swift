@@ -35,7 +35,10 @@ extension CPUBackend {
     func sumRows(_ x: Tensor) -> Tensor {
         let dim = x.shape[x.rank - 1]
         let y = Tensor.zeros([dim])
-        for row in 0..<x.count / max(1, dim) { kernels.add_scaled(x.floats + row * dim, 1, y.floats, 0, dim) }
+        let rows = x.count / max(1, dim)
+        forColumns(dim, rows: rows) { begin, end in
+            for row in 0..<rows { kernels.add_scaled(x.floats + row * dim, 1, y.floats, begin, end) }
+        }
         return y
     }
 

@@ -8,11 +8,14 @@ extension CPUBackend {
         let n = transposeB ? b.shape[0] : b.shape[1]
         let type = b.dtype.kernelType!
         let rowBytes = b.dtype.byteCount(of: b.shape[1])!
-        if m <= Runtime.fewRows, transposeB, !transposeA, alpha == 1, addend == nil {
-            return productOfFewRows(a, rows: m, b, type: type, rowBytes: rowBytes)
+        if m <= Runtime.fewRows, transposeB, !transposeA {
+            let product = productOfFewRows(a, rows: m, b, type: type, rowBytes: rowBytes)
+            guard let addend else { return alpha == 1 ? product : scale(product, by: alpha) }
+            let sum = addend.copied()
+            forElements(m * n) { kernels.add_scaled(product.floats, alpha, sum.floats, $0, $1) }
+            return sum
         }
         let c = Tensor(uninitialized: [m, n])
-        if let addend { c.floats.update(from: addend.floats, count: m * n) }
         var arguments = moru_gemm()
         (arguments.m, arguments.n, arguments.k) = (m, n, k)
         arguments.a = UnsafePointer(a.floats)
@@ -27,12 +30,13 @@ extension CPUBackend {
         arguments.alpha = alpha
         arguments.accumulate = addend != nil
         arguments.allow_bf16 = runtime.precision == .automatic
-        run(arguments)
+        withExtendedLifetime((a, b, addend)) { run(arguments, adding: addend?.floats) }
         return c
     }
 
-    /// Splits the larger side of C, so that each thread packs its own part of the operands.
-    private func run(_ arguments: moru_gemm) {
+    /// Splits the larger side of C, so that each thread packs its own part of the operands, and first fills its own
+    /// part of C with what the product is added to.
+    private func run(_ arguments: moru_gemm, adding addend: UnsafePointer<Float>?) {
         let (m, n) = (arguments.m, arguments.n)
         guard m > 0, n > 0 else { return }
         let scratchBytes = withUnsafePointer(to: arguments) { kernels.gemm_scratch_bytes($0) }
@@ -46,6 +50,13 @@ extension CPUBackend {
         threads.run(pieces) { piece in
             let begin = units * piece / pieces * unit
             let end = min(length, units * (piece + 1) / pieces * unit)
+            if let addend {
+                let (rows, columns) = splitsColumns ? (0..<m, begin..<end) : (begin..<end, 0..<n)
+                for row in rows {
+                    let offset = row * n + columns.lowerBound
+                    (arguments.c + offset).update(from: addend + offset, count: columns.count)
+                }
+            }
             withScratch(scratchBytes) { scratch in
                 withUnsafePointer(to: arguments) { pointer in
                     if splitsColumns {
@@ -78,8 +89,10 @@ extension CPUBackend {
             arguments.y = y.floats
             arguments.y_row_stride = n
             let fixed = arguments
-            threads.forRanges(n, minimum: max(1, (1 << 15) / max(1, rowBytes))) { range in
-                withUnsafePointer(to: fixed) { kernels.matvec($0, range.lowerBound, range.upperBound) }
+            withExtendedLifetime(w) {
+                threads.forRanges(n, minimum: max(1, (1 << 15) / max(1, rowBytes))) { range in
+                    withUnsafePointer(to: fixed) { kernels.matvec($0, range.lowerBound, range.upperBound) }
+                }
             }
         }
         return y
@@ -101,8 +114,10 @@ extension CPUBackend {
     func scatterAddRows(_ source: Tensor, _ ids: [Int32], rowCount: Int) -> Tensor {
         let dim = source.shape[1]
         let y = Tensor.zeros([rowCount, dim])
-        for (row, id) in ids.enumerated() {
-            kernels.add_scaled(source.floats + row * dim, 1, y.floats + Int(id) * dim, 0, dim)
+        forColumns(dim, rows: ids.count) { begin, end in
+            for (row, id) in ids.enumerated() {
+                kernels.add_scaled(source.floats + row * dim, 1, y.floats + Int(id) * dim, begin, end)
+            }
         }
         return y
     }

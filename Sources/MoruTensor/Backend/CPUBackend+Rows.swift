@@ -1,13 +1,16 @@
 import CMoruKernels
 
 extension CPUBackend {
-    /// Runs a backward kernel over rows, giving each thread its own zeroed buffers for the parameters' gradients,
-    /// and sums these in a fixed order.
+    /// The most parts that rows are split into where their contributions are summed.
+    private static let maximumParts = 64
+
+    /// Runs a backward kernel over parts of the rows, giving each its own zeroed buffers for the parameters'
+    /// gradients, and sums these in order. The parts depend on the sizes alone, and with them the result.
     private func withParameterGradients(
         _ count: Int, rows: Int, dim: Int,
         _ body: (_ gradients: [UnsafeMutablePointer<Float>], _ begin: Int, _ end: Int) -> Void
     ) -> [Tensor] {
-        let parts = max(1, min(threads.threadCount, rows * dim / Self.grain))
+        let parts = max(1, min(Self.maximumParts, rows * dim / Self.grain))
         let partial = Tensor.zeros([parts, count, dim])
         threads.run(parts) { part in
             let pointers = (0..<count).map { partial.floats + (part * count + $0) * dim }

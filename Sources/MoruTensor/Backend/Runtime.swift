@@ -6,7 +6,7 @@ import MoruBase
 public enum Precision: String, Sendable, Hashable, Codable {
     /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32.
     case automatic = "auto"
-    /// Everything in f32.
+    /// No rounding to bf16. Against quantised weights, a few rows are still rounded to 8 bits in blocks of 32.
     case f32
 }
 

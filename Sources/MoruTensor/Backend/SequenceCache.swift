@@ -29,10 +29,18 @@ public final class SequenceCache: @unchecked Sendable {
     /// Writes the keys and values of positions from `position` on.
     ///
     /// - Parameters:
-    ///   - k: [n, kvHeads * headDim], f32, at `row`.
+    ///   - k: [n, kvHeads * headDim] or [n, kvHeads, headDim], f32.
+    ///   - v: Like `k`.
     ///   - rows: Which rows of `k` and `v` to store.
+    ///   - layer: The layer.
+    ///   - position: The position of the first of these rows; at most ``count``.
     public func store(_ k: Tensor, _ v: Tensor, rows: Range<Int>, layer: Int, position: Int) {
-        precondition(position <= count && !k.isTracked && !v.isTracked, "the cache has no backward rule and no gaps")
+        precondition(
+            k.shape == v.shape && k.rank > 0 && k.count == k.shape[0] * rowElements && rows.lowerBound >= 0
+                && rows.upperBound <= k.shape[0],
+            "rows \(rows) of \(k.shape) and \(v.shape) do not fit a cache of \(rowElements) elements a token")
+        precondition(
+            0...count ~= position && !k.isTracked && !v.isTracked, "the cache has no backward rule and no gaps")
         let pages = (position + rows.count + Self.pageTokens - 1) / Self.pageTokens
         while keys[layer].count < pages {
             keys[layer].append(Storage(byteCount: pageBytes))
@@ -58,6 +66,9 @@ public final class SequenceCache: @unchecked Sendable {
             values[layer].removeLast(values[layer].count - min(pages, values[layer].count))
         }
     }
+
+    /// Positions that the pages of a layer have room for.
+    func capacity(layer: Int) -> Int { keys[layer].count * Self.pageTokens }
 
     func pages(layer: Int) -> (keys: [UnsafePointer<Float>?], values: [UnsafePointer<Float>?]) {
         (keys[layer].map { UnsafePointer(floats($0, 0)) }, values[layer].map { UnsafePointer(floats($0, 0)) })

@@ -17,7 +17,10 @@ extension Tensor {
         requireSameShape(a, b, "*")
         let backend = Runtime.shared.backend
         let (x, y) = (a.detached(), b.detached())
-        return backend.multiply(x, y).recording(a, b) { [backend.multiply($0, y), backend.multiply($0, x)] }
+        let (wantsA, wantsB) = (a.isTracked, b.isTracked)
+        return backend.multiply(x, y).recording(a, b) {
+            [wantsA ? backend.multiply($0, y) : nil, wantsB ? backend.multiply($0, x) : nil]
+        }
     }
 
     /// The tensor multiplied by a number.
@@ -30,7 +33,8 @@ extension Tensor {
     public func addingRow(_ row: Tensor) -> Tensor {
         precondition(row.rank == 1 && shape.last == row.count, "addingRow: \(shape) and \(row.shape) do not fit")
         let backend = Runtime.shared.backend
-        return backend.addRow(self, row).recording(self, row) { [$0, backend.sumRows($0)] }
+        let wantsRow = row.isTracked
+        return backend.addRow(self, row).recording(self, row) { [$0, wantsRow ? backend.sumRows($0) : nil] }
     }
 
     /// The sum of all elements, as a scalar.
@@ -48,7 +52,8 @@ extension Tensor {
         guard probability > 0 else { return self }
         let mask = Tensor(uninitialized: shape)
         let kept = 1 / (1 - probability)
-        for index in 0..<count { mask.floats[index] = generator.uniform() < probability ? 0 : kept }
+        let values = mask.floats
+        for index in 0..<mask.count { values[index] = generator.uniform() < probability ? 0 : kept }
         return self * mask
     }
 }

@@ -4,6 +4,7 @@ extension Tensor {
         precondition(
             rank == 2 && other.rank == 2 && shape[1] == other.shape[0], "matmul: \(shape) and \(other.shape) do not fit"
         )
+        requireMatrix(other, "matmul")
         let backend = Runtime.shared.backend
         let (a, b) = (detached(), other.detached())
         let (wantsA, wantsB) = (isTracked, other.isTracked)
@@ -27,7 +28,10 @@ extension Tensor {
         precondition(
             rank == 2 && weight.rank == 2 && shape[1] == weight.shape[1],
             "linear: input \(shape) and weight \(weight.shape) do not fit")
-        precondition(!weight.isTracked || weight.dtype == .f32, "linear: a \(weight.dtype) weight cannot be trained")
+        requireMatrix(weight, "linear")
+        precondition(
+            addend.map { $0.shape == [shape[0], weight.shape[0]] } ?? true,
+            "linear: the addend \(addend?.shape ?? []) is not [\(shape[0]), \(weight.shape[0])]")
         let backend = Runtime.shared.backend
         let (x, w) = (detached(), weight.detached())
         let (wantsX, wantsW) = (isTracked, weight.isTracked)
@@ -48,9 +52,19 @@ extension Tensor {
 ///
 /// Ids must lie in 0 ..< V.
 public func embedding(_ ids: [Int32], _ table: Tensor) -> Tensor {
+    precondition(table.rank == 2, "embedding: a table is [rows, columns], this one is \(table.shape)")
     let rows = table.shape[0]
     precondition(ids.allSatisfy { $0 >= 0 && $0 < rows }, "embedding: an id lies outside the table of \(rows) rows")
-    precondition(!table.isTracked || table.dtype == .f32, "embedding: a \(table.dtype) table cannot be trained")
+    requireMatrix(table, "embedding")
     let backend = Runtime.shared.backend
     return backend.gatherRows(table, ids).recording(table) { [backend.scatterAddRows($0, ids, rowCount: rows)] }
+}
+
+/// A matrix in any dtype of real numbers, its rows in whole blocks; f32 where it is followed.
+private func requireMatrix(_ matrix: Tensor, _ operation: String) {
+    let dtype = matrix.dtype
+    precondition(
+        dtype.isFloatingPoint && matrix.shape[1] % dtype.blockElements == 0,
+        "\(operation): \(dtype) \(matrix.shape) is no matrix of real numbers in whole blocks")
+    precondition(!matrix.isTracked || dtype == .f32, "\(operation): a \(dtype) matrix cannot be trained")
 }

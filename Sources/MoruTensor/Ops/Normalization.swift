@@ -3,7 +3,8 @@ extension Tensor {
     ///
     /// - Parameter weight: [D], where D is the last dimension.
     public func rmsNorm(_ weight: Tensor, epsilon: Float) -> Tensor {
-        precondition(shape.last == weight.count, "rmsNorm: \(shape) and weight \(weight.shape) do not fit")
+        precondition(
+            rank > 0 && [shape[rank - 1]] == weight.shape, "rmsNorm: \(shape) and weight \(weight.shape) do not fit")
         let backend = Runtime.shared.backend
         let (x, w) = (detached(), weight.detached())
         let (y, inverseRMS) = backend.rmsNorm(x, weight: w, epsilon: epsilon)
@@ -19,7 +20,9 @@ extension Tensor {
     ///   - weight: [D], where D is the last dimension.
     ///   - bias: [D], or nil.
     public func layerNorm(_ weight: Tensor, bias: Tensor?, epsilon: Float) -> Tensor {
-        precondition(shape.last == weight.count, "layerNorm: \(shape) and weight \(weight.shape) do not fit")
+        precondition(
+            rank > 0 && [shape[rank - 1]] == weight.shape && bias.map { $0.shape == weight.shape } ?? true,
+            "layerNorm: \(shape), weight \(weight.shape) and bias \(bias?.shape ?? []) do not fit")
         let backend = Runtime.shared.backend
         let (x, w) = (detached(), weight.detached())
         let (y, mean, inverse) = backend.layerNorm(x, weight: w, bias: bias?.detached(), epsilon: epsilon)

@@ -17,18 +17,32 @@ public struct AdamWStep: Sendable {
     }
 }
 
+/// Elements that a step copies and moves at a time.
+private let adamWBlock = 1 << 14
+
 /// One AdamW step: the moved parameter, with its moments replaced by new ones. All tensors are f32 of one shape.
 public func adamWStep(
     _ parameter: Tensor, gradient: Tensor, first: inout Tensor, second: inout Tensor, _ step: AdamWStep
 ) -> Tensor {
-    requireSameShape(parameter, gradient, "adamWStep")
-    let (moved, newFirst, newSecond) = (parameter.copied(), first.copied(), second.copied())
+    for other in [gradient, first, second] { requireSameShape(parameter, other, "adamWStep") }
+    let shape = parameter.shape
+    let (moved, newFirst, newSecond) = (
+        Tensor(uninitialized: shape), Tensor(uninitialized: shape), Tensor(uninitialized: shape)
+    )
+    let (oldFirst, oldSecond) = (first, second)
     let runtime = Runtime.shared
     var arguments = step.arguments
     withUnsafePointer(to: &arguments) { pointer in
-        runtime.threads.forRanges(parameter.count, minimum: CPUBackend.grain) {
-            runtime.kernels.adamw(
-                pointer, moved.floats, gradient.floats, newFirst.floats, newSecond.floats, $0.lowerBound, $0.upperBound)
+        runtime.threads.forAlignedRanges(parameter.count, minimum: CPUBackend.grain) { range in
+            // The kernel works in place: copy what fits the cache, then move it
+            for begin in stride(from: range.lowerBound, to: range.upperBound, by: adamWBlock) {
+                let end = min(range.upperBound, begin + adamWBlock)
+                for (copy, old) in [(moved, parameter), (newFirst, oldFirst), (newSecond, oldSecond)] {
+                    (copy.floats + begin).update(from: old.floats + begin, count: end - begin)
+                }
+                runtime.kernels.adamw(
+                    pointer, moved.floats, gradient.floats, newFirst.floats, newSecond.floats, begin, end)
+            }
         }
     }
     (first, second) = (newFirst, newSecond)
@@ -44,7 +58,21 @@ extension Tensor {
     }
 
     /// The sum of the squares of an f32 tensor, in double precision.
-    public func sumOfSquares() -> Double { Runtime.shared.kernels.sum_of_squares(floats, 0, count) }
+    public func sumOfSquares() -> Double {
+        let runtime = Runtime.shared
+        // Parts of a fixed size, so that the sum does not depend on the number of threads
+        let size = 1 << 18
+        let parts = (count + size - 1) / size
+        guard parts > 1 else { return runtime.kernels.sum_of_squares(floats, 0, count) }
+        var sums = [Double](repeating: 0, count: parts)
+        sums.withUnsafeMutableBufferPointer { sums in
+            nonisolated(unsafe) let sums = sums
+            runtime.threads.run(parts) { part in
+                sums[part] = runtime.kernels.sum_of_squares(floats, part * size, min(count, (part + 1) * size))
+            }
+        }
+        return sums.reduce(0, +)
+    }
 
     /// Whether every element of an f32 tensor is finite.
     public var isFinite: Bool { Runtime.shared.kernels.all_finite(floats, 0, count) }

@@ -21,18 +21,22 @@ public struct RotaryAngles: Sendable {
         positions: [Int], inverseFrequencies: [Double], attentionFactor: Double = 1, interleaved: Bool = false
     ) {
         let pairs = inverseFrequencies.count
-        cosines = Tensor(uninitialized: [positions.count, pairs])
-        sines = Tensor(uninitialized: [positions.count, pairs])
-        rotated = pairs * 2
-        self.interleaved = interleaved
-        for (row, position) in positions.enumerated() {
-            for pair in 0..<pairs {
-                // f32 angles, as the reference implementations compute them
-                let angle = Float(position) * Float(inverseFrequencies[pair])
-                cosines.floats[row * pairs + pair] = Float(cos(Double(angle)) * attentionFactor)
-                sines.floats[row * pairs + pair] = Float(sin(Double(angle)) * attentionFactor)
+        let cosines = Tensor(uninitialized: [positions.count, pairs])
+        let sines = Tensor(uninitialized: [positions.count, pairs])
+        Runtime.shared.threads.forRanges(positions.count, minimum: 256) { rows in
+            let (cosine, sine) = (cosines.floats, sines.floats)
+            for row in rows {
+                for pair in 0..<pairs {
+                    // f32 angles, as the reference implementations compute them
+                    let angle = Float(positions[row]) * Float(inverseFrequencies[pair])
+                    cosine[row * pairs + pair] = Float(cos(Double(angle)) * attentionFactor)
+                    sine[row * pairs + pair] = Float(sin(Double(angle)) * attentionFactor)
+                }
             }
         }
+        (self.cosines, self.sines) = (cosines, sines)
+        rotated = pairs * 2
+        self.interleaved = interleaved
     }
 }
 

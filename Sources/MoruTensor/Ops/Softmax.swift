@@ -1,6 +1,7 @@
 extension Tensor {
     /// Softmax over the last dimension.
     public func softmax() -> Tensor {
+        precondition(rank > 0, "softmax: a scalar has no last dimension")
         let backend = Runtime.shared.backend
         let y = backend.softmax(detached())
         return y.recording(self) { [backend.softmaxBackward($0, y: y)] }
@@ -11,6 +12,7 @@ extension Tensor {
     /// - Parameter targets: N ids; a negative one is left out of the mean.
     /// - Returns: A scalar; 0 when every target is left out.
     public func crossEntropy(_ targets: [Int32]) -> Tensor {
+        precondition(rank == 2, "crossEntropy: logits are [rows, classes], these are \(shape)")
         requireTargets(targets, rows: shape[0], classes: shape[1], "crossEntropy")
         let backend = Runtime.shared.backend
         let scale = 1 / Float(max(1, targets.count { $0 >= 0 }))
@@ -22,7 +24,7 @@ extension Tensor {
     }
 }
 
-/// Rows of logits that ``linearCrossEntropy(_:_:_:softcap:)`` holds at a time.
+/// Rows of logits that ``linearCrossEntropy(_:_:_:)`` holds at a time.
 private let crossEntropyChunk = 256
 
 /// The summed cross-entropy of `hidden weight^T` against target ids, in nats, without ever holding all the logits.
@@ -36,6 +38,11 @@ private let crossEntropyChunk = 256
 ///   - targets: N ids; a negative one is left out.
 /// - Returns: A scalar, the sum over the targets that count.
 public func linearCrossEntropy(_ hidden: Tensor, _ weight: Tensor, _ targets: [Int32]) -> Tensor {
+    precondition(
+        hidden.rank == 2 && weight.rank == 2 && hidden.shape[1] == weight.shape[1],
+        "linearCrossEntropy: hidden \(hidden.shape) and weight \(weight.shape) do not fit")
+    precondition(
+        !weight.isTracked || weight.dtype == .f32, "linearCrossEntropy: a \(weight.dtype) weight cannot be trained")
     requireTargets(targets, rows: hidden.shape[0], classes: weight.shape[0], "linearCrossEntropy")
     let backend = Runtime.shared.backend
     let (x, w) = (hidden.detached(), weight.detached())

@@ -49,6 +49,13 @@ public final class ThreadPool: Sendable {
         }
         run(parts) { part in body(count * part / parts..<count * (part + 1) / parts) }
     }
+
+    /// As ``forRanges(_:minimum:_:)``, with ranges that begin on multiples of 64, which every kernel's vectors divide.
+    func forAlignedRanges(_ count: Int, minimum: Int, _ body: (Range<Int>) -> Void) {
+        forRanges((count + 63) / 64, minimum: (minimum + 63) / 64) { units in
+            body(units.lowerBound * 64..<min(count, units.upperBound * 64))
+        }
+    }
 }
 
 /// What the threads of a pool share. `ticket` packs generation (24 bits), count (20) and next index (20).

@@ -1,0 +1,89 @@
+import Foundation
+import MoruTestKit
+import Testing
+
+@testable import MoruTensor
+
+/// No result may depend on how many threads computed it.
+@Suite struct DeterminismTests {
+    private typealias Computation = @Sendable (CPUBackend) -> [Tensor]
+
+    private static func tensor(_ name: String, _ shape: [Int]) -> Tensor { Deterministic.tensor(name, shape, scale: 2) }
+
+    private static func product(
+        _ m: Int, _ k: Int, _ n: Int, transposeA: Bool = false, transposeB: Bool = true, as dtype: DType = .f32
+    ) -> Computation {
+        let a = tensor("a", transposeA ? [k, m] : [m, k])
+        let b = tensor("b", transposeB ? [n, k] : [k, n]).converted(to: dtype)
+        let c = tensor("c", [m, n])
+        return { backend in
+            [nil, c].map {
+                backend.matmul(a, transposeA: transposeA, b, transposeB: transposeB, alpha: 1.25, adding: $0)
+            }
+        }
+    }
+
+    private static let computations: [String: Computation] = {
+        // Sizes of no round numbers, large enough that every loop is split
+        let (rows, dim) = (619, 203)
+        let (x, y) = (tensor("x", [rows, dim]), tensor("y", [rows, dim]))
+        let (w, b) = (tensor("w", [dim]), tensor("bias", [dim]))
+        let ids = (0..<rows).map { Int32($0 % 37) }
+        let (q, k, v) = (tensor("q", [rows, 6, 24]), tensor("k", [rows, 2, 24]), tensor("v", [rows, 2, 24]))
+        let segments = [0..<201, 201..<202, 202..<rows]
+        let options = AttentionOptions(scale: 0.2)
+        return [
+            "product": product(201, 131, 1003), "tall product": product(2003, 67, 97),
+            "weight gradient": product(1003, 211, 97, transposeA: true, transposeB: false),
+            "input gradient": product(150, 401, 333, transposeB: false),
+            "one row": product(1, 512, 3001), "few rows": product(5, 512, 3001, as: .bf16),
+            "few rows, quantised": product(3, 512, 3001, as: .q4_0), "quantised": product(77, 512, 601, as: .q8_0),
+            "elementwise": { [$0.add(x, y), $0.subtract(x, y), $0.multiply(x, y), $0.scale(x, by: 0.3)] },
+            "activations": { backend in
+                [Activation.silu, .gelu, .geluTanh].flatMap {
+                    [backend.activate(x, $0), backend.activateBackward(y, x, $0)]
+                } + [backend.swiglu(gate: x, up: y), backend.swigluBackward(y, gate: x, up: y).gate]
+            },
+            "rows": { [$0.addRow(x, w), $0.sumRows(x), $0.sum(x), $0.gatherRows(x, ids), $0.softmax(x)] },
+            "scatter": { [$0.scatterAddRows(x, ids, rowCount: 40)] },
+            "rmsNorm": { backend in
+                let (out, inverse) = backend.rmsNorm(x, weight: w, epsilon: 1e-5)
+                let gradients = backend.rmsNormBackward(y, x, weight: w, inverseRMS: inverse)
+                return [out, gradients.x, gradients.weight]
+            },
+            "layerNorm": { backend in
+                let (out, mean, inverse) = backend.layerNorm(x, weight: w, bias: b, epsilon: 1e-5)
+                let gradients = backend.layerNormBackward(y, x, weight: w, mean: mean, inverseDeviation: inverse)
+                return [out, gradients.x, gradients.weight, gradients.bias]
+            },
+            "crossEntropy": { backend in
+                let (losses, gradient) = backend.crossEntropy(x, targets: ids, scale: 0.1, wantsGradient: true)
+                return [losses] + (gradient.map { [$0] } ?? [])
+            },
+            "attention": { backend in
+                let (out, sums) = backend.attention(q: q, k: k, v: v, segments: segments, options)
+                let gradients = backend.attentionBackward(
+                    q, q: q, k: k, v: v, out: out, logSumExp: sums, segments: segments, options)
+                return [out, sums, gradients.q, gradients.k, gradients.v]
+            },
+        ]
+    }()
+
+    static let names: [String] = computations.keys.sorted()
+
+    @Test(arguments: names, [Precision.automatic, .f32])
+    func doesNotDependOnTheThreads(name: String, precision: Precision) throws {
+        let computation = try #require(Self.computations[name])
+        func results(_ threads: Int) -> [Tensor] {
+            let backend = CPUBackend(threads: ThreadPool(threadCount: threads))
+            return Runtime.withPrecision(precision) { computation(backend) }
+        }
+        let alone = results(1)
+        for threads in [2, 3, 7] {
+            for (index, (one, other)) in zip(alone, results(threads)).enumerated() {
+                let isSame = one.shape == other.shape && memcmp(one.bytes, other.bytes, one.byteCount) == 0
+                #expect(isSame, "result \(index) with \(threads) threads")
+            }
+        }
+    }
+}
