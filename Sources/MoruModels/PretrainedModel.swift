@@ -39,6 +39,7 @@ public struct PretrainedModel: Sendable {
     /// - Parameters:
     ///   - messages: The conversation so far.
     ///   - addGenerationPrompt: Whether to end with the opening of the assistant's turn.
+    ///   - tools: Functions that the model may call, as JSON schemas.
     /// - Returns: The prompt as text and as token ids. The template writes the special tokens itself.
     /// - Throws: What the template throws.
     public func prompt(

@@ -31,10 +31,12 @@ public struct TokenBatch: Sendable {
         self.dropout = dropout
     }
 
-    /// Appends the next tokens of a sequence; with a cache, they continue where it ends.
+    /// Appends the next tokens of a sequence; with a cache, they continue where it ends. A cache takes part once.
     public mutating func append(
         _ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: LoRAAdapter? = nil
     ) {
+        precondition(
+            cache == nil || !segments.contains { $0.cache === cache }, "a batch holds two segments of one sequence")
         let begin = self.tokens.count
         self.tokens += tokens
         segments.append(
@@ -46,8 +48,7 @@ public struct TokenBatch: Sendable {
 
     /// Each token's position in its sequence.
     public var positions: [Int] {
-        segments.flatMap { segment in segment.rows.indices.map { segment.firstPosition + $0 - segment.rows.lowerBound }
-        }
+        segments.flatMap { Array($0.firstPosition..<$0.firstPosition + $0.rows.count) }
     }
 
     /// What the layers need: the adapters' runs of rows (neighbours with the same adapter joined) and dropout.

@@ -26,6 +26,16 @@ public struct LoRAConfiguration: Sendable, Hashable {
         self.usesRankStabilization = usesRankStabilization
     }
 
+    fileprivate func validate() throws(MoruError) {
+        func require(_ condition: Bool, _ message: String, _ remedy: String) throws(MoruError) {
+            if !condition { throw MoruError(.adapterMismatch, "adapter: \(message)", remedy: remedy) }
+        }
+        try require(1...65_536 ~= rank, "rank \(rank) is out of range", "use 1 to 65536, 8 is usual")
+        try require(alpha.isFinite, "alpha \(alpha) is not finite", "twice the rank is usual")
+        try require(0..<1 ~= dropout, "dropout \(dropout) is out of range", "use 0 to below 1")
+        try require(!targets.isEmpty, "no layer is to be adapted", "name some, such as q_proj and v_proj")
+    }
+
     /// What the update is multiplied by.
     public var scale: Float {
         usesRankStabilization ? alpha / Float(rank).squareRoot() : alpha / Float(rank)
@@ -73,10 +83,12 @@ public final class LoRAAdapter: Sendable {
 
     /// A fresh adapter, which changes nothing until trained: A is random, B is zero.
     ///
-    /// - Throws: ``MoruError/Code/adapterMismatch`` when a target names no layer.
+    /// - Throws: ``MoruError/Code/adapterMismatch`` when a target names no layer, there is none, or a number of the
+    ///   configuration is out of range.
     public convenience init(
         _ configuration: LoRAConfiguration, adapting layers: [Linear], seed: UInt64
     ) throws(MoruError) {
+        try configuration.validate()
         var pairs: [String: LoRAPair] = [:]
         var unmatched = Set(configuration.targets)
         for layer in layers {

@@ -28,24 +28,33 @@ public final class Linear: Sendable {
     public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> Tensor {
         var y = x.linear(weight.tensor)
         if let bias { y = y.addingRow(bias.tensor) }
-        let runs = context.adapters.filter { $0.adapter.pairs[path] != nil && !$0.rows.isEmpty }
-        guard !runs.isEmpty else { return y }
-        if runs.count == 1, runs[0].rows == 0..<x.shape[0], let pair = runs[0].adapter.pairs[path] {
-            return pair.apply(to: x, adding: y, context)
+        guard !context.adapters.isEmpty else { return y }
+        let runs = context.adapters.compactMap { run in
+            run.rows.isEmpty ? nil : run.adapter.pairs[path].map { AdaptedRows(rows: run.rows, pair: $0) }
         }
+        guard let first = runs.first else { return y }
+        if runs.count == 1, first.rows == 0..<x.shape[0] { return first.pair.apply(to: x, adding: y, context) }
         return Tensor.concatenated(adaptedParts(x, y, runs, context))
+    }
+
+    private struct AdaptedRows {
+        var rows: Range<Int>
+        var pair: LoRAPair
     }
 
     /// The output in pieces: rows with an adapter, and the rows between them.
     private func adaptedParts(
-        _ x: Tensor, _ y: Tensor, _ runs: [LayerContext.AdapterRun], _ context: LayerContext
+        _ x: Tensor, _ y: Tensor, _ runs: [AdaptedRows], _ context: LayerContext
     ) -> [Tensor] {
         var parts: [Tensor] = []
         var next = 0
         for run in runs {
+            precondition(
+                next <= run.rows.lowerBound && run.rows.upperBound <= x.shape[0],
+                "\(path): the adapters' rows \(run.rows) overlap, are out of order or outside \(x.shape)")
             if run.rows.lowerBound > next { parts.append(y.rows(next..<run.rows.lowerBound)) }
             let (input, output) = (x.rows(run.rows), y.rows(run.rows))
-            parts.append(run.adapter.pairs[path]?.apply(to: input, adding: output, context) ?? output)
+            parts.append(run.pair.apply(to: input, adding: output, context))
             next = run.rows.upperBound
         }
         if next < x.shape[0] { parts.append(y.rows(next..<x.shape[0])) }

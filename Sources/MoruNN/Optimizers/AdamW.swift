@@ -73,6 +73,8 @@ public struct AdamW: Sendable {
     /// - Parameters:
     ///   - step: Steps taken when it was saved.
     ///   - tensor: Looks a state tensor up by the names that ``state`` gives.
+    ///     Each must be f32 and of its parameter's shape, which the next ``update(_:learningRate:gradientScale:)``
+    ///     insists on.
     /// - Throws: What `tensor` throws.
     public mutating func restore(step: Int, _ tensor: (String) throws -> Tensor) rethrows {
         self.step = step
