@@ -78,7 +78,7 @@ public struct MoruServer: Sendable {
     private func startFailure(_ error: any Error) -> any Error {
         let address = "\(configuration.host):\(configuration.port)"
         guard let error = error as? IOError else {
-            if error is SocketAddressError {
+            if error is SocketAddressError || error is SocketAddressError.UnknownHost {
                 return MoruError(
                     .addressUnusable, "'\(configuration.host)' is no address of this machine",
                     remedy: "choose another with --host, such as 127.0.0.1", cause: error)

@@ -30,7 +30,7 @@ struct ModelArgument: ParsableArguments {
 
 /// An adapter for one run of a command.
 struct AdapterOption: ParsableArguments {
-    @Option(help: "A LoRA adapter in PEFT's layout to use with the model.")
+    @Option(help: ArgumentHelp("A LoRA adapter in PEFT's layout to use with the model.", valueName: "directory"))
     var adapter: String?
 
     /// Loads the adapter for a model; nil when none was named.
@@ -41,22 +41,30 @@ struct AdapterOption: ParsableArguments {
 
 /// How tokens are chosen.
 struct SamplingOptions: ParsableArguments {
-    @Option(help: "0 takes the likeliest token; higher is more varied. Default: the model's own suggestion, or 0.")
+    @Option(
+        parsing: .unconditional,
+        help: "0 takes the likeliest token; higher is more varied. Default: the model's own suggestion, or 0.")
     var temperature: Float?
-    @Option(name: .customLong("top-k"), help: "Sample among the likeliest K tokens.")
+    @Option(name: .customLong("top-k"), parsing: .unconditional, help: "Sample among the likeliest K tokens.")
     var topK: Int?
-    @Option(name: .customLong("top-p"), help: "Sample among the likeliest tokens that together have probability P.")
+    @Option(
+        name: .customLong("top-p"), parsing: .unconditional,
+        help: "Sample among the likeliest tokens that together have probability P.")
     var topP: Float?
-    @Option(name: .customLong("min-p"), help: "Leave out tokens less likely than P times the likeliest.")
+    @Option(
+        name: .customLong("min-p"), parsing: .unconditional,
+        help: "Leave out tokens less likely than P times the likeliest.")
     var minP: Float?
-    @Option(name: .customLong("repeat-penalty"), help: "Divide the logits of tokens seen before; 1 is off.")
+    @Option(
+        name: .customLong("repeat-penalty"), parsing: .unconditional,
+        help: "Divide the logits of tokens seen before; 1 is off.")
     var repetitionPenalty: Float?
-    @Option(help: "The seed of the random choices; the same seed gives the same text.")
+    @Option(parsing: .unconditional, help: "The seed of the random choices; the same seed gives the same text.")
     var seed: UInt64?
 }
 
 /// The way results are printed.
 struct OutputOptions: ParsableArguments {
-    @Flag(help: "Print one JSON object instead of text.")
+    @Flag(help: "Print JSON instead of text.")
     var json = false
 }

@@ -32,9 +32,10 @@ struct Moru: AsyncParsableCommand {
         ])
 
     static func main() async {
+        Terminal.openMissingStreams()
         do {
-            if let problem = Runtime.shared.problem { throw problem }
             var command = try parseAsRoot()
+            if let problem = Runtime.shared.problem { throw problem }
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {

@@ -59,6 +59,34 @@ import Testing
         }
     }
 
+    @Test func valuesMayBeginWithADash() throws {
+        try withTinyModel { model in
+            let tokens = try JSON.parse(
+                try moru.run(["tokenize", model, "-p", "-a", "--raw", "--json"]).output, source: "output")
+            #expect(tokens["ids"]?.ints == [45, 97])
+            let piped = try JSON.parse(
+                try moru.run(["tokenize", model, "-p", "-", "--raw", "--json"], input: "é").output, source: "output")
+            #expect(piped["ids"]?.ints == [0xC3, 0xA9])
+            let negative = try moru.run(["generate", model, "-p", "a", "--temperature", "-1"])
+            #expect(negative.code == 2 && negative.errors.contains("temperature"), "\(negative.errors)")
+        }
+    }
+
+    @Test func aHostThatDoesNotExistIsNoDefect() throws {
+        try withTinyModel { model in
+            let outcome = try moru.run(["serve", model, "--host", "nosuch.invalid", "--port", "0"])
+            #expect(outcome.code == 2 && outcome.errors.contains("'nosuch.invalid'"), "\(outcome.errors)")
+        }
+    }
+
+    @Test func chatCommandsSayWhatTheyMiss() throws {
+        try withTinyModel { model in
+            let outcome = try moru.run(["chat", model], input: "/load\n/sytem\n/system Be brief.\n/system\n/exit\n")
+            #expect(outcome.code == 0 && outcome.errors.contains("/load needs"), "\(outcome.errors)")
+            #expect(outcome.errors.contains("did you mean /system?") && outcome.errors.contains("› Be brief."))
+        }
+    }
+
     @Test func showAndDoctorAndConfigPrintJSON() throws {
         try withTinyModel { model in
             let show = try JSON.parse(try moru.run(["show", model, "--json"]).output, source: "show")
@@ -79,6 +107,13 @@ import Testing
         (["eval", "nosuch", "nosuch.jsonl"], 3, "nosuch.jsonl"),
         (["pull", "hf:a/b/c"], 2, "hf:a/b/c"),
         (["generate"], 64, "model"),
+        (["generate", "m", "-p", "a", "--max-tokens", "-1"], 64, "at least 1"),
+        (["chat", "m", "--max-tokens", "0"], 64, "at least 1"),
+        (["eval", "m", "d", "--outcomes"], 64, "--json"),
+        (["eval", "m", "d", "--against", "nosuch.json"], 3, "nosuch.json"),
+        (["eval", "m", "d", "--save", "/"], 7, "directory"),
+        (["serve", "m", "--adapter", "nodirectory"], 64, "moru serve"),
+        (["models", "--catalog", "--remove", "m"], 64, "exclude"),
         (["frobnicate"], 64, "frobnicate"),
     ])
     func failuresNameWhatIsWrong(arguments: [String], code: Int32, name: String) throws {
@@ -90,6 +125,8 @@ import Testing
     @Test func aMisspeltInstructionSetIsRefused() throws {
         let outcome = try BuiltProgram("moru", environment: ["MORU_CPU": "avx9000"]).run(["models"])
         #expect(outcome.code == 2 && outcome.errors.contains("avx9000"))
+        let version = try BuiltProgram("moru", environment: ["MORU_CPU": "avx9000"]).run(["--version"])
+        #expect(version.code == 0, "a setting that is wrong keeps nobody from the help: \(version.errors)")
     }
 
     @Test func tuneResumesAndEvalCompares() throws {
@@ -112,6 +149,7 @@ import Testing
             #expect(FileSystem.exists(adapter + "/adapter_model.safetensors"))
             let again = try moru.run(["tune", home + "/recipe.yaml"])
             #expect(again.code == 6, "a second run into the same directory must be refused: \(again.errors)")
+            #expect(again.errors.contains("--resume") && again.errors.contains("--overwrite"))
             #expect(try moru.run(["tune", home + "/recipe.yaml", "--resume"]).code == 0)
             let misspelt = try moru.run(["tune", home + "/recipe.yaml", "--set", "training.epoch=2"])
             #expect(misspelt.code == 2 && misspelt.errors.contains("epochs"), "\(misspelt.errors)")

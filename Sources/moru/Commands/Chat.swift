@@ -20,12 +20,16 @@ struct Chat: AsyncParsableCommand {
             """)
 
     @OptionGroup var model: ModelArgument
-    @Option(help: "The system message.")
+    @Option(parsing: .unconditional, help: "The system message.")
     var system: String?
-    @Option(name: .customLong("max-tokens"), help: "The most tokens of an answer.")
+    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens of an answer.")
     var maximumTokens: Int?
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var adapter: AdapterOption
+
+    func validate() throws {
+        if let maximumTokens, maximumTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
+    }
 
     func run() async throws {
         let pretrained = try model.load()
@@ -115,10 +119,11 @@ private final class ChatLoop: Sendable {
             case "load" where !argument.isEmpty:
                 try session.restore(from: argument)
                 Terminal.talk("(\(session.messages.count) messages)")
+            case "save", "load": Terminal.talk("/\(parts[0]) needs the name of a FILE")
             case "exit", "quit", "bye": return false
             case let name:
                 let nearest = nearestName(to: name, among: ["help", "system", "reset", "save", "load", "exit"])
-                Terminal.talk("/\(name) is no command\(nearest.map { "; did you mean /\($0)?" } ?? ""); see /help")
+                Terminal.talk("/\(name) is no command; \(nearest.map { "did you mean /\($0)?" } ?? "see /help")")
             }
         } catch {
             Terminal.talk(Terminal.paint("error: ", .red) + "\(error)")

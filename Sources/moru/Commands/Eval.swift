@@ -30,42 +30,58 @@ struct Eval: AsyncParsableCommand {
     @Argument(help: "The labelled examples.", completion: .file(extensions: ["jsonl"]))
     var data: String
     @OptionGroup var adapter: AdapterOption
-    @Option(help: "Use only the first N examples.")
+    @Option(parsing: .unconditional, help: "Use only the first N examples.")
     var limit: Int?
-    @Option(name: .customLong("max-tokens"), help: "The most tokens of an answer.")
+    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens of an answer.")
     var maximumTokens = 48
-    @Option(help: "What to ask of text and label lines, as the system message.")
+    @Option(parsing: .unconditional, help: "What to ask of text and label lines, as the system message.")
     var instruction: String?
     @Option(name: .customLong("label"), help: "A label to report; may be repeated. Default: all that the data gives.")
     var labels: [String] = []
     @Flag(help: "With --json, list every example with its answer.")
     var outcomes = false
-    @Option(help: "Write the whole report, with every answer, to this JSON file.", completion: .file())
+    @Option(
+        help: ArgumentHelp("Write the whole report, with every answer, to this JSON file.", valueName: "file"),
+        completion: .file())
     var save: String?
-    @Option(help: "Compare with a report that --save wrote earlier.", completion: .file(extensions: ["json"]))
+    @Option(
+        help: ArgumentHelp("Compare with a report that --save wrote earlier.", valueName: "file"),
+        completion: .file(extensions: ["json"]))
     var against: String?
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
         if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
         if maximumTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
+        if outcomes, !output.json { throw ValidationError("--outcomes needs --json.") }
     }
 
     func run() async throws {
+        // What can be known to fail is not found out after minutes of work
+        let before = try against.map { try JSON.parse(file: $0) }
+        if let save, FileSystem.isDirectory(save) {
+            throw MoruError(.fileUnwritable, "\(save) is a directory", remedy: "give --save the name of a file")
+        }
         let examples = try EvaluationExample.read(data, limit: limit, instruction: instruction)
         let pretrained = try model.load()
         let evaluation = Evaluation(
             try TextGenerator(pretrained), examples, adapter: try adapter.load(for: pretrained),
             maximumTokens: maximumTokens, labels: labels.isEmpty ? nil : labels)
         let line = ProgressLine("evaluating", unit: "examples")
+        defer { line.finish() }
         let report = try await evaluation.run { line.update($0.done, of: $0.total) }
         line.finish()
         if let save {
-            try FileSystem.write(report.json(includingOutcomes: true).text(pretty: true).utf8, to: save)
+            do {
+                try FileSystem.write(report.json(includingOutcomes: true).text(pretty: true).utf8, to: save)
+            } catch {
+                // The work is not lost with the file
+                Terminal.result(output.json ? report.json(includingOutcomes: true).text(pretty: true) : report.text)
+                throw error
+            }
         }
-        if let against {
-            let comparison = try EvaluationComparison(
-                before: try JSON.parse(file: against), after: report, source: against)
+        if let against, let before {
+            let comparison = try EvaluationComparison(before: before, after: report, source: against)
             Terminal.result(output.json ? comparison.json.text(pretty: true) : comparison.text)
         } else {
             Terminal.result(output.json ? report.json(includingOutcomes: outcomes).text(pretty: true) : report.text)
@@ -88,7 +104,7 @@ extension EvaluationReport {
             parts.append(table.text)
             parts.append(
                 "accuracy \(Format.percent(metrics.accuracy)), macro F1 \(Format.percent(metrics.macroF1))"
-                    + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answers gave no known value" : ""))
+                    + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answered no known value" : ""))
             parts.append(metrics.confusionTable)
         }
         parts.append(

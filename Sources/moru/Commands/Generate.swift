@@ -21,15 +21,17 @@ struct Generate: AsyncParsableCommand {
             """)
 
     @OptionGroup var model: ModelArgument
-    @Option(name: [.customShort("p"), .long], help: "The prompt; - reads it from standard input.")
+    @Option(
+        name: [.customShort("p"), .long], parsing: .unconditional,
+        help: "The prompt; - reads it from standard input.")
     var prompt: String
-    @Option(help: "The system message.")
+    @Option(parsing: .unconditional, help: "The system message.")
     var system: String?
     @Flag(help: "Leave the chat template out.")
     var raw = false
-    @Option(name: .customLong("max-tokens"), help: "The most tokens to generate.")
+    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens to generate.")
     var maximumTokens: Int?
-    @Option(help: "End before this text; may be repeated.")
+    @Option(parsing: .unconditionalSingleValue, help: "End before this text; may be repeated.")
     var stop: [String] = []
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var adapter: AdapterOption
@@ -42,7 +44,7 @@ struct Generate: AsyncParsableCommand {
 
     func run() async throws {
         let pretrained = try model.load()
-        let text = prompt == "-" ? Self.standardInput() : prompt
+        let text = prompt == "-" ? Terminal.readInput() : prompt
         var messages = system.map { [ChatMessage(role: "system", content: $0)] } ?? []
         messages.append(ChatMessage(role: "user", content: text))
         var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))
@@ -64,10 +66,6 @@ struct Generate: AsyncParsableCommand {
             default: break
             }
         }
-    }
-
-    private static func standardInput() -> String {
-        String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
     }
 }
 

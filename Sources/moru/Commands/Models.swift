@@ -15,15 +15,21 @@ struct Models: ParsableCommand {
 
     @Flag(help: "List what the catalog offers instead.")
     var catalog = false
-    @Option(help: "Delete a model from this machine.")
+    @Option(help: ArgumentHelp("Delete a model from this machine.", valueName: "model"))
     var remove: String?
     @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if catalog, remove != nil { throw ValidationError("--catalog and --remove exclude each other.") }
+    }
 
     func run() throws {
         let store = ModelStore()
         if let remove {
             try store.remove(remove)
             Terminal.talk("removed \(remove)")
+            let result: JSON = ["removed": .string(remove)]
+            if output.json { Terminal.result(result.text(pretty: true)) }
             return
         }
         if catalog {

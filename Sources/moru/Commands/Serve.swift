@@ -29,16 +29,20 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var model: ModelArgument
     @Option(
         name: .customLong("adapter"),
-        help: "An adapter to serve beside the model, as NAME=DIRECTORY; may be repeated.")
+        help: ArgumentHelp("An adapter to serve beside the model; may be repeated.", valueName: "name=directory"))
     var adapters: [String] = []
     @Option(help: "The name that the model is served under. Default: its own.")
     var name: String?
     @Option(help: "The address to listen on. Default: MORU_HOST, or 127.0.0.1.")
     var host: String?
-    @Option(help: "The port to listen on; 0 takes any free one. Default: MORU_PORT, or 8080.")
+    @Option(parsing: .unconditional, help: "The port to listen on; 0 takes any free one. Default: MORU_PORT, or 8080.")
     var port: Int?
     @Flag(help: "Log every request.")
     var verbose = false
+
+    func validate() throws {
+        for text in adapters { _ = try Self.parse(text) }
+    }
 
     func run() async throws {
         let settings = try Settings.load()

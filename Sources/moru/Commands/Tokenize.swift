@@ -12,7 +12,9 @@ struct Tokenize: ParsableCommand {
             """)
 
     @OptionGroup var model: ModelArgument
-    @Option(name: [.customShort("p"), .long], help: "The text.")
+    @Option(
+        name: [.customShort("p"), .long], parsing: .unconditional,
+        help: "The text; - reads it from standard input.")
     var prompt: String
     @Flag(help: "Leave out the tokens that the tokenizer adds around a text.")
     var raw = false
@@ -20,7 +22,7 @@ struct Tokenize: ParsableCommand {
 
     func run() throws {
         let tokenizer = try model.load().tokenizer
-        let ids = tokenizer.encode(prompt, addSpecialTokens: !raw)
+        let ids = tokenizer.encode(prompt == "-" ? Terminal.readInput() : prompt, addSpecialTokens: !raw)
         let pieces = ids.map { tokenizer.piece($0) ?? "" }
         if output.json {
             let result: JSON = [
@@ -32,6 +34,6 @@ struct Tokenize: ParsableCommand {
         var table = Table(["id", "piece"], [.right])
         for (id, piece) in zip(ids, pieces) { table.add("\(id)", piece) }
         Terminal.result(table.text)
-        Terminal.talk("\(ids.count) tokens")
+        Terminal.talk(ids.count == 1 ? "1 token" : "\(ids.count) tokens")
     }
 }

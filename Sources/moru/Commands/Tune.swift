@@ -23,7 +23,11 @@ struct Tune: AsyncParsableCommand {
 
     @Argument(help: "The recipe.", completion: .file(extensions: ["yaml", "yml"]))
     var recipe: String
-    @Option(name: .customLong("set"), help: "Override a key of the recipe, as key=value.")
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp(
+            "Override a key of the recipe. Its paths are relative to the working directory. May be repeated.",
+            valueName: "key=value"))
     var overrides: [String] = []
     @Flag(help: "Go on with the run in the output directory.")
     var resume = false
@@ -47,9 +51,15 @@ struct Tune: AsyncParsableCommand {
             result = try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
         } catch let error as MoruError where error.code == .cancelled {
             display.finish()
+            throw MoruError(.cancelled, "stopped; what was done is saved", remedy: "go on with: \(resumeCommand)")
+        } catch let error as MoruError where error.code == .runExists {
             throw MoruError(
-                .cancelled, "stopped; the checkpoint is saved",
-                remedy: "go on with: moru tune \(self.recipe) --resume")
+                .runExists, error.message,
+                remedy: "go on with it (--resume), throw it away (--overwrite), or choose another directory "
+                    + "(--set output=DIRECTORY)")
+        } catch {
+            display.finish()
+            throw error
         }
         display.finish()
         if output.json {
@@ -60,6 +70,17 @@ struct Tune: AsyncParsableCommand {
             Terminal.talk("tuned in \(Format.duration(result.summary.seconds)); the adapter is ready:")
             Terminal.result(result.adapterDirectory)
         }
+    }
+
+    /// What goes on with this run, to be typed into a shell.
+    private var resumeCommand: String {
+        let words = ["moru", "tune", recipe] + overrides.flatMap { ["--set", $0] } + ["--resume"]
+        return words.map(Self.quoted).joined(separator: " ")
+    }
+
+    private static func quoted(_ word: String) -> String {
+        let isPlain = !word.isEmpty && word.allSatisfy { $0.isLetter || $0.isNumber || "-_=./,:+@%".contains($0) }
+        return isPlain ? word : "'" + word.replacing("'", with: #"'\''"#) + "'"
     }
 }
 

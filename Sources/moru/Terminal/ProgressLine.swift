@@ -5,13 +5,14 @@ import Synchronization
 final class ProgressLine: Sendable {
     private struct State {
         var lastDrawn: ContinuousClock.Instant?
+        /// Where the rate is counted from: what was done before, as by an earlier run, took none of this time.
+        var begin: (instant: ContinuousClock.Instant, done: Int)?
         var isOpen = false
         var isComplete = false
     }
 
     private let title: String
     private let unit: String
-    private let begin = ContinuousClock.now
     private let state = Mutex(State())
 
     /// Begins.
@@ -35,12 +36,15 @@ final class ProgressLine: Sendable {
         let interval: Duration = Terminal.talkIsInteractive ? .milliseconds(100) : .seconds(5)
         state.withLock { state in
             let now = ContinuousClock.now
+            if state.begin.map({ done < $0.done }) ?? true { state.begin = (now, done) }
             if let last = state.lastDrawn, now - last < interval, !isLast { return }
             if isLast, state.isComplete { return }
             state.lastDrawn = now
             state.isComplete = isLast
             state.isOpen = true
-            draw(done, total, detail)
+            let begin = state.begin ?? (now, done)
+            let rate = Double(done - begin.done) / max(0.001, (now - begin.instant) / .seconds(1))
+            draw(done, total, rate: now - begin.instant > .seconds(1) ? rate : 0, detail)
         }
     }
 
@@ -52,16 +56,15 @@ final class ProgressLine: Sendable {
         }
     }
 
-    private func draw(_ done: Int, _ total: Int?, _ detail: String) {
-        let seconds = max(0.001, (ContinuousClock.now - begin) / .seconds(1))
-        let rate = Double(done) / seconds
+    private func draw(_ done: Int, _ total: Int?, rate: Double, _ detail: String) {
         var text = "\(title) "
         if let total, total > 0 {
             let share = min(1, Double(done) / Double(total))
             if Terminal.talkIsInteractive { text += Self.bar(share) + " " }
             text += "\(Int(share * 100)) %  \(number(Double(done))) of \(amount(total))"
-            let rest = Double(total - done) / max(rate, 1e-9)
-            if done > 0, done < total, seconds > 1 { text += "  \(number(rate))/s  \(Self.time(rest)) left" }
+            if rate > 0, done < total {
+                text += "  \(number(rate))/s  \(Self.time(Double(total - done) / rate)) left"
+            }
         } else {
             text += amount(done)
         }

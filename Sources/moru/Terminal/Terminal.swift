@@ -8,6 +8,18 @@ enum Terminal {
     /// Whether standard output is a terminal.
     static let resultIsInteractive = isatty(STDOUT_FILENO) == 1
 
+    /// Opens the standard streams that the caller closed, so that no file takes their numbers and gets the talk.
+    static func openMissingStreams() {
+        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
+            _ = open("/dev/null", O_RDWR)
+        }
+    }
+
+    /// All of standard input; bytes that are not UTF-8 become replacement characters.
+    static func readInput() -> String {
+        String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+    }
+
     /// Prints a result.
     static func result(_ text: String, terminator: String = "\n") {
         write(text + terminator, to: STDOUT_FILENO)
@@ -59,10 +71,14 @@ enum Terminal {
             let count = bytes.withUnsafeBytes { buffer in
                 Foundation.write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
             }
-            // A closed pipe (`moru ... | head`) ends the process quietly, as it does other tools
             if count < 0 {
-                if errno == EINTR { continue }
-                exit(errno == EPIPE ? 0 : MoruError.Kind.io.exitCode)
+                let reason = errno
+                if reason == EINTR { continue }
+                // Talk that nobody can hear does not end the work
+                guard descriptor == STDOUT_FILENO else { return }
+                // A closed pipe (`moru ... | head`) ends the process quietly, as it does other tools
+                if reason == EPIPE { exit(0) }
+                finish(failing: FileSystem.error(writing: "standard output", errno: reason))
             }
             offset += count
         }
