@@ -1,3 +1,4 @@
+import Foundation
 import MoruBase
 import MoruTensor
 
@@ -9,7 +10,18 @@ public struct RandomWeights: WeightSource {
     public init(seed: UInt64) { self.seed = seed }
 
     /// A fresh tensor.
-    public func weight(_ path: String, shape: [Int], _ initialization: Initialization) -> Tensor {
+    ///
+    /// - Throws: ``MoruError/Code/weightShape`` when it is larger than the machine's memory.
+    public func weight(
+        _ path: String, shape: [Int], _ initialization: Initialization
+    ) throws(MoruError) -> Tensor {
+        let memory = ProcessInfo.processInfo.physicalMemory
+        let bytes = shape.reduce(Double(MemoryLayout<Float>.stride)) { $0 * Double($1) }
+        guard bytes <= Double(memory) else {
+            throw MoruError(
+                .weightShape, "\(path): a tensor of shape \(shape) is larger than the memory of \(memory) bytes",
+                remedy: "choose a smaller configuration")
+        }
         switch initialization {
         case .zeros: return .zeros(shape)
         case .ones: return .ones(shape)
