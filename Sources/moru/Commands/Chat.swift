@@ -10,9 +10,9 @@ struct Chat: AsyncParsableCommand {
         abstract: "Chat with a model in the terminal.",
         usage: "moru chat <model> [<options>]",
         discussion: """
-            Answers stream as they are generated; Ctrl-C stops an answer, Ctrl-D ends the
-            chat. A line that ends with \\ goes on with the next one. Commands: /help,
-            /system [TEXT], /reset, /save FILE, /load FILE, /exit.
+            Answers stream as they are generated; Ctrl-C stops an answer, and at the prompt
+            it ends the chat, as Ctrl-D does. A line that ends with \\ goes on with the next
+            one. Commands: /help, /system [TEXT], /reset, /save FILE, /load FILE, /exit.
 
             Examples:
               moru chat smollm2-135m-instruct

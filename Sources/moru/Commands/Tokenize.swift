@@ -1,5 +1,7 @@
 import ArgumentParser
 import MoruBase
+import MoruModels
+import MoruText
 
 /// `moru tokenize`: how a model reads a text.
 struct Tokenize: ParsableCommand {
@@ -21,7 +23,7 @@ struct Tokenize: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let tokenizer = try model.load().tokenizer
+        let tokenizer = try loadTokenizer()
         let ids = tokenizer.encode(prompt == "-" ? Terminal.readInput() : prompt, addSpecialTokens: !raw)
         let pieces = ids.map { tokenizer.piece($0) ?? "" }
         if output.json {
@@ -35,5 +37,19 @@ struct Tokenize: ParsableCommand {
         for (id, piece) in zip(ids, pieces) { table.add("\(id)", piece) }
         Terminal.result(table.text)
         Terminal.talk(ids.count == 1 ? "1 token" : "\(ids.count) tokens")
+    }
+
+    /// The model's tokenizer; that of a directory also where Moru has no definition of the network.
+    private func loadTokenizer() throws -> Tokenizer {
+        do {
+            return try model.load().tokenizer
+        } catch let error as MoruError where error.code == .modelUnsupported {
+            let directory = try ModelArgument.path(of: model.model)
+            let config = directory + "/tokenizer_config.json"
+            guard FileSystem.exists(directory + "/tokenizer.json") else { throw error }
+            let tokenizer = try Tokenizer(file: directory + "/tokenizer.json")
+            return FileSystem.exists(config)
+                ? try tokenizer.applying(config: .parse(file: config), source: config) : tokenizer
+        }
     }
 }

@@ -52,7 +52,10 @@ final class AnswerStop: Sendable {
     /// Stops the running task; ends the process when there is none.
     func trigger() {
         let running = task.withLock { $0 }
-        guard let running else { exit(130) }
+        guard let running else {
+            Terminal.talk("")
+            exit(130)
+        }
         running.cancel()
     }
 }
