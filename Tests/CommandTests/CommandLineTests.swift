@@ -59,6 +59,16 @@ import Testing
         }
     }
 
+    @Test func tokenizeNeedsNoNetworkThatRuns() throws {
+        try withTinyModel { model in
+            let config = try FileSystem.readText(model + "/config.json").replacing("\"llama\"", with: "\"bert\"")
+            try FileSystem.write(config.utf8, to: model + "/config.json")
+            #expect(try moru.run(["show", model]).code == 4)
+            let outcome = try moru.run(["tokenize", model, "-p", "A", "--raw", "--json"])
+            #expect(try JSON.parse(outcome.output, source: "output")["ids"]?.ints == [65], "\(outcome.errors)")
+        }
+    }
+
     @Test func valuesMayBeginWithADash() throws {
         try withTinyModel { model in
             let tokens = try JSON.parse(
