@@ -51,6 +51,10 @@ public enum FileSystem {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
+            let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+            if let underlying, underlying.domain == NSPOSIXErrorDomain {
+                throw Self.error(writing: path, errno: Int32(underlying.code))
+            }
             let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
             throw MoruError(isFull ? .diskFull : .fileUnwritable, "cannot create directory \(path)", cause: error)
         }
@@ -158,7 +162,9 @@ public enum FileSystem {
         if code == ENOSPC || code == EDQUOT {
             return MoruError(.diskFull, "no space left to write \(path)", remedy: "free some space, then run again")
         }
-        return MoruError(.fileUnwritable, "cannot write \(path): \(String(cString: strerror(code)))")
+        return MoruError(
+            .fileUnwritable, "cannot write \(path): \(String(cString: strerror(code)))",
+            remedy: "check that the folder above it exists and may be written")
     }
 }
 

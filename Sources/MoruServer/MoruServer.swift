@@ -89,7 +89,7 @@ public struct MoruServer: Sendable {
         case EADDRINUSE:
             return MoruError(
                 .portInUse, "port \(configuration.port) is in use: something else listens on \(address)",
-                remedy: "choose another with --port, or 0 for any that is free", cause: error)
+                remedy: "choose another with --port, or 0 for any that is free")
         case EACCES:
             return MoruError(
                 .addressUnusable, "listening on \(address) is not permitted",

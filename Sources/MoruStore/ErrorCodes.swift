@@ -21,6 +21,9 @@ extension MoruError.Code {
     /// A source that has no such file on this machine.
     public static let fileNotPresent = MoruError.Code("pull.file-not-present", .notFound)
 
+    /// A hub address that is none.
+    public static let hubAddressInvalid = MoruError.Code("hub.address-invalid", .invalidInput)
+
     /// The hub cannot be reached, or the connection broke too often.
     public static let hubUnreachable = MoruError.Code("hub.unreachable", .io)
     /// A repository, revision or file that the hub does not have, or does not show without a token.

@@ -52,7 +52,7 @@ public struct HubSettings: Sendable {
     /// `HUGGING_FACE_HUB_TOKEN` or the file that `huggingface-cli login` writes; `HF_HUB_OFFLINE`; `HTTPS_PROXY` or
     /// `HTTP_PROXY`, and `NO_PROXY`.
     ///
-    /// - Throws: ``MoruError/Code/hubUnreachable`` when `HF_ENDPOINT` is no HTTP address.
+    /// - Throws: ``MoruError/Code/hubAddressInvalid`` when `HF_ENDPOINT` is no HTTP address.
     public init(environment: [String: String]) throws(MoruError) {
         func value(_ names: String...) -> String? {
             names.lazy.compactMap { environment[$0]?.trimmingCharacters(in: .whitespacesAndNewlines) }
@@ -64,7 +64,7 @@ public struct HubSettings: Sendable {
             ["http", "https"].contains(scheme)
         else {
             throw MoruError(
-                .hubUnreachable, "HF_ENDPOINT is '\(endpoint)', which is no HTTP address",
+                .hubAddressInvalid, "HF_ENDPOINT is '\(endpoint)', which is no HTTP address",
                 remedy: "set it to an address such as https://hub.example.org, or unset it")
         }
         self.endpoint = endpoint

@@ -19,7 +19,8 @@ public struct ModelStore: Sendable {
     static func defaultRoot(in environment: [String: String]) -> String {
         if let home = environment["MORU_HOME"], !home.isEmpty { return home }
         if let data = environment["XDG_DATA_HOME"], data.hasPrefix("/") { return "\(data)/moru" }
-        return "\(environment["HOME"] ?? NSHomeDirectory())/.local/share/moru"
+        let home = environment["HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? NSHomeDirectory()
+        return "\(home)/.local/share/moru"
     }
 
     /// Opens the store; nothing is created before something is pulled.

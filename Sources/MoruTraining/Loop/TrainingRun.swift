@@ -83,9 +83,9 @@ struct TrainingRun {
             loss += Double(value.scalar)
             gradients = gradients.isEmpty ? parts : zip(gradients, parts).map { $0 + $1 }
         }
-        guard loss.isFinite else { throw diverged("the loss is \(loss)") }
+        guard loss.isFinite else { throw diverged("the loss is \(Self.name(loss))") }
         let norm = globalNorm(gradients)
-        guard norm.isFinite else { throw diverged("the gradient's norm is \(norm), at a loss of \(loss)") }
+        guard norm.isFinite else { throw diverged("the gradient's norm is \(Self.name(norm)), at a loss of \(loss)") }
         let rate = schedule.rate(at: index)
         optimizer.update(
             gradients, learningRate: rate, gradientScale: clippingScale(norm, maximumNorm: settings.clipNorm))
@@ -112,6 +112,9 @@ struct TrainingRun {
     private func isDue(_ interval: Int?) -> Bool {
         progress.steps == totalSteps || progress.steps % (interval ?? plan.stepsPerEpoch) == 0
     }
+
+    /// A number that is not finite, for people: C prints some NaNs as `-nan`.
+    private static func name(_ number: Double) -> String { number.isNaN ? "not a number" : "\(number)" }
 
     private func diverged(_ what: String) -> MoruError {
         let place = "step \(progress.steps + 1) of \(totalSteps): \(what)"

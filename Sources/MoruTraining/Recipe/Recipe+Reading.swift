@@ -116,6 +116,16 @@ private struct RecipeReader {
                 remedy: "write key=value, as in training.epochs=2")
         }
         let path = override[..<equals].trimmingCharacters(in: .whitespaces)
+        guard !path.isEmpty else {
+            throw MoruError(
+                .recipeValue, "the override \"\(override)\" names no key",
+                remedy: "write key=value, as in training.epochs=2")
+        }
+        guard !Recipe.sections.contains(path) else {
+            throw MoruError(
+                .recipeValue, "the override \"\(override)\" is for a whole section",
+                remedy: "set its keys one by one, as in training.epochs=2")
+        }
         let place = "override \(path)"
         guard let key = Recipe.keys.first(where: { $0.path == path }) else { throw unknown(path, at: place) }
         let node: Node?

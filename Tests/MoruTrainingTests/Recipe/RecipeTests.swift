@@ -131,6 +131,12 @@ struct RecipeTests {
         expectError(.recipeValue, "\"epochs\" has no value", "key=value") {
             _ = try read(Self.minimal, overrides: ["epochs"])
         }
+        expectError(.recipeValue, "\"=3\" names no key", "key=value") {
+            _ = try read(Self.minimal, overrides: ["=3"])
+        }
+        expectError(.recipeValue, "is for a whole section", "one by one") {
+            _ = try read(Self.minimal, overrides: ["training={epochs: 1}"])
+        }
         expectError(.recipeValue, "override lora.rank: lora.rank has no value") {
             _ = try read(Self.minimal, overrides: ["lora.rank="])
         }
