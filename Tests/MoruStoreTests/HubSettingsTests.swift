@@ -29,7 +29,9 @@ struct HubSettingsTests {
                 == "http://mirror.example/hf")
         #expect(try HubSettings(environment: [:]).endpoint.hasPrefix("https://"))
         for text in ["mirror.example", "ftp://x", "https://", "a b"] {
-            let error = await expectError(.hubAddressInvalid) { _ = try HubSettings(environment: ["HF_ENDPOINT": text]) }
+            let error = await expectError(.hubAddressInvalid) {
+                _ = try HubSettings(environment: ["HF_ENDPOINT": text])
+            }
             #expect(error.message.contains("HF_ENDPOINT"))
         }
     }
