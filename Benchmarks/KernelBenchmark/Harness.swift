@@ -126,7 +126,7 @@ struct Report {
 
     func header() {
         let columns = threadCounts.map { pad("\($0) thread\($0 > 1 ? "s" : "")", 26) }.joined()
-        print(pad("kernel", 22) + pad("shape", 34) + columns)
+        print(pad("kernel", 22) + pad("shape", 42) + columns)
     }
 
     func wants(_ kernel: String) -> Bool { only.map { kernel.contains($0) } ?? true }
@@ -134,7 +134,7 @@ struct Report {
     /// `amount`: floating-point operations or bytes in one run.
     func measure(_ kernel: String, _ shape: String, _ bound: Bound, amount: Double, _ work: @escaping Work) {
         guard wants(kernel) else { return }
-        var line = pad(kernel, 22) + pad(shape, 34)
+        var line = pad(kernel, 22) + pad(shape, 42)
         for (threads, ceiling) in zip(threadCounts, ceilings) {
             let rate = amount / bestSeconds(threads: threads, work) / 1e9
             let most = bound == .arithmetic ? ceiling.gflops : ceiling.bandwidth
