@@ -39,22 +39,23 @@ public final class Runtime: @unchecked Sendable {
 
     init(environment: [String: String]) {
         var problem: MoruError?
-        var chosen = moru_cpu_best_level()
+        let best = moru_cpu_best_level()
+        var chosen = best
         var setback: String?
-        if chosen == MORU_CPU_AMX, !moru_cpu_level_works(chosen) {
-            chosen = MORU_CPU_AVX512_BF16
-            setback = "this CPU reports AMX, but a trial of it failed"
-        }
         if let wanted = environment["MORU_CPU"], !wanted.isEmpty {
             let names = Self.availableLevels.map { String(cString: moru_cpu_level_name($0)) }
             if let position = names.firstIndex(of: wanted.lowercased()) {
                 chosen = Self.availableLevels[position]
-                setback = "MORU_CPU asks for \(wanted.lowercased())"
+                if chosen != best { setback = "MORU_CPU asks for \(wanted.lowercased())" }
             } else {
                 problem = MoruError(
                     .runtimeSetting, "MORU_CPU=\(wanted) is not an instruction set of this machine",
                     remedy: "use one of \(names.joined(separator: ", ")), or leave it unset")
             }
+        }
+        if chosen == MORU_CPU_AMX, !moru_cpu_level_works(chosen) {
+            chosen = MORU_CPU_AVX512_BF16
+            setback = "this CPU reports AMX, but a trial of it failed"
         }
         kernels = moru_kernels_for(chosen)?.pointee ?? moru_kernels_for(MORU_CPU_SCALAR).pointee
         var threadCount = max(1, ProcessInfo.processInfo.activeProcessorCount)
