@@ -39,22 +39,11 @@ extension PretrainedModel {
         let weights = CheckpointWeights(source)
         let model = try LanguageModels.build(json, source: configPath, Weights(weights))
         try weights.checkBlocksAreUsed()
-        let tokenizerPath = directory + "/tokenizer.json"
-        guard FileSystem.exists(tokenizerPath) else {
-            throw MoruError(
-                .fileNotFound, "\(tokenizerPath) does not exist",
-                remedy: "fetch it with the model; transformers writes it with "
-                    + "AutoTokenizer.from_pretrained(...).save_pretrained(...)")
-        }
-        var tokenizer = try Tokenizer(file: tokenizerPath)
+        let (tokenizer, tokenizerConfig) = try Tokenizer.load(directory: directory)
         var template: ChatTemplate?
         let tokenizerConfigPath = directory + "/tokenizer_config.json"
-        if FileSystem.exists(tokenizerConfigPath) {
-            let config = try JSON.parse(file: tokenizerConfigPath)
-            tokenizer = try tokenizer.applying(config: config, source: tokenizerConfigPath)
-            if let source = try templateSource(config["chat_template"], source: tokenizerConfigPath) {
-                template = try ChatTemplate(source, name: "\(tokenizerConfigPath), chat_template")
-            }
+        if let source = try templateSource(tokenizerConfig?["chat_template"], source: tokenizerConfigPath) {
+            template = try ChatTemplate(source, name: "\(tokenizerConfigPath), chat_template")
         }
         let templatePath = directory + "/chat_template.jinja"
         if FileSystem.exists(templatePath) {

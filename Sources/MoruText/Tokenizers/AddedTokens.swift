@@ -34,18 +34,8 @@ struct AddedTokenMatcher: Sendable {
         for (index, token) in tokens.enumerated() {
             guard let first = token.content.first else { continue }
             startsToken[Int(first)] = true
-            var node: UInt32 = 0
-            for byte in token.content {
-                let next = edges.find(node, UInt32(byte))
-                if next == PairMap.missing {
-                    edges.insert(node, UInt32(byte), UInt64(ends.count))
-                    node = UInt32(ends.count)
-                    ends.append(-1)
-                } else {
-                    node = UInt32(next)
-                }
-            }
-            if ends[Int(node)] < 0 { ends[Int(node)] = Int32(index) }
+            let node = edges.insertPath(token.content, ends: &ends)
+            if ends[node] < 0 { ends[node] = Int32(index) }
         }
         self.ends = ends
         self.startsToken = startsToken

@@ -129,3 +129,26 @@ final class PairMap: @unchecked Sendable {
         old.deallocate()
     }
 }
+
+extension PairMap {
+    /// Adds a path to a trie over bytes, whose edges this map holds as (node, byte) to node.
+    ///
+    /// - Parameters:
+    ///   - bytes: The path, from node 0 on.
+    ///   - ends: What ends at each node; grows by -1 for each new one.
+    /// - Returns: The node at the end of the path.
+    func insertPath(_ bytes: some Sequence<UInt8>, ends: inout [Int32]) -> Int {
+        var node: UInt32 = 0
+        for byte in bytes {
+            let next = find(node, UInt32(byte))
+            if next == Self.missing {
+                insert(node, UInt32(byte), UInt64(ends.count))
+                node = UInt32(ends.count)
+                ends.append(-1)
+            } else {
+                node = UInt32(truncatingIfNeeded: next)
+            }
+        }
+        return Int(node)
+    }
+}

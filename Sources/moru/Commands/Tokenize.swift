@@ -45,11 +45,8 @@ struct Tokenize: ParsableCommand {
             return try model.load().tokenizer
         } catch let error as MoruError where error.code == .modelUnsupported {
             let directory = try ModelArgument.path(of: model.model)
-            let config = directory + "/tokenizer_config.json"
             guard FileSystem.exists(directory + "/tokenizer.json") else { throw error }
-            let tokenizer = try Tokenizer(file: directory + "/tokenizer.json")
-            return FileSystem.exists(config)
-                ? try tokenizer.applying(config: .parse(file: config), source: config) : tokenizer
+            return try Tokenizer.load(directory: directory).tokenizer
         }
     }
 }

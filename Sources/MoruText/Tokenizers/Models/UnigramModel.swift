@@ -23,19 +23,8 @@ struct UnigramModel: Sendable {
         for id in 0..<vocabulary.size {
             let piece = vocabulary.bytes(of: id)
             if piece.isEmpty { continue }
-            var node: UInt32 = 0
-            for byte in piece {
-                let next = edges.find(node, UInt32(byte))
-                if next == PairMap.missing {
-                    edges.insert(node, UInt32(byte), UInt64(ends.count))
-                    node = UInt32(ends.count)
-                    ends.append(-1)
-                } else {
-                    node = UInt32(truncatingIfNeeded: next)
-                }
-            }
             // Of pieces that occur twice the last counts, as in the reference.
-            ends[Int(node)] = Int32(id)
+            ends[edges.insertPath(piece, ends: &ends)] = Int32(id)
         }
         self.edges = edges
         self.ends = ends
