@@ -1,5 +1,6 @@
 import CMoruKernels
 import Foundation
+import MoruBase
 import Testing
 
 /// One instruction-set level under test.
@@ -23,19 +24,13 @@ struct Level: CustomTestStringConvertible, @unchecked Sendable {
 
 let allFormats: [moru_dtype] = (0..<MORU_DTYPE_COUNT.rawValue).map { moru_dtype(rawValue: $0) }
 
-/// SplitMix64 (Steele et al., 2014).
+/// Seeded numbers in the shapes that kernels want.
 struct Random: RandomNumberGenerator {
-    var state: UInt64
+    private var generator: SplitMix64
 
-    init(_ seed: UInt64) { state = seed }
+    init(_ seed: UInt64) { generator = SplitMix64(seed: seed) }
 
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+    mutating func next() -> UInt64 { generator.next() }
 
     mutating func floats(_ count: Int, _ range: ClosedRange<Float> = -1...1) -> [Float] {
         (0..<count).map { _ in Float.random(in: range, using: &self) }

@@ -26,7 +26,7 @@ import Testing
     ]
 
     @Test func readsOrRefusesWhateverComes() throws {
-        var generator = Generator(state: 1)
+        var generator = SplitMix64(seed: 1)
         let chat = try JSON.parse(Self.chat, source: "chat")
         let completion = try JSON.parse(Self.completion, source: "completion")
         var refusals: Set<String> = []
@@ -51,7 +51,7 @@ import Testing
     }
 
     /// The value with something in it exchanged, left out or added.
-    private func mutated(_ json: JSON, _ generator: inout Generator) -> JSON {
+    private func mutated(_ json: JSON, _ generator: inout SplitMix64) -> JSON {
         let other = Self.values[Int.random(in: Self.values.indices, using: &generator)]
         switch json {
         case .object(var object) where !object.isEmpty && generator.next() % 16 != 0:
@@ -67,19 +67,6 @@ import Testing
             elements[place] = mutated(elements[place], &generator)
             return .array(elements)
         default: return other
-        }
-    }
-
-    /// SplitMix64, so that a failure repeats.
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
         }
     }
 }

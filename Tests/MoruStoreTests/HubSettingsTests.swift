@@ -155,7 +155,7 @@ struct HubFileSelectionTests {
             {"rfilename": "config.json", "size": 12, "blobId": "\#(hash.prefix(40))"}], "config": {"model_type": "x"}}
             """#.utf8)
         _ = try HubModelInfo(json: JSON.parse(valid, source: "test"), source: "test")
-        var generator = SeededGenerator(state: 20_260)
+        var generator = SplitMix64(seed: 20_260)
         let interesting = Array(#"/.\"-+eE019{}[],:"#.utf8)
         var read = 0
         for _ in 0..<4000 {
@@ -176,18 +176,5 @@ struct HubFileSelectionTests {
             }
         }
         #expect(read > 0)
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): the same numbers every time, so that a failure can be repeated.
-private struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -8,11 +8,8 @@ public enum Deterministic {
     public static func tensor(_ name: String, _ shape: [Int], scale: Double = 1) -> Tensor {
         let seed = name.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         let values = (0..<shape.reduce(1, *)).map { index in
-            var z = (UInt64(index) ^ seed) &+ 0x9E37_79B9_7F4A_7C15
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            z ^= z >> 31
-            return Float((Double(z >> 40) * 0x1p-24 - 0.5) * scale)
+            var generator = SplitMix64(seed: UInt64(index) ^ seed)
+            return Float((Double(generator.next() >> 40) * 0x1p-24 - 0.5) * scale)
         }
         return Tensor(values, shape: shape)
     }

@@ -74,7 +74,7 @@ import Testing
 
     @Test("any answer is read, and what is read is a known value")
     func fuzz() {
-        var random = SplitMix(state: 11)
+        var random = SplitMix64(seed: 11)
         let parts = [
             "sentiment", "Sentiment:", ":", "\n", "\r\n", " ", "positive", "neg", "negative", "{", "}", "\"", ",", "[",
             "]",

@@ -1,4 +1,5 @@
 import Foundation
+import MoruBase
 
 /// A small, fast, seeded random generator whose whole state can be saved: xoshiro256** seeded by SplitMix64
 /// (Blackman and Vigna, 2018).
@@ -10,15 +11,8 @@ public struct RandomGenerator: RandomNumberGenerator, Sendable, Hashable, Codabl
 
     /// The generator of a seed: the same seed gives the same numbers on every machine.
     public init(seed: UInt64) {
-        var state = seed
-        func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-        (s0, s1, s2, s3) = (next(), next(), next(), next())
+        var spread = SplitMix64(seed: seed)
+        (s0, s1, s2, s3) = (spread.next(), spread.next(), spread.next(), spread.next())
     }
 
     /// 64 random bits.

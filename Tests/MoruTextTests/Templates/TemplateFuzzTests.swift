@@ -6,18 +6,6 @@ import Testing
 
 /// Mutated templates: each either renders or throws a typed error. Seeded, so that a failure comes back.
 @Suite struct TemplateFuzzTests {
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var value = state
-            value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
-            value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
-            return value ^ value >> 31
-        }
-    }
-
     private static let pieces = [
         "{{", "}}", "{%", "%}", "{#", "#}", "-%}", "{%-", "(", ")", "[", "]", "{", "}", "'", "\"", "\\", "|", ".", ",",
         ":", "=", "==", "~", "*", "**", "//", "%", " is ", " not ", " in ", " if ", " else ", "for ", "endfor", "set ",
@@ -27,7 +15,7 @@ import Testing
         "recursive ", "{% generation %}", "{% endgeneration %}", "{% break %}", "loop(messages)", "'x' * 99999999",
     ]
 
-    private func mutate(_ source: [Unicode.Scalar], _ random: inout Generator) -> String {
+    private func mutate(_ source: [Unicode.Scalar], _ random: inout SplitMix64) -> String {
         var scalars = source
         for _ in 0..<Int.random(in: 1...4, using: &random) where !scalars.isEmpty {
             let place = Int.random(in: 0..<scalars.count, using: &random)
@@ -55,7 +43,7 @@ import Testing
         let sources = try names.map { Array(try TemplateGoldens.template($0).source.unicodeScalars) }
         let small = try TemplateGoldens.expressions.get()["cases"]?.array?.compactMap { $0["source"]?.string } ?? []
         let variables = try TemplateGoldens.expressions.get()["variables"]?.object ?? JSONObject()
-        var random = Generator(state: 0x4D6F_7275)
+        var random = SplitMix64(seed: 0x4D6F_7275)
         let deadline = Date().addingTimeInterval(6)
         var (rendered, refused) = (0, 0)
         for round in 0..<20_000 where Date() < deadline {
@@ -79,7 +67,7 @@ import Testing
     }
 
     @Test func noise() {
-        var random = Generator(state: 7)
+        var random = SplitMix64(seed: 7)
         let deadline = Date().addingTimeInterval(2)
         for _ in 0..<5_000 where Date() < deadline {
             let count = Int.random(in: 1...30, using: &random)
