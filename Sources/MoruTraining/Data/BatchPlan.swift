@@ -1,39 +1,45 @@
-import MoruTensor
+import MoruBase
 
 /// Which examples each step learns from: the data in an order drawn anew for each epoch, cut into steps.
 ///
-/// The plan of a step depends on the seed and the step alone, so that a resumed run needs no state to go on.
+/// The plan of a step depends on the seed and the step alone and costs as much as the step has examples.
 struct BatchPlan: Sendable {
-    let exampleCount: Int
+    let order: EpochOrder
     let batchSize: Int
     let accumulation: Int
-    let seed: UInt64
 
-    /// A plan; batches larger than the data are as large as the data.
-    init(exampleCount: Int, batchSize: Int, accumulation: Int, seed: UInt64) {
-        self.exampleCount = exampleCount
-        self.batchSize = min(batchSize, exampleCount)
-        self.accumulation = min(accumulation, (exampleCount - 1) / self.batchSize + 1)
-        self.seed = seed
+    /// A plan; batches larger than an epoch are as large as the epoch.
+    init(order: EpochOrder, batchSize: Int, accumulation: Int) {
+        self.order = order
+        self.batchSize = max(1, min(batchSize, order.length))
+        self.accumulation = max(1, min(accumulation, (order.length - 1) / self.batchSize + 1))
     }
 
+    /// A plan over a single source.
+    init(exampleCount: Int, batchSize: Int, accumulation: Int, seed: UInt64) {
+        self.init(
+            order: EpochOrder(count: exampleCount, seed: seed), batchSize: batchSize, accumulation: accumulation)
+    }
+
+    /// Examples of an epoch.
+    var exampleCount: Int { order.length }
+    /// Examples of a step; the last of an epoch may have fewer.
+    private var stepSize: Int { batchSize * accumulation }
     /// Steps that pass over the data once; the last may be smaller.
-    var stepsPerEpoch: Int { (exampleCount - 1) / (batchSize * accumulation) + 1 }
+    var stepsPerEpoch: Int { (order.length - 1) / stepSize + 1 }
+
+    /// Where a step, counted from 0, begins.
+    func position(at step: Int) -> DataPosition {
+        DataPosition(seed: order.seed, epoch: step / stepsPerEpoch, index: step % stepsPerEpoch * stepSize)
+    }
 
     /// The micro-batches of a step, counted from 0.
     func batches(at step: Int) -> [[Int]] {
-        let order = self.order(ofEpoch: step / stepsPerEpoch)
-        let begin = step % stepsPerEpoch * batchSize * accumulation
-        let chosen = order[begin..<min(begin + batchSize * accumulation, exampleCount)]
-        return stride(from: chosen.startIndex, to: chosen.endIndex, by: batchSize).map {
-            Array(chosen[$0..<min($0 + batchSize, chosen.endIndex)])
+        let begin = position(at: step)
+        let end = min(begin.index + stepSize, order.length)
+        return stride(from: begin.index, to: end, by: batchSize).map { first in
+            (first..<min(first + batchSize, end)).map { order.example(epoch: begin.epoch, index: $0) }
         }
-    }
-
-    /// The order of the data in an epoch.
-    func order(ofEpoch epoch: Int) -> [Int] {
-        var generator = RandomGenerator(seed: derivedSeed(seed, UInt64(epoch)))
-        return generator.permutation(exampleCount)
     }
 
     /// Examples in order, cut into batches, for validation.

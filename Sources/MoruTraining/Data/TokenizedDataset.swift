@@ -95,3 +95,17 @@ public struct TokenizedDataset: Sendable {
         return fingerprint
     }
 }
+
+extension TokenizedDataset: ExampleSet {
+    /// The number of examples.
+    public var count: Int { examples.count }
+    /// The tokens of an example.
+    public func size(of index: Int) -> ExampleSize {
+        let example = examples[index]
+        return ExampleSize(inputs: example.inputs.count, targets: example.targetCount)
+    }
+    /// The example itself.
+    public func sequences(of index: Int) -> [TokenizedExample] { [examples[index]] }
+    /// A hash of every token and target.
+    public var fingerprintText: String { fingerprint.description }
+}
