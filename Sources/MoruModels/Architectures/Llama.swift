@@ -7,7 +7,9 @@ import MoruTensor
 
 /// Self-attention with rotary positions and grouped queries.
 struct LlamaAttention: Sendable {
-    let query, key, value, output: Linear
+    /// Queries, keys and values.
+    let projections: LinearGroup
+    let output: Linear
     let queryNorm, keyNorm: RMSNorm?
     let layer, heads, kvHeads, headDim: Int
     let options: AttentionOptions
@@ -15,9 +17,10 @@ struct LlamaAttention: Sendable {
     init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
         let c = configuration
         (self.layer, heads, kvHeads, headDim) = (layer, c.headCount, c.kvHeadCount, c.headDim)
-        query = try weights.linear("q_proj", inputs: c.hiddenSize, outputs: heads * headDim, bias: c.hasQKVBias)
-        key = try weights.linear("k_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
-        value = try weights.linear("v_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
+        let query = try weights.linear("q_proj", inputs: c.hiddenSize, outputs: heads * headDim, bias: c.hasQKVBias)
+        let key = try weights.linear("k_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
+        let value = try weights.linear("v_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
+        projections = LinearGroup(query, key, value)
         output = try weights.linear("o_proj", inputs: heads * headDim, outputs: c.hiddenSize, bias: c.hasOutputBias)
         let isNormalized = c.normalizesQueriesAndKeys
         queryNorm = isNormalized ? try weights.rmsNorm("q_norm", dim: headDim, epsilon: c.normEpsilon) : nil
@@ -27,37 +30,42 @@ struct LlamaAttention: Sendable {
 
     func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
         let n = x.shape[0]
-        var q = query(x, context).reshaped(n, heads, headDim)
-        var k = key(x, context).reshaped(n, kvHeads, headDim)
-        let v = value(x, context).reshaped(n, kvHeads, headDim)
+        let projected = projections(x, context)
+        var q = projected[0].reshaped(n, heads, headDim)
+        var k = projected[1].reshaped(n, kvHeads, headDim)
+        let v = projected[2].reshaped(n, kvHeads, headDim)
         if let queryNorm { q = queryNorm(q) }
         if let keyNorm { k = keyNorm(k) }
         let mixed = batch.attend(q: q.rope(angles), k: k.rope(angles), v: v, layer: layer, options)
         return output(mixed.reshaped(n, heads * headDim), context)
     }
 
-    var linears: [Linear] { [query, key, value, output] }
+    var linears: [Linear] { projections.members + [output] }
     var norms: [RMSNorm] { [queryNorm, keyNorm].compactMap { $0 } }
 }
 
 /// The gated feed-forward.
 struct LlamaFeedForward: Sendable {
-    let gate, up, down: Linear
+    /// The gate, and what it gates.
+    let gated: LinearGroup
+    let down: Linear
 
     init(_ weights: Weights, _ configuration: LlamaConfiguration) throws(MoruError) {
         let (dim, inner, bias) = (
             configuration.hiddenSize, configuration.intermediateSize, configuration.hasFeedForwardBias
         )
-        gate = try weights.linear("gate_proj", inputs: dim, outputs: inner, bias: bias)
-        up = try weights.linear("up_proj", inputs: dim, outputs: inner, bias: bias)
+        let gate = try weights.linear("gate_proj", inputs: dim, outputs: inner, bias: bias)
+        let up = try weights.linear("up_proj", inputs: dim, outputs: inner, bias: bias)
+        gated = LinearGroup(gate, up)
         down = try weights.linear("down_proj", inputs: inner, outputs: dim, bias: bias)
     }
 
     func callAsFunction(_ x: Tensor, _ context: LayerContext) -> Tensor {
-        down(swiglu(gate: gate(x, context), up: up(x, context)), context)
+        let parts = gated(x, context)
+        return down(swiglu(gate: parts[0], up: parts[1]), context)
     }
 
-    var linears: [Linear] { [gate, up, down] }
+    var linears: [Linear] { gated.members + [down] }
 }
 
 /// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.

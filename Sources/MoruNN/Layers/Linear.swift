@@ -26,7 +26,12 @@ public final class Linear: Sendable {
 
     /// Applies the layer to `x` [N, inputs], with the adapters of the context on their rows.
     public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> Tensor {
-        var y = x.linear(weight.tensor)
+        completing(x.linear(weight.tensor), of: x, context)
+    }
+
+    /// What the layer makes of the product of `x` and its weight: the bias and the adapters added.
+    func completing(_ product: Tensor, of x: Tensor, _ context: LayerContext) -> Tensor {
+        var y = product
         if let bias { y = y.addingRow(bias.tensor) }
         guard !context.adapters.isEmpty else { return y }
         let runs = context.adapters.compactMap { run in

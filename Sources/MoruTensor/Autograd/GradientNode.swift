@@ -41,6 +41,11 @@ extension Tensor {
     ///
     /// The rule is called at most once, with a gradient of this tensor's shape.
     func recording(_ inputs: Tensor..., rule: @escaping GradientNode.BackwardRule) -> Tensor {
+        recording(inputs, rule: rule)
+    }
+
+    /// Records how this tensor was made; see above.
+    func recording(_ inputs: [Tensor], rule: @escaping GradientNode.BackwardRule) -> Tensor {
         guard inputs.contains(where: { $0.isTracked }) else { return self }
         return with(node: GradientNode(inputs: inputs.map(\.node), backward: rule))
     }

@@ -8,6 +8,10 @@ public protocol Backend: Sendable {
     func matmul(
         _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?
     ) -> Tensor
+    /// `x w^T` [m, n_i] for each of some weights [n_i, k], in any dtype.
+    func products(_ x: Tensor, _ weights: [Tensor]) -> [Tensor]
+    /// The sum of `a_i w_i` [m, k] over pairs, at least one, of [m, n_i] and [n_i, k], the latter in any dtype.
+    func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)]) -> Tensor
     /// Rows of `table` [V, D], in any dtype, as [ids.count, D].
     func gatherRows(_ table: Tensor, _ ids: [Int32]) -> Tensor
     /// Zeros [rowCount, D] with the rows of `source` [ids.count, D] added at `ids`.

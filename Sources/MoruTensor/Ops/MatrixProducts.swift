@@ -61,7 +61,7 @@ public func embedding(_ ids: [Int32], _ table: Tensor) -> Tensor {
 }
 
 /// A matrix in any dtype of real numbers, its rows in whole blocks; f32 where it is followed.
-private func requireMatrix(_ matrix: Tensor, _ operation: String) {
+func requireMatrix(_ matrix: Tensor, _ operation: String) {
     let dtype = matrix.dtype
     precondition(
         dtype.isFloatingPoint && matrix.shape[1] % dtype.blockElements == 0,

@@ -1,0 +1,24 @@
+import MoruTensor
+
+/// Fully connected layers that read the same input, computed as one: queries, keys and values, or a gate and what it
+/// gates.
+///
+/// Each member stays a layer of its own, with its bias and its adapters, and no weight is copied.
+public struct LinearGroup: Sendable {
+    /// The layers.
+    public let members: [Linear]
+
+    /// Groups layers of the same number of inputs.
+    public init(_ members: Linear...) {
+        precondition(
+            Set(members.map(\.inputs)).count <= 1,
+            "\(members.map { "\($0.path) [\($0.inputs)]" }.joined(separator: ", ")) do not read the same input")
+        self.members = members
+    }
+
+    /// The members' outputs of `x` [N, inputs], each [N, outputs], in their order.
+    public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> [Tensor] {
+        let products = x.linear(members.map(\.weight.tensor))
+        return zip(members, products).map { $0.completing($1, of: x, context) }
+    }
+}
