@@ -56,10 +56,13 @@ let package = Package(
         // Kernels are optimised even in debug builds: a model test would take minutes otherwise.
         .target(
             name: "CMoruKernels", cSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("m")]),
+        // The loops that `moru bench kernels` measures kernels against.
+        .target(name: "CKernelCeiling", cSettings: [.unsafeFlags(["-O3"])]),
         floor("MoruBase"),
         floor("MoruTensor", ["CMoruKernels", "MoruBase"]),
         floor("MoruText", ["MoruBase"]),
         floor("MoruStore", ["MoruBase", crypto, asyncHTTPClient, nioCore, nioHTTP1, yams]),
+        floor("MoruBench", ["CKernelCeiling", "MoruTensor"]),
         floor("MoruNN", ["MoruTensor"]),
         floor("MoruModels", ["MoruNN", "MoruText"]),
         floor("MoruTraining", ["MoruModels", yams]),
@@ -67,7 +70,7 @@ let package = Package(
         floor("MoruTrust", ["MoruEngine", "MoruTraining"]),
         floor("MoruServer", ["MoruEngine", hummingbird, httpTypes, logging, nioCore, serviceLifecycle]),
         .executableTarget(
-            name: "moru", dependencies: ["MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
+            name: "moru", dependencies: ["MoruBench", "MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
             swiftSettings: strict),
 
         .target(
@@ -78,6 +81,7 @@ let package = Package(
         tests("MoruTensorTests", ["MoruTensor"], exclude: ["Goldens"]),
         tests("MoruTextTests", ["MoruText"], exclude: ["Goldens", "Templates/Goldens"]),
         tests("MoruStoreTests", ["MoruStore", crypto, nioCore, nioHTTP1, nioPosix]),
+        tests("MoruBenchTests", ["MoruBench"]),
         tests("MoruNNTests", ["MoruModels"]),
         tests("MoruModelsTests", ["MoruModels"], exclude: ["Goldens"]),
         tests("MoruTrainingTests", ["MoruTraining"], exclude: ["Goldens"]),
@@ -89,9 +93,6 @@ let package = Package(
         // These run what the package builds: the program and the snippets.
         tests("CommandTests", ["moru"]),
         tests("ExamplesTests", ["MoruTrust"]),
-        // The ceilings that the kernel benchmark measures against.
-        .target(name: "CKernelCeiling", path: "Benchmarks/CKernelCeiling", cSettings: [.unsafeFlags(["-O3"])]),
-        benchmark("KernelBenchmark", ["CKernelCeiling", "CMoruKernels"]),
         benchmark("TokenizerBenchmark", ["MoruText"]),
     ],
     swiftLanguageModes: [.v6]

@@ -28,7 +28,7 @@ struct Moru: AsyncParsableCommand {
         version: version,
         subcommands: [
             Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Tune.self, Eval.self,
-            Serve.self, Config.self, Doctor.self,
+            Serve.self, Bench.self, Config.self, Doctor.self,
         ])
 
     static func main() async {

@@ -8,6 +8,11 @@
 // number of floating-point operations done; `sink` keeps the result alive.
 double kernel_ceiling_multiply_add(int bits, size_t steps, float *sink);
 
+// The same with products of bf16 pairs, and of bytes, over 512 bits; 0 on machines of another kind. Only for a CPU that has
+// the instructions (AVX-512 BF16, VNNI).
+double kernel_ceiling_bf16(size_t steps, float *sink);
+double kernel_ceiling_int8(size_t steps, float *sink);
+
 // Reads `bytes` (a multiple of 256) and folds them into `sink`.
 void kernel_ceiling_read(int bits, const void *memory, size_t bytes, float *sink);
 

@@ -47,3 +47,40 @@ void kernel_ceiling_read(int bits, const void *memory, size_t bytes, float *sink
     else if (bits >= 256) read_middle(memory, bytes, sink);
     else read_narrow(memory, bytes, sink);
 }
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+WIDE("avx512f,avx512bf16") double kernel_ceiling_bf16(size_t steps, float *sink) {
+    __m512 chain[16];
+    __m512bh a = (__m512bh)_mm512_set1_epi16(0x3f80), b = (__m512bh)_mm512_set1_epi16(0x3000);
+    for (int i = 0; i < 16; i++) chain[i] = _mm512_set1_ps((float)i);
+    for (size_t step = 0; step < steps; step++) {
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 16; i++) chain[i] = _mm512_dpbf16_ps(chain[i], a, b);
+    }
+    for (int i = 0; i < 16; i++) *sink += _mm512_cvtss_f32(chain[i]);
+    return 2.0 * 16 * 32 * (double)steps;
+}
+
+WIDE("avx512f,avx512vnni") double kernel_ceiling_int8(size_t steps, float *sink) {
+    __m512i chain[16], a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2);
+    for (int i = 0; i < 16; i++) chain[i] = _mm512_set1_epi32(i);
+    for (size_t step = 0; step < steps; step++) {
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 16; i++) {
+            chain[i] = _mm512_dpbusd_epi32(chain[i], a, b);
+        }
+    }
+    for (int i = 0; i < 16; i++) *sink += (float)_mm_cvtsi128_si32(_mm512_castsi512_si128(chain[i]));
+    return 2.0 * 16 * 64 * (double)steps;
+}
+#else
+double kernel_ceiling_bf16(size_t steps, float *sink) {
+    (void)steps, (void)sink;
+    return 0;
+}
+
+double kernel_ceiling_int8(size_t steps, float *sink) {
+    (void)steps, (void)sink;
+    return 0;
+}
+#endif
