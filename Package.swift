@@ -94,6 +94,7 @@ let package = Package(
         tests("CommandTests", ["moru"]),
         tests("ExamplesTests", ["MoruTrust"]),
         benchmark("TokenizerBenchmark", ["MoruText"]),
+        benchmark("TrainingBenchmark", ["MoruTraining"]),
     ],
     swiftLanguageModes: [.v6]
 )
