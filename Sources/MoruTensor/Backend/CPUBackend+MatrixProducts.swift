@@ -85,7 +85,8 @@ extension CPUBackend {
             }
             withScratch(scratchBytes) { scratch in
                 for var one in all {
-                    kernels.gemm(&one, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, scratch)
+                    kernels.gemm(
+                        &one, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, scratch)
                 }
             }
         }

@@ -1,0 +1,173 @@
+// Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
+//
+//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch MODEL [--tokens N] [--rounds N]
+//
+//     decode        one stream after a short prompt: tokens a second after the first
+//     prefill       one prompt of N tokens: prompt tokens a second
+//     after-prompt  one stream of N tokens after a prompt of 512
+//     batch         8 streams of N tokens together: tokens a second in total
+//
+// Each round prints a line of JSON. Outputs are checked in the same run (rounds repeat each other, together equals
+// alone); a difference ends the program with an error.
+
+import Foundation
+import MoruBase
+import MoruEngine
+import MoruModels
+import MoruTensor
+
+struct BenchmarkFailure: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// What the command line asks for.
+struct Options {
+    var benchmark: Benchmark
+    var model: String
+    var tokens: Int
+    var rounds = 5
+
+    init(_ arguments: [String]) throws {
+        var rest: [String] = []
+        var given: [String: Int] = [:]
+        var index = 0
+        while index < arguments.count {
+            if arguments[index].hasPrefix("--") {
+                guard index + 1 < arguments.count, let number = Int(arguments[index + 1]), number > 0 else {
+                    throw BenchmarkFailure(description: "\(arguments[index]) needs a number")
+                }
+                given[arguments[index]] = number
+                index += 2
+            } else {
+                rest.append(arguments[index])
+                index += 1
+            }
+        }
+        guard rest.count == 2, let benchmark = Benchmark(rawValue: rest[0]),
+            given.keys.allSatisfy({ ["--tokens", "--rounds"].contains($0) })
+        else {
+            let names = Benchmark.allCases.map(\.rawValue).joined(separator: "|")
+            throw BenchmarkFailure(description: "usage: EngineBenchmark \(names) MODEL [--tokens N] [--rounds N]")
+        }
+        self.benchmark = benchmark
+        model = rest[1]
+        tokens = given["--tokens"] ?? (benchmark == .prefill ? 512 : 128)
+        rounds = given["--rounds"] ?? rounds
+    }
+}
+
+enum Benchmark: String, CaseIterable {
+    case decode, prefill, batch
+    case afterPrompt = "after-prompt"
+}
+
+/// An answer of the engine and what it cost.
+struct Answer {
+    var ids: [Int32] = []
+    var usage = GenerationUsage(promptTokens: 0)
+}
+
+/// One loaded model under measurement.
+struct Measurement {
+    let generator: TextGenerator
+    let tokens: Int
+
+    /// Exactly `count` tokens of prose.
+    func prompt(_ count: Int) throws -> [Int32] {
+        let text = Texts.all.joined(separator: "\n\n") + "\n\n"
+        var ids: [Int32] = []
+        while ids.count < count { ids += try generator.tokens(of: .text(text)) }
+        return Array(ids.prefix(count))
+    }
+
+    func answer(_ prompt: [Int32], tokens: Int) async throws -> Answer {
+        var answer = Answer()
+        let request = GenerationRequest(prompt: prompt, maximumTokens: tokens)
+        for try await event in generator.engine.generate(request) {
+            switch event {
+            case .token(let score): answer.ids.append(score.id)
+            case .finished(_, let usage): answer.usage = usage
+            case .promptScored: break
+            }
+        }
+        guard answer.ids.count == tokens else {
+            throw BenchmarkFailure(description: "\(answer.ids.count) tokens came instead of \(tokens)")
+        }
+        return answer
+    }
+
+    /// Tokens a second, and the tokens.
+    func round(_ benchmark: Benchmark) async throws -> (speed: Double, outputs: [[Int32]]) {
+        switch benchmark {
+        case .decode:
+            let answer = try await answer(prompt(16), tokens: tokens)
+            return (answer.usage.generatedTokensPerSecond, [answer.ids])
+        case .prefill:
+            let answer = try await answer(prompt(tokens), tokens: 1)
+            return (answer.usage.promptTokensPerSecond, [answer.ids])
+        case .afterPrompt:
+            let answer = try await answer(prompt(512), tokens: tokens)
+            return (answer.usage.generatedTokensPerSecond, [answer.ids])
+        case .batch:
+            let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
+            let begin = ContinuousClock.now
+            let answers = try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
+                for (index, prompt) in prompts.enumerated() {
+                    group.addTask { (index, try await answer(prompt, tokens: tokens)) }
+                }
+                var answers = Array(repeating: Answer(), count: prompts.count)
+                for try await (index, answer) in group { answers[index] = answer }
+                return answers
+            }
+            let seconds = (ContinuousClock.now - begin).seconds
+            return (Double(prompts.count * tokens) / seconds, answers.map(\.ids))
+        }
+    }
+
+    /// What the outputs must be.
+    func expected(_ benchmark: Benchmark) async throws -> [[Int32]] {
+        guard benchmark == .batch else { return try await round(benchmark).outputs }
+        var outputs: [[Int32]] = []
+        for text in Texts.all {
+            outputs.append(try await answer(Array(generator.tokens(of: .text(text)).prefix(16)), tokens: tokens).ids)
+        }
+        return outputs
+    }
+}
+
+extension Duration {
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
+func run() async throws {
+    #if DEBUG
+        throw BenchmarkFailure(description: "a debug build says nothing about speed: build with -c release")
+    #else
+        let options = try Options(Array(CommandLine.arguments.dropFirst()))
+        let begin = ContinuousClock.now
+        let pretrained = try PretrainedModel.load(options.model)
+        let loadSeconds = (ContinuousClock.now - begin).seconds
+        let measurement = Measurement(generator: try TextGenerator(pretrained), tokens: options.tokens)
+        let expected = try await measurement.expected(options.benchmark)
+        for index in 0..<options.rounds {
+            let (speed, outputs) = try await measurement.round(options.benchmark)
+            guard outputs == expected else {
+                throw BenchmarkFailure(description: "round \(index) brought other tokens than the check")
+            }
+            let line: JSON = [
+                "benchmark": .string(options.benchmark.rawValue), "round": .int(index), "tokens": .int(options.tokens),
+                "tokens_per_second": .double(speed), "load_seconds": .double(loadSeconds), "checked": .bool(true),
+                "kernels": .string(Runtime.shared.kernelName), "threads": .int(Runtime.shared.threads.threadCount),
+            ]
+            print(line.text())
+            fflush(nil)
+        }
+    #endif
+}
+
+do {
+    try await run()
+} catch {
+    FileHandle.standardError.write(Data("EngineBenchmark: \(error)\n".utf8))
+    exit(1)
+}
