@@ -44,7 +44,13 @@
     double P##_sum_of_squares(const float *, size_t, size_t);                                                          \
     bool P##_all_finite(const float *, size_t, size_t);                                                                \
     size_t P##_argmax(const float *, size_t, size_t);                                                                  \
-    void P##_adamw(const moru_adamw *, float *, const float *, float *, float *, size_t, size_t);
+    void P##_adamw(const moru_adamw *, float *, const float *, float *, float *, size_t, size_t);                       \
+    void P##_lion(const moru_lion *, float *, const float *, float *, size_t, size_t);                                 \
+    void P##_sgd(const moru_sgd *, float *, const float *, float *, size_t, size_t);                                   \
+    void P##_lerp(const float *, float, float, float *, size_t, size_t);                                               \
+    void P##_adafactor_squares(const float *, float, float *, float *, size_t, size_t, size_t);                        \
+    double P##_adafactor_norm(const moru_adafactor *, const float *, size_t, size_t);                                  \
+    void P##_adafactor_step(const moru_adafactor *, float *, const float *, float, float, size_t, size_t);
 
 // P: the level's prefix; G, V: the prefixes of its gemm and of its matvec, which some levels alone replace.
 #define MORU_KERNEL_TABLE(P, G, V, LEVEL, NAME)                                                            \
@@ -60,6 +66,9 @@
         .softmax_backward = P##_softmax_backward, .cross_entropy = P##_cross_entropy, .add = P##_add,      \
         .subtract = P##_subtract, .multiply = P##_multiply, .scale = P##_scale,                            \
         .add_scaled = P##_add_scaled, .silu = P##_silu, .silu_backward = P##_silu_backward,                \
+        .lion = P##_lion, .sgd = P##_sgd, .lerp = P##_lerp,                                                \
+        .adafactor_squares = P##_adafactor_squares, .adafactor_norm = P##_adafactor_norm,                  \
+        .adafactor_step = P##_adafactor_step,                                                              \
         .gelu = P##_gelu, .gelu_backward = P##_gelu_backward, .swiglu = P##_swiglu,                        \
         .swiglu_backward = P##_swiglu_backward, .sum = P##_sum, .sum_of_squares = P##_sum_of_squares,      \
         .all_finite = P##_all_finite, .argmax = P##_argmax, .adamw = P##_adamw                             \

@@ -28,6 +28,15 @@ public final class Parameter: Sendable {
         }
     }
 
+    /// Changes the value in place: without a copy, unless somebody else holds the same memory.
+    package func update(_ body: (inout Tensor) -> Void) {
+        current.withLock { value in
+            let shape = value.shape
+            body(&value)
+            precondition(value.shape == shape, "\(path): \(value.shape) cannot replace \(shape)")
+        }
+    }
+
     /// The value, followed where a gradient with respect to this parameter is being computed.
     public var tensor: Tensor {
         if let leaves = GradientScope.leaves, let leaf = leaves[ObjectIdentifier(self)] { return leaf }

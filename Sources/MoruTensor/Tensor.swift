@@ -11,7 +11,7 @@ public struct Tensor: Sendable {
     /// How the elements are stored.
     public let dtype: DType
     /// The bytes, possibly shared with other tensors.
-    package let storage: Storage
+    package private(set) var storage: Storage
     /// Where this tensor starts in its storage.
     package let byteOffset: Int
     /// What produced this tensor, when a gradient is wanted.
@@ -58,6 +58,13 @@ public struct Tensor: Sendable {
 
     func with(node: GradientNode?) -> Tensor {
         Tensor(storage: storage, byteOffset: byteOffset, shape: shape, dtype: dtype, node: node)
+    }
+
+    /// Gives the tensor memory of its own, so that nobody else sees what is written to it; a copy is made only where
+    /// somebody else holds the memory too.
+    package mutating func makeUnique() {
+        precondition(node == nil, "a tensor that a gradient computation follows is not written")
+        if storage.isMapped || !isKnownUniquelyReferenced(&storage) { self = copied() }
     }
 
     /// The first byte, for reading; valid while the tensor lives.

@@ -118,6 +118,24 @@ typedef struct {
     float gradient_scale;                      // applied to the gradient first (clipping)
 } moru_adamw;
 
+typedef struct {
+    float learning_rate, beta1, beta2, weight_decay, gradient_scale;
+} moru_lion;
+
+typedef struct {
+    float learning_rate, momentum, weight_decay, gradient_scale;
+    bool nesterov;
+} moru_sgd;
+
+// A matrix whose second moments are known by row and by column.
+typedef struct {
+    size_t columns;
+    const float *row_variance;     // by row, divided by the mean of all rows
+    const float *column_variance;  // by column
+    float epsilon;                 // the least root of an element's second moment
+    float gradient_scale;
+} moru_adafactor;
+
 typedef struct moru_kernels {
     moru_cpu_level level;
     const char *name;
@@ -193,6 +211,22 @@ typedef struct moru_kernels {
     // AdamW (Loshchilov and Hutter, 2019), all five arrays [.., end), updated in place.
     void (*adamw)(const moru_adamw *args, float *parameter, const float *gradient, float *moment1, float *moment2,
                   size_t begin, size_t end);
+    // Lion (Chen et al., 2023), in place.
+    void (*lion)(const moru_lion *args, float *parameter, const float *gradient, float *moment, size_t begin,
+                 size_t end);
+    // Gradient descent with momentum (moment may be NULL without one) and coupled weight decay, in place.
+    void (*sgd)(const moru_sgd *args, float *parameter, const float *gradient, float *moment, size_t begin, size_t end);
+    // y moves towards scale * x by a share: y += share * (scale * x - y).
+    void (*lerp)(const float *x, float scale, float share, float *y, size_t begin, size_t end);
+
+    // Adafactor (Shazeer and Stern, 2018), rows [begin, end) of a matrix. squares: row_sums[row] becomes the sum of the
+    // row's squares of scale * gradient, column_sums[column] grows by those of these rows. norm: the sum of the squares
+    // of the update, gradient / sqrt(second moment). step: parameter * decay - rate * update, in place.
+    void (*adafactor_squares)(const float *gradient, float scale, float *row_sums, float *column_sums, size_t columns,
+                              size_t begin, size_t end);
+    double (*adafactor_norm)(const moru_adafactor *args, const float *gradient, size_t begin, size_t end);
+    void (*adafactor_step)(const moru_adafactor *args, float *parameter, const float *gradient, float decay, float rate,
+                           size_t begin, size_t end);
 } moru_kernels;
 
 // Tells the CPU that this thread is spinning.

@@ -35,6 +35,8 @@ public enum TrainingEvent: Sendable, Hashable {
         public var targetsPerEpoch: Int
         /// Numbers that move.
         public var trainableParameters: Int
+        /// What computes: kernels, threads and precision.
+        public var machine: String
     }
 
     /// One optimizer step.
@@ -65,7 +67,9 @@ public enum TrainingEvent: Sendable, Hashable {
         public var step: Int
         /// The mean loss of the targets, in nats.
         public var loss: Double
-        /// Whether this is the lowest loss so far, so that the saved adapter is now this one.
+        /// What else the task reports, by name: means over the targets.
+        public var others: [String: Double]
+        /// Whether this is the lowest loss so far, so that the saved result is now this one.
         public var isBest: Bool
         /// How long it took.
         public var seconds: Double
@@ -86,6 +90,8 @@ public struct TrainingSummary: Sendable, Hashable {
     public var inputs: Int
     /// How long the run took, with what it took before it was resumed.
     public var seconds: Double
+    /// Whether the run ended before its last step because it no longer got better.
+    public var endedEarly = false
 }
 
 extension TrainingEvent {
@@ -98,7 +104,7 @@ extension TrainingEvent {
                 "resumed_step": .int(start.resumedStep), "training_examples": .int(start.trainingExamples),
                 "validation_examples": .int(start.validationExamples), "inputs_per_epoch": .int(start.inputsPerEpoch),
                 "targets_per_epoch": .int(start.targetsPerEpoch),
-                "trainable_parameters": .int(start.trainableParameters),
+                "trainable_parameters": .int(start.trainableParameters), "machine": .string(start.machine),
             ]
         case .step(let step):
             return [
@@ -111,6 +117,8 @@ extension TrainingEvent {
         case .validation(let validation):
             return [
                 "event": "validation", "step": .int(validation.step), "loss": .double(validation.loss),
+                "others": .object(
+                    JSONObject(validation.others.sorted { $0.key < $1.key }.map { ($0.key, .double($0.value)) })),
                 "is_best": .bool(validation.isBest), "seconds": .double(validation.seconds),
             ]
         case .checkpoint(let step, let path):
@@ -133,7 +141,7 @@ extension TrainingSummary {
             "steps": .int(steps), "first_loss": number(firstLoss), "last_loss": number(lastLoss),
             "initial_validation_loss": number(initialValidationLoss),
             "best_validation_loss": number(bestValidationLoss), "best_step": bestStep.map { .int($0) } ?? .null,
-            "inputs": .int(inputs), "seconds": .double(seconds),
+            "inputs": .int(inputs), "seconds": .double(seconds), "ended_early": .bool(endedEarly),
         ]
     }
 
@@ -145,6 +153,6 @@ extension TrainingSummary {
             steps: steps, firstLoss: json["first_loss"]?.double, lastLoss: json["last_loss"]?.double,
             initialValidationLoss: json["initial_validation_loss"]?.double,
             bestValidationLoss: json["best_validation_loss"]?.double, bestStep: json["best_step"]?.int, inputs: inputs,
-            seconds: seconds)
+            seconds: seconds, endedEarly: json["ended_early"]?.bool ?? false)
     }
 }

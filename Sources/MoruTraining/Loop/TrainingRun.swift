@@ -17,8 +17,11 @@ struct TrainingRun {
     private let plan: BatchPlan
     private let totalSteps: Int
     private let schedule: LearningRateSchedule
-    private var optimizer: AdamW
-    private var progress = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
+    private var state: TrainingState
+    private var progress: TrainingSummary {
+        get { state.progress }
+        set { state.progress = newValue }
+    }
     private var log: EventLog?
     private let clock = ContinuousClock()
     private var begin: ContinuousClock.Instant
@@ -37,11 +40,15 @@ struct TrainingRun {
             accumulation: settings.gradientAccumulation, seed: settings.seed)
         totalSteps = settings.totalSteps(stepsPerEpoch: plan.stepsPerEpoch)
         schedule = settings.schedule(totalSteps: totalSteps)
-        optimizer = AdamW(method.parameters, settings.optimizer)
+        let parameters = method.parameters
+        state = TrainingState(
+            optimizer: settings.optimizer.make(parameters),
+            average: settings.averageDecay.map { WeightAverage(parameters, decay: $0) })
         begin = clock.now
     }
 
     mutating func run() throws -> TrainingSummary {
+        try requireMetric()
         let notices = try givenNotices + resume()
         if let recipe { try FileSystem.write(recipe.utf8, to: directory.path + "/recipe.yaml") }
         log = try EventLog(path: directory.events, keepingSteps: progress.steps)
@@ -50,13 +57,13 @@ struct TrainingRun {
         try emit(.started(start))
         for notice in notices { try emit(.notice(notice)) }
         if progress.steps == 0, settings.evaluatesAtStart, task.count(of: .validation) > 0 {
-            progress.initialValidationLoss = try validate(isCandidate: false)
+            progress.initialValidationLoss = try validate(isCandidate: false)["validation_loss"]
         }
-        while progress.steps < totalSteps {
+        while progress.steps < totalSteps, !progress.endedEarly {
             guard !isCancelled(), let step = try takeStep() else { try stop() }
             if isDue(settings.logEvery) { try emit(.step(step)) }
-            if task.count(of: .validation) > 0, isDue(settings.evaluateEvery) { try validate(isCandidate: true) }
-            if isDue(settings.saveEvery) { try saveCheckpoint() }
+            if isDue(settings.evaluateEvery) { try evaluate() }
+            if isDue(settings.saveEvery) || progress.endedEarly { try saveCheckpoint() }
         }
         try emit(.finished(progress))
         return progress
@@ -81,14 +88,21 @@ struct TrainingRun {
                 try task.summedLoss(of: batch, in: .training, dropout: dropout) * share
             }
             loss += Double(value.scalar)
-            gradients = gradients.isEmpty ? parts : zip(gradients, parts).map { $0 + $1 }
+            if gradients.isEmpty {
+                gradients = parts
+            } else {
+                for (index, part) in parts.enumerated() { gradients[index].move(along: part, by: 1) }
+            }
         }
         guard loss.isFinite else { throw diverged("the loss is \(Self.name(loss))") }
         let norm = globalNorm(gradients)
         guard norm.isFinite else { throw diverged("the gradient's norm is \(Self.name(norm)), at a loss of \(loss)") }
         let rate = schedule.rate(at: index)
-        optimizer.update(
+        state.optimizer.update(
             gradients, learningRate: rate, gradientScale: clippingScale(norm, maximumNorm: settings.clipNorm))
+        state.average?.update()
+        state.stopping.lossSum += loss
+        state.stopping.lossCount += 1
         progress.steps += 1
         progress.inputs += inputs
         progress.firstLoss = progress.firstLoss ?? loss
@@ -131,29 +145,79 @@ struct TrainingRun {
 
     // MARK: Validation
 
-    /// Measures the loss on the validation data, and saves the result if it is the best.
+    /// Looks up from the work: measures on the validation data, if there is any, and ends the run if it no longer gets
+    /// better.
+    private mutating func evaluate() throws {
+        var metrics = task.count(of: .validation) > 0 ? try validate(isCandidate: true) : [:]
+        guard let patience = settings.earlyStopping.patience else { return }
+        let mean = state.stopping.lossSum / Double(max(1, state.stopping.lossCount))
+        metrics[EarlyStopping.trainingLoss] = mean
+        let name = settings.earlyStopping.metric
+        guard let value = metrics[name] else {
+            let nearest = nearestName(to: name, among: metrics.keys).map { "; did you mean \($0)?" } ?? ""
+            throw MoruError(
+                .recipeValue, "early_stopping.metric is \(name), which this run does not report",
+                remedy: "choose from \(metrics.keys.sorted().joined(separator: ", "))\(nearest)")
+        }
+        guard state.stopping.look(value, settings.earlyStopping), progress.steps < totalSteps else { return }
+        progress.endedEarly = true
+        try emit(
+            .notice(
+                "ended early after step \(progress.steps) of \(totalSteps): \(name) is \(value) and was no better than "
+                    + "\(state.stopping.best ?? value) the last \(patience) times"))
+    }
+
+    /// Refuses a metric that will never be measured.
+    private func requireMetric() throws(MoruError) {
+        let stopping = settings.earlyStopping
+        guard stopping.patience != nil, stopping.metric != EarlyStopping.trainingLoss,
+            task.count(of: .validation) == 0
+        else { return }
+        throw MoruError(
+            .recipeValue, "early_stopping.metric is \(stopping.metric), but there is no validation data",
+            remedy: "give data.validation, or watch \(EarlyStopping.trainingLoss)")
+    }
+
+    /// Measures on the validation data, and saves the result if its loss is the lowest.
+    ///
+    /// - Returns: The figures by name.
     @discardableResult
-    private mutating func validate(isCandidate: Bool) throws -> Double {
+    private mutating func validate(isCandidate: Bool) throws -> [String: Double] {
         let started = clock.now
         let count = task.count(of: .validation)
-        var total = 0.0
-        for batch in BatchPlan.sequentialBatches(count, size: settings.batchSize) {
-            total += Double(try task.summedLoss(of: batch, in: .validation, dropout: nil).scalar)
-        }
-        let targets = (0..<count).reduce(0) { $0 + task.size(of: $1, in: .validation).targets }
-        let loss = total / Double(max(1, targets))
-        guard loss.isFinite else { throw diverged("the validation loss is \(loss)") }
-        let isBest = isCandidate && loss < progress.bestValidationLoss ?? .infinity
-        if isBest {
+        let targets = Double(
+            max(1, (0..<count).reduce(0) { $0 + task.size(of: $1, in: .validation).targets }))
+        var total = TaskMeasurement(loss: 0)
+        let isBest = try withResult { () throws -> Bool in
+            for batch in BatchPlan.sequentialBatches(count, size: settings.batchSize) {
+                let part = try task.measure(batch, in: .validation)
+                total.loss += part.loss
+                total.others.merge(part.others, uniquingKeysWith: +)
+            }
+            guard (total.loss / targets).isFinite else {
+                throw diverged("the validation loss is \(total.loss / targets)")
+            }
+            guard isCandidate, total.loss / targets < progress.bestValidationLoss ?? .infinity else { return false }
             try method.save(to: directory.result)
-            (progress.bestValidationLoss, progress.bestStep) = (loss, progress.steps)
+            return true
         }
+        let loss = total.loss / targets
+        let others = total.others.mapValues { $0 / targets }
+        if isBest { (progress.bestValidationLoss, progress.bestStep) = (loss, progress.steps) }
         updateSeconds()
         try emit(
             .validation(
                 TrainingEvent.Validation(
-                    step: progress.steps, loss: loss, isBest: isBest, seconds: seconds(since: started))))
-        return loss
+                    step: progress.steps, loss: loss, others: others, isBest: isBest, seconds: seconds(since: started)))
+        )
+        var metrics = [EarlyStopping.validationLoss: loss]
+        for (name, value) in others { metrics["validation_" + name] = value }
+        return metrics
+    }
+
+    /// Calls `body` while the parameters are what the run's result would be: their moving average, where one is kept.
+    private func withResult<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try state.average?.whileInPlace(body) ?? body()
     }
 
     // MARK: Stopping and going on
@@ -161,11 +225,9 @@ struct TrainingRun {
     /// Saves what is needed to go on; without validation data, the result so far too.
     private mutating func saveCheckpoint() throws {
         updateSeconds()
-        if task.count(of: .validation) == 0 { try method.save(to: directory.result) }
+        if task.count(of: .validation) == 0 { try withResult { try method.save(to: directory.result) } }
         let path = directory.checkpoint(progress.steps)
-        try Checkpoint.write(
-            to: path, parameters: method.parameters, optimizer: optimizer, progress: progress, identity: identity,
-            machine: machine)
+        try Checkpoint.write(to: path, state, identity: identity, machine: machine)
         try directory.pruneCheckpoints(keeping: settings.keep)
         try emit(.checkpoint(step: progress.steps, path: path))
     }
@@ -190,8 +252,7 @@ struct TrainingRun {
             do throws(MoruError) {
                 let checkpoint = try Checkpoint(reading: path)
                 try requireSameRun(checkpoint)
-                try checkpoint.restore(method.parameters, &optimizer)
-                progress = checkpoint.progress
+                try checkpoint.restore(&state)
                 if checkpoint.machine != machine {
                     notices.append(
                         "the run began on \(checkpoint.machine) and goes on with \(machine): losses may differ in their "
@@ -247,7 +308,7 @@ struct TrainingRun {
             totalSteps: totalSteps, stepsPerEpoch: plan.stepsPerEpoch, resumedStep: progress.steps,
             trainingExamples: plan.exampleCount, validationExamples: task.count(of: .validation),
             inputsPerEpoch: sizes.reduce(0) { $0 + $1.inputs }, targetsPerEpoch: sizes.reduce(0) { $0 + $1.targets },
-            trainableParameters: method.parameters.reduce(0) { $0 + $1.value.count })
+            trainableParameters: method.parameters.reduce(0) { $0 + $1.value.count }, machine: machine)
     }
 
     private var machine: String {

@@ -35,10 +35,33 @@ public protocol TrainingTask: Sendable {
     /// - Parameter dropout: The source of dropout's randomness; nil for none.
     /// - Returns: A scalar, followed by a gradient computation where one is under way.
     func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) throws -> Tensor
+    /// How well the model does on some examples, for validation; nothing is followed by a gradient computation.
+    func measure(_ examples: [Int], in split: DataSplit) throws -> TaskMeasurement
     /// What a run of the task depends on, by name: a resumed run refuses to go on when any differs.
     var identity: [(key: String, value: String)] { get }
     /// What is wrong with the model when a loss is not finite, if the task can tell.
     func diagnosis() -> String?
+}
+
+extension TrainingTask {
+    /// The loss alone.
+    public func measure(_ examples: [Int], in split: DataSplit) throws -> TaskMeasurement {
+        TaskMeasurement(loss: Double(try summedLoss(of: examples, in: split, dropout: nil).scalar))
+    }
+}
+
+/// How well a model does on some examples.
+public struct TaskMeasurement: Sendable, Hashable {
+    /// The loss, summed over the targets.
+    public var loss: Double
+    /// Other figures by name, each summed over the targets, such as the number of right answers as `accuracy`.
+    public var others: [String: Double]
+
+    /// Makes a measurement.
+    public init(loss: Double, others: [String: Double] = [:]) {
+        self.loss = loss
+        self.others = others
+    }
 }
 
 /// Which parameters a run moves, and how the result is saved.

@@ -4,10 +4,10 @@ import MoruTensor
 
 extension Recipe {
     /// Every key that a recipe may have, in the order in which recipes are written.
-    static let keys: [RecipeKey] = rootKeys + dataKeys + loraKeys + trainingKeys + evaluationKeys
+    static let keys: [RecipeKey] = rootKeys + dataKeys + loraKeys + trainingKeys + stoppingKeys + evaluationKeys
 
     /// The names of the sections.
-    static let sections = ["data", "lora", "training", "evaluation"]
+    static let sections = ["data", "lora", "training", "early_stopping", "evaluation"]
 
     /// Keys of which a recipe may have one only.
     static let exclusiveKeys = [
@@ -64,10 +64,18 @@ extension Recipe {
             get: { if case .share(let share) = $0.training.warmup { share } else { nil } },
             set: { $0.training.warmup = .share($1) }),
         .number("training.final_learning_rate_ratio", 0...1, \.training.finalLearningRateShare),
+        .number("training.decay_ratio", 0...1, \.training.decayShare),
+        .choice("training.optimizer", \.training.optimizer.kind),
         .number("training.weight_decay", 0...Float.infinity, \.training.optimizer.weightDecay),
         .number("training.beta1", 0...1, isOpen: true, \.training.optimizer.beta1),
         .number("training.beta2", 0...1, isOpen: true, \.training.optimizer.beta2),
         .number("training.epsilon", 0...Float.infinity, isPositive: true, \.training.optimizer.epsilon),
+        .number("training.momentum", 0...1, isOpen: true, \.training.optimizer.momentum),
+        .flag("training.nesterov", \.training.optimizer.isNesterov),
+        .flag("training.decay_embeddings", \.training.optimizer.decaysEmbeddings),
+        .flag("training.decay_vectors", \.training.optimizer.decaysVectors),
+        .number("training.layer_decay", 0...1, isPositive: true, \.training.optimizer.layerDecay),
+        .number("training.ema_decay", 0...1, isOpen: true, isPositive: true, \.training.averageDecay),
         .number("training.clip_norm", 0...Float.infinity, \.training.clipNorm),
         .integer(
             "training.seed", 0...Int.max, get: { Int(clamping: $0.training.seed) },
@@ -78,6 +86,15 @@ extension Recipe {
         .integer("training.log_every", 1...Int.max, \.training.logEvery).withoutEffect(),
         .integer("training.keep", 1...Int.max, \.training.keep).withoutEffect(),
         .choice("training.precision", \.training.precision, among: [.automatic, .f32]),
+    ]
+
+    private static let stoppingKeys: [RecipeKey] = [
+        .integer("early_stopping.patience", 1...1_000_000_000, \.training.earlyStopping.patience),
+        .text(
+            "early_stopping.metric", get: { $0.training.earlyStopping.metric },
+            set: { $0.training.earlyStopping.metric = $1 }),
+        .number("early_stopping.min_delta", 0...Float.infinity, \.training.earlyStopping.minDelta),
+        .choice("early_stopping.mode", \.training.earlyStopping.mode),
     ]
 
     private static let evaluationKeys: [RecipeKey] = [

@@ -118,6 +118,16 @@ extension RecipeKey {
             set: { $0[keyPath: place] = $1 })
     }
 
+    /// - Parameter isOpen: Whether the upper bound itself is left out.
+    static func number(
+        _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false,
+        _ place: any Place<Float?>
+    ) -> RecipeKey {
+        number(
+            path, range, isOpen: isOpen, isPositive: isPositive, get: { $0[keyPath: place] },
+            set: { $0[keyPath: place] = $1 })
+    }
+
     static func flag(_ path: String, _ place: any Place<Bool>) -> RecipeKey {
         RecipeKey(
             path: path, expectation: "true or false", choices: ["true", "false"],

@@ -33,8 +33,14 @@ public struct TrainingSettings: Sendable, Hashable {
     public var warmup = Warmup.share(0.03)
     /// The rate at the end, as a share of the highest.
     public var finalLearningRateShare: Float = 0
-    /// The optimizer's settings.
-    public var optimizer = AdamW.Configuration()
+    /// With ``LearningRateSchedule/Shape/warmupStableDecay``: the share of the run over which the rate falls.
+    public var decayShare: Float = 0.2
+    /// Which optimizer, and its settings.
+    public var optimizer = OptimizerSettings()
+    /// The decay of the weights' moving average, which is then measured and saved in their place; nil for none.
+    public var averageDecay: Float?
+    /// When the run ends because it no longer gets better.
+    public var earlyStopping = EarlyStopping()
     /// Gradients are scaled down to this norm when they exceed it; 0 leaves them alone.
     public var clipNorm: Float = 1
     /// Decides the order of the data, the adapter's start and dropout.
@@ -72,6 +78,6 @@ public struct TrainingSettings: Sendable, Hashable {
             }
         return LearningRateSchedule(
             schedule, peak: learningRate, warmupSteps: min(warmupSteps, totalSteps), totalSteps: totalSteps,
-            finalShare: finalLearningRateShare)
+            finalShare: finalLearningRateShare, decayShare: decayShare)
     }
 }

@@ -2,14 +2,28 @@ import MoruBase
 import MoruNN
 import MoruTensor
 
-/// What is needed to go on after a step as if nothing had happened.
+/// What a run has in memory that its settings do not determine.
 ///
 /// The order of the data and dropout's randomness depend on the seed and the step alone, so neither needs a place here.
+struct TrainingState {
+    /// What moves the parameters, which it knows.
+    var optimizer: any Optimizer
+    /// The moving average of the parameters, where one is kept.
+    var average: WeightAverage?
+    /// What early stopping remembers.
+    var stopping = StoppingState()
+    /// How far the run has come.
+    var progress = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
+}
+
+/// What is needed to go on after a step as if nothing had happened.
 struct Checkpoint {
     /// The moved parameters, by path.
     let parameters: SafetensorsFile
-    /// The optimizer's moments.
+    /// What the optimizer remembers, and the moving average.
     let optimizer: SafetensorsFile
+    /// What early stopping remembers.
+    let stopping: StoppingState
     /// How far the run had come.
     let progress: TrainingSummary
     /// What the run depends on, by name.
@@ -17,7 +31,7 @@ struct Checkpoint {
     /// What computed it; another machine rounds differently.
     let machine: String
 
-    private static let version = 1
+    private static let version = 2
     private static let (parameterFile, optimizerFile, stateFile) = (
         "parameters.safetensors", "optimizer.safetensors", "state.json"
     )
@@ -26,17 +40,19 @@ struct Checkpoint {
     ///
     /// - Throws: What the file system throws.
     static func write(
-        to directory: String, parameters: [Parameter], optimizer: AdamW, progress: TrainingSummary,
-        identity: [(key: String, value: String)], machine: String
+        to directory: String, _ training: TrainingState, identity: [(key: String, value: String)], machine: String
     ) throws {
         let state: JSON = [
-            "version": .int(version), "progress": progress.json, "machine": .string(machine),
+            "version": .int(version), "progress": training.progress.json, "early_stopping": training.stopping.json,
+            "machine": .string(machine),
             "identity": .object(JSONObject(identity.map { ($0.key, .string($0.value)) })),
         ]
         try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
             try Safetensors.write(
-                parameters.map { (name: $0.path, tensor: $0.value) }, to: "\(temporary)/\(parameterFile)")
-            try Safetensors.write(optimizer.state, to: "\(temporary)/\(optimizerFile)")
+                training.optimizer.parameters.map { (name: $0.path, tensor: $0.value) },
+                to: "\(temporary)/\(parameterFile)")
+            try Safetensors.write(
+                training.optimizer.state + (training.average?.state ?? []), to: "\(temporary)/\(optimizerFile)")
             try FileSystem.write((state.text(pretty: true) + "\n").utf8, to: "\(temporary)/\(stateFile)")
         }
     }
@@ -48,6 +64,7 @@ struct Checkpoint {
         let path = "\(directory)/\(Self.stateFile)"
         let state = try JSON.parse(file: path)
         guard state["version"]?.int == Self.version, let progress = state["progress"].flatMap(TrainingSummary.init),
+            let stopping = state["early_stopping"].flatMap(StoppingState.init),
             let identity = state["identity"]?.object, let machine = state["machine"]?.string
         else {
             throw MoruError(
@@ -55,25 +72,31 @@ struct Checkpoint {
                 remedy: "go on with the version that wrote it, or overwrite the run")
         }
         self.progress = progress
+        self.stopping = stopping
         self.identity = identity.members.map { ($0.key, $0.value.string ?? "") }
         self.machine = machine
         parameters = try SafetensorsFile(path: "\(directory)/\(Self.parameterFile)")
         optimizer = try SafetensorsFile(path: "\(directory)/\(Self.optimizerFile)")
     }
 
-    /// Puts parameters and optimizer where they were.
+    /// Puts parameters, optimizer and the rest where they were.
     ///
-    /// - Throws: ``MoruError/Code/checkpointMalformed`` when a tensor is missing or does not fit; the parameters are
-    ///   then as they were.
-    func restore(_ parameters: [Parameter], _ adamW: inout AdamW) throws(MoruError) {
+    /// - Throws: ``MoruError/Code/checkpointMalformed`` when a tensor is missing or does not fit; everything is then as
+    ///   it was.
+    func restore(_ training: inout TrainingState) throws(MoruError) {
+        let parameters = training.optimizer.parameters
         var values: [Tensor] = []
         for parameter in parameters {
             values.append(try Self.tensor(parameter.path, like: parameter.value, in: self.parameters))
         }
-        var moments: [String: Tensor] = [:]
-        for (name, tensor) in adamW.state { moments[name] = try Self.tensor(name, like: tensor, in: optimizer) }
+        var remembered: [String: Tensor] = [:]
+        for (name, tensor) in training.optimizer.state + (training.average?.state ?? []) {
+            remembered[name] = try Self.tensor(name, like: tensor, in: optimizer)
+        }
         for (parameter, value) in zip(parameters, values) { parameter.value = value }
-        adamW.restore(step: progress.steps) { moments[$0] ?? .zeros([]) }
+        training.optimizer.restore(step: progress.steps) { remembered[$0] ?? .zeros([]) }
+        training.average?.restore(step: progress.steps) { remembered[$0] ?? .zeros([]) }
+        (training.progress, training.stopping) = (progress, stopping)
     }
 
     private static func tensor(

@@ -27,7 +27,7 @@ struct LoRAGoldenTests {
         settings.learningRate = Float(golden["peak"]?.double ?? 0)
         settings.warmup = .steps(golden["warmup"]?.int ?? 0)
         settings.clipNorm = Float(golden["clip"]?.double ?? 0)
-        settings.optimizer = AdamW.Configuration(
+        settings.optimizer = OptimizerSettings(
             beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weightDecay: Float(golden["decay"]?.double ?? 0))
         settings.evaluateEvery = 1_000
         settings.evaluatesAtStart = true

@@ -68,7 +68,7 @@ struct RecipeTests {
         settings.schedule = .linear
         settings.warmup = .steps(5)
         settings.finalLearningRateShare = 0.1
-        settings.optimizer = AdamW.Configuration(beta1: 0.8, beta2: 0.95, epsilon: 1e-7, weightDecay: 0.01)
+        settings.optimizer = OptimizerSettings(beta1: 0.8, beta2: 0.95, epsilon: 1e-7, weightDecay: 0.01)
         settings.clipNorm = 0
         settings.seed = 42
         (settings.evaluateEvery, settings.evaluatesAtStart, settings.saveEvery) = (10, true, 20)

@@ -103,23 +103,3 @@ void MORU_NAME(swiglu_backward)(const float *dy, const float *gate, const float 
     OVER_RANGE(BODY)
 #undef BODY
 }
-
-// AdamW; `root` as in the scalar reference.
-void MORU_NAME(adamw)(const moru_adamw *args, float *parameter, const float *gradient, float *moment1, float *moment2,
-                      size_t begin, size_t end) {
-    float decay = 1 - args->learning_rate * args->weight_decay;
-    float step = args->learning_rate / args->bias_correction1;
-    float root = 1 / sqrtf(args->bias_correction2);
-    float beta1 = args->beta1, beta2 = args->beta2, epsilon = args->epsilon, scale = args->gradient_scale;
-#define BODY(LOAD, STORE)                                                                    \
-    vf g = LOAD(gradient) * scale;                                                           \
-    vf m = vfma(vset(beta1), LOAD(moment1), (1 - beta1) * g);                                \
-    vf v = vfma(vset(beta2), LOAD(moment2), (1 - beta2) * g * g);                            \
-    vf denominator = vfma(__builtin_elementwise_sqrt(v), vset(root), vset(epsilon));         \
-    vf updated = LOAD(parameter) * decay - step * m / denominator;                           \
-    STORE(moment1, m);                                                                       \
-    STORE(moment2, v);                                                                       \
-    STORE(parameter, updated);
-    OVER_RANGE(BODY)
-#undef BODY
-}

@@ -6,5 +6,6 @@
 #include "norm.h"
 #include "softmax.h"
 #include "rope.h"
+#include "optimizer.h"
 #include "dequantize.h"
 #include "attention.h"
