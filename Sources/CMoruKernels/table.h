@@ -40,6 +40,10 @@
     void P##_gelu_backward(const float *, const float *, float *, bool, size_t, size_t);                               \
     void P##_swiglu(const float *, const float *, float *, size_t, size_t);                                            \
     void P##_swiglu_backward(const float *, const float *, const float *, float *, float *, size_t, size_t);           \
+    void P##_lstm(const moru_recurrent *, size_t, size_t);                                                             \
+    void P##_lstm_backward(const moru_recurrent_gradient *, size_t, size_t);                                           \
+    void P##_gru(const moru_recurrent *, size_t, size_t);                                                              \
+    void P##_gru_backward(const moru_recurrent_gradient *, size_t, size_t);                                            \
     double P##_sum(const float *, size_t, size_t);                                                                     \
     double P##_sum_of_squares(const float *, size_t, size_t);                                                          \
     bool P##_all_finite(const float *, size_t, size_t);                                                                \
@@ -70,8 +74,10 @@
         .adafactor_squares = P##_adafactor_squares, .adafactor_norm = P##_adafactor_norm,                  \
         .adafactor_step = P##_adafactor_step,                                                              \
         .gelu = P##_gelu, .gelu_backward = P##_gelu_backward, .swiglu = P##_swiglu,                        \
-        .swiglu_backward = P##_swiglu_backward, .sum = P##_sum, .sum_of_squares = P##_sum_of_squares,      \
-        .all_finite = P##_all_finite, .argmax = P##_argmax, .adamw = P##_adamw                             \
+        .swiglu_backward = P##_swiglu_backward, .lstm = P##_lstm, .lstm_backward = P##_lstm_backward,      \
+        .gru = P##_gru, .gru_backward = P##_gru_backward, .sum = P##_sum,                                  \
+        .sum_of_squares = P##_sum_of_squares, .all_finite = P##_all_finite, .argmax = P##_argmax,          \
+        .adamw = P##_adamw                                                                                 \
     }
 
 MORU_DECLARE_KERNELS(moru_scalar)

@@ -52,9 +52,14 @@ public protocol LanguageModel: AnyObject, Sendable {
     func hiddenStates(_ batch: TokenBatch) -> Tensor
     /// The model's configuration, as `config.json` holds it.
     var configurationJSON: JSON { get }
+    /// Paths of the parameters that checkpoints store transposed, [inputs, outputs]; none by default.
+    var transposedPaths: Set<String> { get }
 }
 
 extension LanguageModel {
+    /// None.
+    public var transposedPaths: Set<String> { [] }
+
     /// Logits [N, V] of hidden states [N, D].
     public func logits(_ hiddenStates: Tensor) -> Tensor { hiddenStates.linear(outputProjection.tensor) }
 

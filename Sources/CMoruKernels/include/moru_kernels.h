@@ -83,6 +83,31 @@ typedef struct {
     size_t y_row_stride;
 } moru_matvec;
 
+// One time step of an LSTM (Hochreiter and Schmidhuber, 1997; gates i, f, g, o) or a GRU (Cho et al., 2014; gates r, z,
+// n) for several sequences, in PyTorch's equations.
+typedef struct {
+    size_t rows, hidden;
+    const float *input;      // [rows, 4 or 3 gates, hidden]: the inputs' part of the gates' arguments
+    const float *recurrent;  // likewise, the product with the output of the step before
+    const float *bias;       // [4 or 3, hidden], belongs to the recurrent part
+    const float *previous;   // [rows, hidden]: the cells (LSTM) or outputs (GRU) of the step before
+    float *gates;            // [rows, 4, hidden], kept for the gradient: i, f, g, o, or r, z, n and the recurrent part of n
+    float *cell;             // [rows, hidden], LSTM only
+    float *output;           // [rows, hidden]
+} moru_recurrent;
+
+// Its gradient: from those of the outputs to those of the gates' arguments.
+typedef struct {
+    size_t rows, hidden;
+    const float *gates, *cell, *previous;
+    const float *d_output;     // [rows, hidden]: what reaches the outputs from above
+    const float *d_recurrent;  // [rows, hidden]: what reaches them from the step after, through its gates
+    float *carry;              // [rows, hidden]: what reaches the cells (LSTM) or outputs (GRU) from the step after
+                               // directly; becomes the same for the step before
+    float *d_input;            // [rows, 4 or 3, hidden]
+    float *d_hidden;           // likewise for the recurrent part, where it differs (GRU only)
+} moru_recurrent_gradient;
+
 // Scaled dot-product attention for the rows of one sequence, its keys and values in pages.
 typedef struct {
     size_t rows;             // query rows
@@ -201,6 +226,12 @@ typedef struct moru_kernels {
     void (*swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end);  // silu(gate) * up
     void (*swiglu_backward)(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
                             size_t begin, size_t end);
+
+    // One time step of a recurrent cell over hidden elements [begin, end), every row (`moru_recurrent`), and its gradient.
+    void (*lstm)(const moru_recurrent *args, size_t begin, size_t end);
+    void (*lstm_backward)(const moru_recurrent_gradient *args, size_t begin, size_t end);
+    void (*gru)(const moru_recurrent *args, size_t begin, size_t end);
+    void (*gru_backward)(const moru_recurrent_gradient *args, size_t begin, size_t end);
 
     // Reductions over [begin, end).
     double (*sum)(const float *x, size_t begin, size_t end);

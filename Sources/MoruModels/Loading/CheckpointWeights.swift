@@ -58,6 +58,8 @@ struct CheckpointWeights: WeightSource {
 }
 
 extension CheckpointWeights {
+    private static let blockPrefixes = ["model.layers.", "blk.", "transformer.h.", "h.", "recurrent."]
+
     /// Refuses a file with tensors that belong into the blocks and that the model did not ask for: a bias, norm or
     /// layer that the configuration does not speak of would change every result.
     ///
@@ -65,11 +67,11 @@ extension CheckpointWeights {
     func checkBlocksAreUsed() throws(MoruError) {
         let stray = used.names.withLock { used in
             source.names.first { name in
-                let isInBlock = name.hasPrefix("model.layers.") || name.hasPrefix("blk.")
+                let isInBlock = Self.blockPrefixes.contains { name.hasPrefix($0) }
                 let isRotation = name.hasPrefix("rope_factors_")
                 let isParameter = name.hasSuffix(".weight") || name.hasSuffix(".bias")
-                // Some old files store the rotary frequencies, which the configuration gives as well
-                let isKnown = name.contains("attn_rot_embd") || used.contains(name)
+                // Some old files store the rotary frequencies, which the configuration gives as well, or causal masks
+                let isKnown = name.contains("attn_rot_embd") || name.hasSuffix(".attn.bias") || used.contains(name)
                 return (isInBlock || isRotation) && isParameter && !isKnown
             }
         }

@@ -5,7 +5,8 @@ import MoruTensor
 /// The architectures that Moru has a definition of.
 public enum LanguageModels {
     /// Their names, as `model_type` of `config.json` gives them.
-    public static let architectures = LlamaConfiguration.modelTypes
+    public static let architectures =
+        LlamaConfiguration.modelTypes + [GPT2Configuration.modelType, RecurrentConfiguration.modelType]
 
     /// Builds the network that a `config.json` describes.
     ///
@@ -16,7 +17,13 @@ public enum LanguageModels {
         let reader = ConfigurationReader(json: config, source: source)
         guard let type = try reader.text("model_type") else { throw reader.missing("model_type") }
         guard architectures.contains(type) else { throw unsupported(type, source: source, supported: architectures) }
-        return try Llama(LlamaConfiguration(json: config, source: source), weights)
+        switch type {
+        case GPT2Configuration.modelType:
+            return try GPT2(GPT2Configuration(json: config, source: source), weights)
+        case RecurrentConfiguration.modelType:
+            return try RecurrentLanguageModel(RecurrentConfiguration(json: config, source: source), weights)
+        default: return try Llama(LlamaConfiguration(json: config, source: source), weights)
+        }
     }
 
     /// Builds the network of a GGUF file.

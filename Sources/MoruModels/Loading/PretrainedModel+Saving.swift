@@ -1,5 +1,6 @@
 import Foundation
 import MoruBase
+import MoruNN
 import MoruTensor
 import MoruText
 
@@ -49,10 +50,15 @@ extension PretrainedModel {
         let matrices = Set(parameters.filter { $0.value.rank > 1 }.map { stored($0.value.dtype) })
         // Vectors are held in f32; those of a bf16 or f16 checkpoint go back to it, where they fit it exactly
         let common = matrices.count == 1 ? matrices.first ?? .f32 : .f32
+        let transposed = model.transposedPaths
+        func layout(_ parameter: Parameter, _ dtype: DType) -> Tensor {
+            let value = parameter.value.converted(to: dtype)
+            return transposed.contains(parameter.path) ? value.transposedCopy() : value
+        }
         return parameters.map { parameter in
             let value = parameter.value
-            if let dtype { return (parameter.path, value.converted(to: dtype)) }
-            if value.rank > 1 { return (parameter.path, value.converted(to: stored(value.dtype))) }
+            if let dtype { return (parameter.path, layout(parameter, dtype)) }
+            if value.rank > 1 { return (parameter.path, layout(parameter, stored(value.dtype))) }
             let narrow = value.converted(to: common)
             return (parameter.path, narrow.converted(to: .f32).values() == value.values() ? narrow : value)
         }

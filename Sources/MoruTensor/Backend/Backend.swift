@@ -76,6 +76,15 @@ public protocol Backend: Sendable {
         _ dOut: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logSumExp: Tensor, segments: [Range<Int>],
         _ options: AttentionOptions
     ) -> (q: Tensor, k: Tensor, v: Tensor)
+    /// A recurrent layer over rows in the order of time; arguments as ``recurrent(_:weight:bias:cell:active:initial:)``.
+    func recurrent(
+        _ input: Tensor, weight: Tensor, bias: Tensor, cell: RecurrentCell, active: [Int], initial: RecurrentState
+    ) -> RecurrentTrace
+    /// The gradients of input, weight and bias.
+    func recurrentBackward(
+        _ dOutputs: Tensor, _ trace: RecurrentTrace, weight: Tensor, cell: RecurrentCell, active: [Int],
+        initial: RecurrentState
+    ) -> (input: Tensor, weight: Tensor, bias: Tensor)
     /// Attention of each run's query rows over that sequence's cached keys and values.
     func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor
 }

@@ -2,6 +2,7 @@
 #include "vector.h"
 #include "transpose.h"
 #include "elementwise.h"
+#include "recurrent.h"
 #include "reduce.h"
 #include "norm.h"
 #include "softmax.h"
