@@ -93,6 +93,7 @@ let package = Package(
         // These run what the package builds: the program and the snippets.
         tests("CommandTests", ["moru"]),
         tests("ExamplesTests", ["MoruTrust"]),
+        benchmark("EngineBenchmark", ["MoruEngine"]),
         benchmark("TokenizerBenchmark", ["MoruText"]),
         benchmark("TrainingBenchmark", ["MoruTraining"]),
     ],
