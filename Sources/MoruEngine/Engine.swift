@@ -24,7 +24,7 @@ public actor Engine {
 
     private nonisolated let executor = EngineExecutor(name: "moru-engine")
     private nonisolated let inbox = Mutex(Inbox())
-    private nonisolated let layerShapes: [String: (inputs: Int, outputs: Int)]
+    private nonisolated let linears: [String: Linear]
     private var scheduler: Scheduler
     private var sequences: [SequenceID: ActiveSequence] = [:]
     private var isDriving = false
@@ -45,8 +45,7 @@ public actor Engine {
         self.model = model
         self.configuration = configuration
         contextLength = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
-        layerShapes = Dictionary(
-            model.linears.map { ($0.path, ($0.inputs, $0.outputs)) }, uniquingKeysWith: { first, _ in first })
+        linears = Dictionary(model.linears.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         scheduler = Scheduler(
             Scheduler.Limits(
                 sequences: configuration.maximumSequences, tokens: configuration.tokenBudget, context: contextLength))
@@ -119,23 +118,11 @@ public actor Engine {
     // MARK: - Requests
 
     private nonisolated func validate(_ request: GenerationRequest) throws(MoruError) {
-        try request.validate(vocabularySize: model.facts.vocabularySize, contextLength: contextLength)
+        try request.validate(
+            vocabularySize: model.facts.vocabularySize,
+            contextLength: contextLength - (request.adapter?.virtualTokenCount ?? 0))
         guard let adapter = request.adapter else { return }
-        for (path, pair) in adapter.pairs.sorted(by: { $0.key < $1.key }) {
-            guard let layer = layerShapes[path] else {
-                throw MoruError(
-                    .adapterMismatch, "the adapter adapts \(path), which this model does not have",
-                    remedy: "use the adapter with the model that it was made for")
-            }
-            let (a, b) = (pair.a.value.shape, pair.b.value.shape)
-            guard a.count == 2, b.count == 2, a[1] == layer.inputs, b[0] == layer.outputs, a[0] == b[1] else {
-                throw MoruError(
-                    .adapterMismatch,
-                    "the adapter's matrices \(a) and \(b) for \(path) do not fit its "
-                        + "\(layer.inputs) inputs and \(layer.outputs) outputs",
-                    remedy: "use the adapter with the model that it was made for")
-            }
-        }
+        try adapter.check(fits: model, linears: linears)
     }
 
     /// Takes up the requests that came in since the last step.
@@ -146,7 +133,7 @@ public actor Engine {
         }
         for submission in submissions {
             let request = submission.request
-            let sequence = ActiveSequence(submission, cache: model.makeCache())
+            let sequence = ActiveSequence(submission, cache: model.makeCache(for: request.adapter))
             guard request.maximumTokens > 0 || request.prompt.count > 1 else {
                 // One token and none to generate: there is nothing to compute.
                 sequences[submission.id] = sequence
@@ -155,7 +142,8 @@ public actor Engine {
             }
             sequences[submission.id] = sequence
             scheduler.add(
-                submission.id, prompt: request.prompt, maximumTokens: request.maximumTokens, endIDs: request.endIDs)
+                submission.id, prompt: request.prompt, maximumTokens: request.maximumTokens, endIDs: request.endIDs,
+                virtualTokens: request.adapter?.virtualTokenCount ?? 0)
         }
     }
 
@@ -291,8 +279,8 @@ public actor Engine {
 
 extension [StepRun] {
     /// The runs with those of the same adapter next to each other, so that an adapter acts once on all of its rows.
-    fileprivate func groupedByAdapter(_ adapter: (StepRun) -> LoRAAdapter?) -> [StepRun] {
-        var groups: [(adapter: LoRAAdapter?, runs: [StepRun])] = []
+    fileprivate func groupedByAdapter(_ adapter: (StepRun) -> (any Adapter)?) -> [StepRun] {
+        var groups: [(adapter: (any Adapter)?, runs: [StepRun])] = []
         for run in self {
             let its = adapter(run)
             if let place = groups.firstIndex(where: { $0.adapter === its }) {

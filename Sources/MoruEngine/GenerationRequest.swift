@@ -16,13 +16,13 @@ public struct GenerationRequest: Sendable {
     /// With a number, the prompt's tokens are scored too, with this many likeliest alternatives.
     public var promptLogProbabilities: Int?
     /// The adapter that acts on this request.
-    public var adapter: LoRAAdapter?
+    public var adapter: (any Adapter)?
 
     /// Makes a request.
     public init(
         prompt: [Int32], sampling: SamplingParameters = SamplingParameters(), maximumTokens: Int,
         endIDs: Set<Int32> = [], logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
-        adapter: LoRAAdapter? = nil
+        adapter: (any Adapter)? = nil
     ) {
         self.prompt = prompt
         self.sampling = sampling

@@ -45,6 +45,11 @@ public protocol LanguageModel: AnyObject, Sendable {
     /// The output projection [V, D], shared with the embedding where they are tied.
     var outputProjection: Parameter { get }
 
+    /// The table that turns tokens into vectors; nil where nothing but tokens can stand in a sequence, so that there
+    /// are no virtual tokens (prompt and prefix tuning). A model that has it passes its batches through
+    /// ``TokenBatch/embedded(by:)``.
+    var inputEmbedding: Embedding? { get }
+
     /// The last hidden states [N, D], normalised, of a batch of N tokens.
     ///
     /// Segments with a cache continue their sequence: their keys and values are stored in it and the cache advances.
@@ -57,6 +62,8 @@ public protocol LanguageModel: AnyObject, Sendable {
 }
 
 extension LanguageModel {
+    /// Nothing but tokens.
+    public var inputEmbedding: Embedding? { nil }
     /// None.
     public var transposedPaths: Set<String> { [] }
 

@@ -12,7 +12,9 @@ public struct TokenBatch: Sendable {
         /// The sequence's keys and values so far; nil for a whole sequence of its own.
         public var cache: SequenceCache?
         /// The adapter that acts on them.
-        public var adapter: LoRAAdapter?
+        public var adapter: (any Adapter)?
+        /// How many of the rows, the first ones, are the adapter's virtual tokens; see ``TokenBatch/embedded(by:)``.
+        var virtualRows = 0
     }
 
     /// The token ids.
@@ -26,21 +28,36 @@ public struct TokenBatch: Sendable {
     public init() {}
 
     /// A batch of whole sequences.
-    public init(_ sequences: [[Int32]], adapter: LoRAAdapter? = nil, dropout: DropoutSource? = nil) {
+    public init(_ sequences: [[Int32]], adapter: (any Adapter)? = nil, dropout: DropoutSource? = nil) {
         for sequence in sequences { append(sequence, adapter: adapter) }
         self.dropout = dropout
     }
 
     /// Appends the next tokens of a sequence; with a cache, they continue where it ends. A cache takes part once.
+    ///
+    /// A sequence with an adapter that has virtual tokens begins after them; its cache must have been made for the
+    /// adapter (``LanguageModel/makeCache(for:)``).
     public mutating func append(
-        _ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: LoRAAdapter? = nil
+        _ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: (any Adapter)? = nil
     ) {
         precondition(
             cache == nil || !segments.contains { $0.cache === cache }, "a batch holds two segments of one sequence")
+        let prefix = adapter?.prefixTokenCount ?? 0
+        precondition(
+            cache.map { $0.count >= prefix } ?? true, "a cache of \(cache?.count ?? 0) positions lacks the prefix")
+        append(tokens, firstPosition: cache?.count ?? prefix, cache: cache, adapter: adapter)
+    }
+
+    mutating func append(
+        _ tokens: some Collection<Int32>, firstPosition: Int, cache: SequenceCache?, adapter: (any Adapter)?,
+        virtualRows: Int = 0
+    ) {
         let begin = self.tokens.count
         self.tokens += tokens
         segments.append(
-            Segment(rows: begin..<self.tokens.count, firstPosition: cache?.count ?? 0, cache: cache, adapter: adapter))
+            Segment(
+                rows: begin..<self.tokens.count, firstPosition: firstPosition, cache: cache, adapter: adapter,
+                virtualRows: virtualRows))
     }
 
     /// The number of tokens.
@@ -80,6 +97,9 @@ extension TokenBatch {
         let cached = segments.count { $0.cache != nil }
         precondition(cached == 0 || cached == segments.count, "a batch mixes segments with and without a cache")
         guard cached > 0 else {
+            if segments.contains(where: { ($0.adapter?.prefixTokenCount ?? 0) > 0 }) {
+                return attendAfterPrefixes(q: q, k: k, v: v, layer: layer, options)
+            }
             return scaledDotProductAttention(q: q, k: k, v: v, segments: segments.map(\.rows), options)
         }
         let runs = segments.compactMap { segment -> CachedAttentionRun? in

@@ -12,13 +12,13 @@ public struct ServedModel: Sendable {
     /// What generates.
     public let generator: TextGenerator
     /// The adapter that acts on its requests.
-    public let adapter: LoRAAdapter?
+    public let adapter: (any Adapter)?
     /// Tells apart models whose answers may differ, as `system_fingerprint`.
     let fingerprint: String
 
     /// Makes a model.
     public init(
-        name: String, created: Date = Date(), generator: TextGenerator, adapter: LoRAAdapter? = nil
+        name: String, created: Date = Date(), generator: TextGenerator, adapter: (any Adapter)? = nil
     ) {
         self.name = name
         self.created = Int(created.timeIntervalSince1970)

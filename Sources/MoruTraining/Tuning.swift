@@ -48,7 +48,7 @@ public struct Tuning {
         }
         let task = LanguageModelTask(model: model.model, adapter: adapter, training: training, validation: validation)
         var trainer = Trainer(
-            task: task, method: LoRAMethod(adapter: adapter, baseModel: recipe.model), settings: recipe.training)
+            task: task, method: AdapterMethod(adapter: adapter, baseModel: recipe.model), settings: recipe.training)
         trainer.identity = recipe.decidingValues
         trainer.recipe = recipe.yaml
         trainer.notices = [training, validation].compactMap { $0?.notice }

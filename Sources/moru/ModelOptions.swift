@@ -34,8 +34,8 @@ struct AdapterOption: ParsableArguments {
     var adapter: String?
 
     /// Loads the adapter for a model; nil when none was named.
-    func load(for model: PretrainedModel) throws -> LoRAAdapter? {
-        try adapter.map { try LoRAAdapter.load(from: $0, for: model.model) }
+    func load(for model: PretrainedModel) throws -> (any Adapter)? {
+        try adapter.map { try AdapterDirectory.load(from: $0, for: model.model) }
     }
 }
 

@@ -9,7 +9,7 @@ import Testing
 @Suite(.tags(.golden), .enabled(if: TestNeeds.python != nil)) struct AdapterTests {
     static let loadable = ["plain", "rslora", "layers", "pattern", "gaussian"]
     static let refused = [
-        "use_dora", "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_bias",
+        "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_bias",
         "trainable_token_indices",
     ]
 

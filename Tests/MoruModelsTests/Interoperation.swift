@@ -60,7 +60,7 @@ enum Interoperation {
 
     /// The logits of some rows of a sequence, in full precision.
     static func logits(
-        _ model: any LanguageModel, _ written: Written, adapter: LoRAAdapter? = nil
+        _ model: any LanguageModel, _ written: Written, adapter: (any Adapter)? = nil
     ) -> [[Float]] {
         Runtime.withPrecision(.f32) {
             let logits = model.logits(model.hiddenStates(TokenBatch([written.tokens], adapter: adapter)))

@@ -55,7 +55,7 @@ struct SmallRun {
         let task = LanguageModelTask(
             model: model, adapter: adapter, training: TokenizedDataset(source: "made up", examples: examples),
             validation: heldOut.map { TokenizedDataset(source: "made up", examples: $0) })
-        return Trainer(task: task, method: LoRAMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
+        return Trainer(task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
     }
 
     /// Runs, and returns every event.

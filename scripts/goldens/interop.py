@@ -226,7 +226,7 @@ ADAPTERS = {
     "gaussian": dict(r=4, lora_alpha=4, target_modules="all-linear", init_lora_weights="gaussian"),
 }
 REFUSED = {
-    "use_dora": dict(use_dora=True), "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
+    "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
     "rank_pattern": dict(rank_pattern={"q_proj": 2}), "alpha_pattern": dict(alpha_pattern={"q_proj": 2}),
     "init_lora_weights": dict(init_lora_weights="pissa"), "lora_bias": dict(lora_bias=True),
     "trainable_token_indices": dict(trainable_token_indices=[1, 2]),

@@ -59,16 +59,19 @@ package struct Scheduler: Sendable {
     /// Whether there is nothing to do.
     package var isIdle: Bool { running.isEmpty && waiting.isEmpty }
 
-    /// Adds a sequence at the end of the queue.
+    /// Adds a sequence at the end of the queue. Virtual tokens stand before the prompt in the context, and are not
+    /// counted as the sequence's positions.
     ///
     /// The prompt must fit the context, and leave a position when a token is to be generated; when none is, it must
     /// have at least two tokens.
-    package mutating func add(_ id: SequenceID, prompt: [Int32], maximumTokens: Int, endIDs: Set<Int32>) {
+    package mutating func add(
+        _ id: SequenceID, prompt: [Int32], maximumTokens: Int, endIDs: Set<Int32>, virtualTokens: Int = 0
+    ) {
         precondition(
-            !prompt.isEmpty && prompt.count + min(1, maximumTokens) <= limits.context
+            !prompt.isEmpty && virtualTokens + prompt.count + min(1, maximumTokens) <= limits.context
                 && (maximumTokens > 0 || prompt.count > 1),
             "a sequence with \(prompt.count) prompt tokens and \(maximumTokens) to generate cannot run")
-        let room = limits.context - prompt.count
+        let room = limits.context - virtualTokens - prompt.count
         waiting.append(
             Sequence(
                 id: id, promptCount: prompt.count, endIDs: endIDs, limit: prompt.count + min(maximumTokens, room),

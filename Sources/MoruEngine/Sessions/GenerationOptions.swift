@@ -41,7 +41,7 @@ public struct GenerationOptions: Sendable {
     /// Texts that end the generation; the one that does is not part of the answer.
     public var stop: [String]
     /// The adapter that acts on this generation.
-    public var adapter: LoRAAdapter?
+    public var adapter: (any Adapter)?
     /// With a number, tokens come with log-probabilities and this many likeliest alternatives.
     public var logProbabilities: Int?
     /// With a number, the prompt's tokens are scored too, with this many likeliest alternatives.
@@ -59,7 +59,7 @@ public struct GenerationOptions: Sendable {
         temperature: Float? = nil, topK: Int? = nil, topP: Float? = nil, minP: Float? = nil,
         repetitionPenalty: Float? = nil, presencePenalty: Float = 0, frequencyPenalty: Float = 0,
         logitBias: [Int32: Float] = [:], seed: UInt64? = nil, maximumTokens: Int? = nil, stop: [String] = [],
-        adapter: LoRAAdapter? = nil, logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
+        adapter: (any Adapter)? = nil, logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
         ignoresEndTokens: Bool = false, showsSpecialTokens: Bool = false
     ) {
         self.temperature = temperature

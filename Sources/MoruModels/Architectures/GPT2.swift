@@ -76,13 +76,17 @@ public final class GPT2: LanguageModel {
     }
 
     /// The last hidden states [N, D], normalised. Positions must lie below the context length.
-    public func hiddenStates(_ batch: TokenBatch) -> Tensor {
+    public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
+        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
         let context = batch.layerContext
-        var x = tokenEmbedding(batch.tokens) + positionEmbedding(batch.positions.map(Int32.init))
+        var x = embedded + positionEmbedding(batch.positions.map(Int32.init))
         for block in blocks { x = block(x, batch, context) }
         batch.advanceCaches()
-        return norm(x)
+        return norm(batch.tokenRows(of: x))
     }
+
+    /// The table that turns tokens into vectors.
+    public var inputEmbedding: Embedding? { tokenEmbedding }
 
     /// The linear layers of the blocks.
     public var linears: [Linear] { blocks.flatMap(\.linears) }

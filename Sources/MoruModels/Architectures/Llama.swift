@@ -126,16 +126,20 @@ public final class Llama: LanguageModel {
     }
 
     /// The last hidden states [N, D], normalised.
-    public func hiddenStates(_ batch: TokenBatch) -> Tensor {
+    public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
+        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
         let angles = RotaryAngles(
             positions: batch.positions, inverseFrequencies: inverseFrequencies,
             attentionFactor: configuration.ropeScaling.attentionFactor)
         let context = batch.layerContext
-        var x = tokenEmbedding(batch.tokens)
+        var x = embedded
         for block in blocks { x = block(x, batch, angles, context) }
         batch.advanceCaches()
-        return norm(x)
+        return norm(batch.tokenRows(of: x))
     }
+
+    /// The table that turns tokens into vectors.
+    public var inputEmbedding: Embedding? { tokenEmbedding }
 
     /// The linear layers of the blocks.
     public var linears: [Linear] { blocks.flatMap(\.linears) }

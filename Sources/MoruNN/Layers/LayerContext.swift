@@ -8,10 +8,10 @@ public struct LayerContext: Sendable {
         /// The rows.
         public var rows: Range<Int>
         /// The adapter.
-        public var adapter: LoRAAdapter
+        public var adapter: any Adapter
 
         /// Makes a run.
-        public init(rows: Range<Int>, adapter: LoRAAdapter) {
+        public init(rows: Range<Int>, adapter: any Adapter) {
             self.rows = rows
             self.adapter = adapter
         }
@@ -26,6 +26,18 @@ public struct LayerContext: Sendable {
     public init(adapters: [AdapterRun] = [], dropout: DropoutSource? = nil) {
         self.adapters = adapters
         self.dropout = dropout
+    }
+
+    struct AdaptedRows {
+        var rows: Range<Int>
+        var adaptation: LayerAdaptation
+    }
+
+    /// What the adapters make of a layer, by rows.
+    func adaptations(of path: String) -> [AdaptedRows] {
+        adapters.compactMap { run in
+            run.rows.isEmpty ? nil : run.adapter.layers[path].map { AdaptedRows(rows: run.rows, adaptation: $0) }
+        }
     }
 }
 

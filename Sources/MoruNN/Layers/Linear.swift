@@ -26,43 +26,39 @@ public final class Linear: Sendable {
 
     /// Applies the layer to `x` [N, inputs], with the adapters of the context on their rows.
     public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> Tensor {
-        completing(x.linear(weight.tensor), of: x, context)
+        let runs = context.adaptations(of: path)
+        if runs.count == 1, runs[0].rows == 0..<x.shape[0], case .inputScale(let scale) = runs[0].adaptation {
+            return addingBias(x.multiplyingRow(scale.tensor.reshaped(inputs)).linear(weight.tensor))
+        }
+        return completing(x.linear(weight.tensor), of: x, context, runs)
     }
 
     /// What the layer makes of the product of `x` and its weight: the bias and the adapters added.
     func completing(_ product: Tensor, of x: Tensor, _ context: LayerContext) -> Tensor {
-        var y = product
-        if let bias { y = y.addingRow(bias.tensor) }
-        guard !context.adapters.isEmpty else { return y }
-        let runs = context.adapters.compactMap { run in
-            run.rows.isEmpty ? nil : run.adapter.pairs[path].map { AdaptedRows(rows: run.rows, pair: $0) }
+        completing(product, of: x, context, context.adaptations(of: path))
+    }
+
+    private func completing(
+        _ product: Tensor, of x: Tensor, _ context: LayerContext, _ runs: [LayerContext.AdaptedRows]
+    ) -> Tensor {
+        guard let first = runs.first else { return addingBias(product) }
+        if runs.count == 1, first.rows == 0..<x.shape[0] {
+            return first.adaptation.complete(product, of: x, self, context)
         }
-        guard let first = runs.first else { return y }
-        if runs.count == 1, first.rows == 0..<x.shape[0] { return first.pair.apply(to: x, adding: y, context) }
-        return Tensor.concatenated(adaptedParts(x, y, runs, context))
-    }
-
-    private struct AdaptedRows {
-        var rows: Range<Int>
-        var pair: LoRAPair
-    }
-
-    /// The output in pieces: rows with an adapter, and the rows between them.
-    private func adaptedParts(
-        _ x: Tensor, _ y: Tensor, _ runs: [AdaptedRows], _ context: LayerContext
-    ) -> [Tensor] {
+        // The output in pieces: rows with an adapter, and the rows between them
         var parts: [Tensor] = []
         var next = 0
         for run in runs {
             precondition(
                 next <= run.rows.lowerBound && run.rows.upperBound <= x.shape[0],
                 "\(path): the adapters' rows \(run.rows) overlap, are out of order or outside \(x.shape)")
-            if run.rows.lowerBound > next { parts.append(y.rows(next..<run.rows.lowerBound)) }
-            let (input, output) = (x.rows(run.rows), y.rows(run.rows))
-            parts.append(run.pair.apply(to: input, adding: output, context))
+            if run.rows.lowerBound > next { parts.append(addingBias(product.rows(next..<run.rows.lowerBound))) }
+            parts.append(run.adaptation.complete(product.rows(run.rows), of: x.rows(run.rows), self, context))
             next = run.rows.upperBound
         }
-        if next < x.shape[0] { parts.append(y.rows(next..<x.shape[0])) }
-        return parts
+        if next < x.shape[0] { parts.append(addingBias(product.rows(next..<x.shape[0]))) }
+        return Tensor.concatenated(parts)
     }
+
+    func addingBias(_ product: Tensor) -> Tensor { bias.map { product.addingRow($0.tensor) } ?? product }
 }

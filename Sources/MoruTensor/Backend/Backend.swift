@@ -27,6 +27,8 @@ public protocol Backend: Sendable {
     func scale(_ x: Tensor, by factor: Float) -> Tensor
     /// `x` [N, D] with `row` [D] added to each row.
     func addRow(_ x: Tensor, _ row: Tensor) -> Tensor
+    /// `x` [N, D] with each row multiplied by `row` [D].
+    func multiplyRow(_ x: Tensor, _ row: Tensor) -> Tensor
     /// The sum of the rows of `x` [N, D], as [D].
     func sumRows(_ x: Tensor) -> Tensor
     /// The sum of all elements, as a scalar.

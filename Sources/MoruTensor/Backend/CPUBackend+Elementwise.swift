@@ -32,6 +32,15 @@ extension CPUBackend {
         return y
     }
 
+    func multiplyRow(_ x: Tensor, _ row: Tensor) -> Tensor {
+        let dim = row.count
+        let y = Tensor(uninitialized: x.shape)
+        forRows(x.count / max(1, dim), dim: dim) { begin, end in
+            for r in begin..<end { kernels.multiply(x.floats + r * dim, row.floats, y.floats + r * dim, 0, dim) }
+        }
+        return y
+    }
+
     func sumRows(_ x: Tensor) -> Tensor {
         let dim = x.shape[x.rank - 1]
         let y = Tensor.zeros([dim])

@@ -53,6 +53,23 @@ public final class SequenceCache: @unchecked Sendable {
         }
     }
 
+    /// The keys and values of some stored positions of a layer, each [n, kvHeads * headDim], copied.
+    public func rows(_ positions: Range<Int>, layer: Int) -> (keys: Tensor, values: Tensor) {
+        precondition(
+            0...count ~= positions.lowerBound && positions.upperBound <= count,
+            "positions \(positions) lie outside a cache of \(count) tokens")
+        let (k, v) = (
+            Tensor(uninitialized: [positions.count, rowElements]),
+            Tensor(uninitialized: [positions.count, rowElements])
+        )
+        for (row, position) in positions.enumerated() {
+            let (page, slot) = position.quotientAndRemainder(dividingBy: Self.pageTokens)
+            (k.floats + row * rowElements).update(from: floats(keys[layer][page], slot), count: rowElements)
+            (v.floats + row * rowElements).update(from: floats(values[layer][page], slot), count: rowElements)
+        }
+        return (k, v)
+    }
+
     /// Says that `tokens` more positions are now stored in every layer.
     public func advance(by tokens: Int) { count += tokens }
 

@@ -37,6 +37,21 @@ extension Tensor {
         return backend.addRow(self, row).recording(self, row) { [$0, wantsRow ? backend.sumRows($0) : nil] }
     }
 
+    /// Multiplies each row of this tensor [N, D] by `row` [D], elementwise.
+    public func multiplyingRow(_ row: Tensor) -> Tensor {
+        precondition(
+            rank == 2 && row.rank == 1 && shape[1] == row.count, "multiplyingRow: \(shape) and \(row.shape) do not fit")
+        let backend = Runtime.shared.backend
+        let (x, factors) = (detached(), row.detached())
+        let (wantsX, wantsRow) = (isTracked, row.isTracked)
+        return backend.multiplyRow(x, factors).recording(self, row) { dy in
+            [
+                wantsX ? backend.multiplyRow(dy, factors) : nil,
+                wantsRow ? backend.sumRows(backend.multiply(dy, x)) : nil,
+            ]
+        }
+    }
+
     /// The sum of all elements, as a scalar.
     public func sum() -> Tensor {
         let shape = self.shape

@@ -8,7 +8,7 @@ public struct LanguageModelTask: TrainingTask {
     /// The model.
     public let model: any LanguageModel
     /// The adapter that acts on every example.
-    public let adapter: LoRAAdapter?
+    public let adapter: (any Adapter)?
     /// What is learnt from.
     public let training: TokenizedDataset
     /// What is measured on during the run.
@@ -16,7 +16,8 @@ public struct LanguageModelTask: TrainingTask {
 
     /// Makes a task.
     public init(
-        model: any LanguageModel, adapter: LoRAAdapter?, training: TokenizedDataset, validation: TokenizedDataset? = nil
+        model: any LanguageModel, adapter: (any Adapter)?, training: TokenizedDataset,
+        validation: TokenizedDataset? = nil
     ) {
         self.model = model
         self.adapter = adapter
@@ -88,25 +89,4 @@ public struct LanguageModelTask: TrainingTask {
         guard let parameter = adapter?.parameters.first(where: { !$0.value.isFinite }) else { return nil }
         return "\(parameter.path) of the adapter holds numbers that are not finite"
     }
-}
-
-/// Low-rank adaptation: the adapter's parameters move, the model's stay.
-public struct LoRAMethod: TrainingMethod {
-    /// The adapter.
-    public let adapter: LoRAAdapter
-    /// The base model's name, which the saved adapter notes.
-    public let baseModel: String
-
-    /// Makes a method.
-    public init(adapter: LoRAAdapter, baseModel: String) {
-        self.adapter = adapter
-        self.baseModel = baseModel
-    }
-
-    /// The adapter's parameters.
-    public var parameters: [Parameter] { adapter.parameters }
-    /// Whether the adapter drops inputs out.
-    public var usesDropout: Bool { adapter.configuration.dropout > 0 }
-    /// Writes the adapter in PEFT's layout.
-    public func save(to directory: String) throws { try adapter.save(to: directory, baseModel: baseModel) }
 }

@@ -23,7 +23,7 @@ public struct Evaluation: Sendable {
 
     private let generator: TextGenerator
     private let examples: [EvaluationExample]
-    private let adapter: LoRAAdapter?
+    private let adapter: (any Adapter)?
     private let maximumTokens: Int
     private let labelNames: [String]?
 
@@ -36,7 +36,7 @@ public struct Evaluation: Sendable {
     ///   - maximumTokens: The most tokens of an answer.
     ///   - labels: The names of the labels to report; nil reports those that the references give.
     public init(
-        _ generator: TextGenerator, _ examples: [EvaluationExample], adapter: LoRAAdapter? = nil,
+        _ generator: TextGenerator, _ examples: [EvaluationExample], adapter: (any Adapter)? = nil,
         maximumTokens: Int = 64, labels: [String]? = nil
     ) {
         self.generator = generator

@@ -25,7 +25,7 @@ public struct Perplexity: Sendable, Hashable {
     /// - Throws: ``MoruError/Code/dataTooLong`` when an example is longer than the model's context, or
     ///   ``MoruError/Code/weightsNotFinite`` when the result is not finite.
     public init(
-        of model: any LanguageModel, adapter: LoRAAdapter?, on examples: [TokenizedExample], tokensAtATime: Int = 1024
+        of model: any LanguageModel, adapter: (any Adapter)?, on examples: [TokenizedExample], tokensAtATime: Int = 1024
     ) throws(MoruError) {
         let limit = model.facts.contextLength
         if let position = examples.firstIndex(where: { $0.tokens.count > limit }) {
@@ -54,7 +54,7 @@ public struct Perplexity: Sendable, Hashable {
         }
     }
 
-    private mutating func add(_ examples: [TokenizedExample], _ model: any LanguageModel, _ adapter: LoRAAdapter?) {
+    private mutating func add(_ examples: [TokenizedExample], _ model: any LanguageModel, _ adapter: (any Adapter)?) {
         let batch = TokenBatch(examples.map { Array($0.inputs) }, adapter: adapter)
         var rows: [Int] = []
         var targets: [Int32] = []

@@ -56,7 +56,7 @@ struct Serve: AsyncParsableCommand {
                 throw MoruError(
                     .adapterMismatch, "two models are called \(name)", remedy: "give each adapter its own name")
             }
-            let adapter = try LoRAAdapter.load(from: directory, for: pretrained.model)
+            let adapter = try AdapterDirectory.load(from: directory, for: pretrained.model)
             served.append(ServedModel(name: name, generator: generator, adapter: adapter))
         }
         var configuration = ServerConfiguration()

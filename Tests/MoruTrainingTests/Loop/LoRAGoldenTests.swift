@@ -35,7 +35,7 @@ struct LoRAGoldenTests {
         let folder = try TemporaryFolder()
         var steps: [TrainingEvent.Step] = []
         let trainer = Trainer(
-            task: task, method: LoRAMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
+            task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
         let summary = try trainer.run(in: folder.path + "/run") { if case .step(let step) = $0 { steps.append(step) } }
 
         expectClose(

@@ -87,9 +87,11 @@ struct LossTests {
                 training: TokenizedDataset(source: "made up", examples: SmallRun.examples(6)))
             var settings = SmallRun().settings
             settings.length = .steps(6)
+            // A few rows take a kernel that rounds what a quantised weight is multiplied with
+            settings.batchSize = 6
             let folder = try TemporaryFolder()
             var run: [TrainingEvent] = []
-            try Trainer(task: task, method: LoRAMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
+            try Trainer(task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
                 .run(in: folder.path + "/run") { run.append($0) }
             losses.append(run.losses)
         }

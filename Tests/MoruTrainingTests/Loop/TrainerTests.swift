@@ -27,7 +27,7 @@ struct TrainerTests {
         settings.saveEvery = 1_000
         let folder = try TemporaryFolder()
         let summary = try Trainer(
-            task: task, method: LoRAMethod(adapter: adapter, baseModel: "tiny"), settings: settings
+            task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: settings
         )
         .run(in: folder.path + "/run")
         // the frozen output table is small, so that no loss gets far below 2
@@ -157,7 +157,7 @@ struct TrainerTests {
             model: model, adapter: adapter,
             training: TokenizedDataset(source: "made up", examples: SmallRun.examples(4)))
         let trainer = Trainer(
-            task: task, method: LoRAMethod(adapter: adapter, baseModel: "tiny"), settings: SmallRun().settings)
+            task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: SmallRun().settings)
         let folder = try TemporaryFolder()
         expectError(.trainingDiverged, "step 1 of", "model.layers.1.mlp.up_proj.weight", "intact copy") {
             try trainer.run(in: folder.path + "/run")
