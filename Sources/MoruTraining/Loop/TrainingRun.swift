@@ -43,7 +43,8 @@ struct TrainingRun {
         let parameters = method.parameters
         state = TrainingState(
             optimizer: settings.optimizer.make(parameters),
-            average: settings.averageDecay.map { WeightAverage(parameters, decay: $0) })
+            average: settings.averageDecay.map { WeightAverage(parameters, decay: $0) },
+            position: plan.position(at: 0))
         begin = clock.now
     }
 
@@ -104,6 +105,7 @@ struct TrainingRun {
         state.stopping.lossSum += loss
         state.stopping.lossCount += 1
         progress.steps += 1
+        state.position = plan.position(at: progress.steps)
         progress.inputs += inputs
         progress.firstLoss = progress.firstLoss ?? loss
         progress.lastLoss = loss
@@ -252,6 +254,13 @@ struct TrainingRun {
             do throws(MoruError) {
                 let checkpoint = try Checkpoint(reading: path)
                 try requireSameRun(checkpoint)
+                guard checkpoint.position == plan.position(at: checkpoint.progress.steps) else {
+                    throw MoruError(
+                        .checkpointMalformed,
+                        "\(path): after step \(checkpoint.progress.steps) the run is not at example "
+                            + "\(checkpoint.position.index) of epoch \(checkpoint.position.epoch + 1)",
+                        remedy: "remove this checkpoint to go on from an older one")
+                }
                 try checkpoint.restore(&state)
                 if checkpoint.machine != machine {
                     notices.append(

@@ -4,7 +4,7 @@ import MoruTensor
 
 /// What a run has in memory that its settings do not determine.
 ///
-/// The order of the data and dropout's randomness depend on the seed and the step alone, so neither needs a place here.
+/// Dropout's randomness depends on the seed and the step alone, so it needs no place here.
 struct TrainingState {
     /// What moves the parameters, which it knows.
     var optimizer: any Optimizer
@@ -14,6 +14,8 @@ struct TrainingState {
     var stopping = StoppingState()
     /// How far the run has come.
     var progress = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
+    /// Where the next step begins in the data.
+    var position: DataPosition
 }
 
 /// What is needed to go on after a step as if nothing had happened.
@@ -24,6 +26,8 @@ struct Checkpoint {
     let optimizer: SafetensorsFile
     /// What early stopping remembers.
     let stopping: StoppingState
+    /// Where the next step begins in the data.
+    let position: DataPosition
     /// How far the run had come.
     let progress: TrainingSummary
     /// What the run depends on, by name.
@@ -44,7 +48,7 @@ struct Checkpoint {
     ) throws {
         let state: JSON = [
             "version": .int(version), "progress": training.progress.json, "early_stopping": training.stopping.json,
-            "machine": .string(machine),
+            "data": training.position.json, "machine": .string(machine),
             "identity": .object(JSONObject(identity.map { ($0.key, .string($0.value)) })),
         ]
         try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
@@ -65,6 +69,7 @@ struct Checkpoint {
         let state = try JSON.parse(file: path)
         guard state["version"]?.int == Self.version, let progress = state["progress"].flatMap(TrainingSummary.init),
             let stopping = state["early_stopping"].flatMap(StoppingState.init),
+            let position = state["data"].flatMap(DataPosition.init),
             let identity = state["identity"]?.object, let machine = state["machine"]?.string
         else {
             throw MoruError(
@@ -73,6 +78,7 @@ struct Checkpoint {
         }
         self.progress = progress
         self.stopping = stopping
+        self.position = position
         self.identity = identity.members.map { ($0.key, $0.value.string ?? "") }
         self.machine = machine
         parameters = try SafetensorsFile(path: "\(directory)/\(Self.parameterFile)")
@@ -96,7 +102,7 @@ struct Checkpoint {
         for (parameter, value) in zip(parameters, values) { parameter.value = value }
         training.optimizer.restore(step: progress.steps) { remembered[$0] ?? .zeros([]) }
         training.average?.restore(step: progress.steps) { remembered[$0] ?? .zeros([]) }
-        (training.progress, training.stopping) = (progress, stopping)
+        (training.progress, training.stopping, training.position) = (progress, stopping, position)
     }
 
     private static func tensor(
