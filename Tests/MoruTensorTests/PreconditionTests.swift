@@ -17,7 +17,8 @@ import Testing
         await #expect(processExitsWith: .failure) {
             var (first, second) = (Tensor.zeros([2]), Tensor.zeros([3]))
             let step = AdamWStep(learningRate: 1, beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0, step: 1)
-            _ = adamWStep(.ones([3]), gradient: .ones([3]), first: &first, second: &second, step)
+            var parameter = Tensor.ones([3])
+            parameter.step(step, gradient: .ones([3]), first: &first, second: &second)
         }
     }
 

@@ -57,9 +57,8 @@ public struct AdamW: Optimizer {
                 beta2: configuration.beta2, epsilon: configuration.epsilon,
                 weightDecay: treatment.decays ? configuration.weightDecay : 0, step: step,
                 gradientScale: gradientScale)
-            parameter.update { value in
-                value = adamWStep(
-                    value, gradient: gradients[index], first: &first[index], second: &second[index], numbers)
+            parameter.update {
+                $0.step(numbers, gradient: gradients[index], first: &first[index], second: &second[index])
             }
         }
     }

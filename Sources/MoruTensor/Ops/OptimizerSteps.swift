@@ -1,5 +1,6 @@
 import CMoruKernels
 import Foundation
+import Synchronization
 
 /// The numbers of one AdamW step (Loshchilov and Hutter, 2019).
 public struct AdamWStep: Sendable {
@@ -17,36 +18,22 @@ public struct AdamWStep: Sendable {
     }
 }
 
-/// Elements that a step copies and moves at a time.
-private let adamWBlock = 1 << 14
-
-/// One AdamW step: the moved parameter, with its moments replaced by new ones. All tensors are f32 of one shape.
-public func adamWStep(
-    _ parameter: Tensor, gradient: Tensor, first: inout Tensor, second: inout Tensor, _ step: AdamWStep
-) -> Tensor {
-    for other in [gradient, first, second] { requireSameShape(parameter, other, "adamWStep") }
-    let shape = parameter.shape
-    let (moved, newFirst, newSecond) = (
-        Tensor(uninitialized: shape), Tensor(uninitialized: shape), Tensor(uninitialized: shape)
-    )
-    let (oldFirst, oldSecond) = (first, second)
-    let runtime = Runtime.shared
-    var arguments = step.arguments
-    withUnsafePointer(to: &arguments) { pointer in
-        runtime.threads.forAlignedRanges(parameter.count, minimum: CPUBackend.grain) { range in
-            // The kernel works in place: copy what fits the cache, then move it
-            for begin in stride(from: range.lowerBound, to: range.upperBound, by: adamWBlock) {
-                let end = min(range.upperBound, begin + adamWBlock)
-                for (copy, old) in [(moved, parameter), (newFirst, oldFirst), (newSecond, oldSecond)] {
-                    (copy.floats + begin).update(from: old.floats + begin, count: end - begin)
-                }
+extension Tensor {
+    /// Moves this f32 tensor by a step of AdamW, in place; the gradient and the moments have its shape.
+    public mutating func step(_ step: AdamWStep, gradient: Tensor, first: inout Tensor, second: inout Tensor) {
+        for other in [gradient, first, second] { requireSameShape(self, other, "AdamW") }
+        makeUnique()
+        first.makeUnique()
+        second.makeUnique()
+        let runtime = Runtime.shared
+        let (parameter, moment1, moment2) = (floats, first.floats, second.floats)
+        withUnsafePointer(to: step.arguments) { arguments in
+            runtime.threads.forAlignedRanges(count, minimum: CPUBackend.grain) {
                 runtime.kernels.adamw(
-                    pointer, moved.floats, gradient.floats, newFirst.floats, newSecond.floats, begin, end)
+                    arguments, parameter, gradient.floats, moment1, moment2, $0.lowerBound, $0.upperBound)
             }
         }
     }
-    (first, second) = (newFirst, newSecond)
-    return moved
 }
 
 extension Tensor {
@@ -75,5 +62,14 @@ extension Tensor {
     }
 
     /// Whether every element of an f32 tensor is finite.
-    public var isFinite: Bool { Runtime.shared.kernels.all_finite(floats, 0, count) }
+    public var isFinite: Bool {
+        let runtime = Runtime.shared
+        let isFinite = Atomic(true)
+        runtime.threads.forAlignedRanges(count, minimum: 1 << 18) {
+            if !runtime.kernels.all_finite(floats, $0.lowerBound, $0.upperBound) {
+                isFinite.store(false, ordering: .relaxed)
+            }
+        }
+        return isFinite.load(ordering: .relaxed)
+    }
 }

@@ -20,6 +20,29 @@ public final class Allocator: Sendable {
     private struct State {
         var free: [Int: [UInt]] = [:]
         var statistics = Statistics()
+        /// The most that was live in the current period and in the one before it.
+        var recentPeaks = (current: 0, former: 0)
+        var requestsLeft = Allocator.period
+
+        /// Bytes that may be in use and kept together: what the work of late needed, and an eighth.
+        var limit: Int {
+            let peak = max(recentPeaks.current, recentPeaks.former)
+            return peak + peak / 8
+        }
+
+        /// Takes kept blocks, the largest first, until at most `bytes` are kept.
+        mutating func evict(downTo bytes: Int) -> [UInt] {
+            var evicted: [UInt] = []
+            for size in free.keys.sorted(by: >) {
+                while statistics.cachedBytes > bytes, let block = free[size]?.popLast() {
+                    statistics.cachedBytes -= size
+                    evicted.append(block)
+                }
+                if free[size]?.isEmpty ?? true { free[size] = nil }
+                if statistics.cachedBytes <= bytes { break }
+            }
+            return evicted
+        }
     }
 
     private let state = Mutex(State())
@@ -27,6 +50,8 @@ public final class Allocator: Sendable {
     /// Every block starts on a multiple of this many bytes.
     static let alignment = 64
     private static let keepAtLeast = 256 << 20
+    /// Requests for which a peak is remembered: several training steps, or the end of one kind of work.
+    private static let period = 1 << 15
 
     /// What is in use now.
     public var statistics: Statistics { state.withLock { $0.statistics } }
@@ -37,15 +62,10 @@ public final class Allocator: Sendable {
     }
 
     /// Gives the kept blocks back to the operating system.
-    public func trim() {
-        let blocks = state.withLock { state in
-            defer {
-                state.free = [:]
-                state.statistics.cachedBytes = 0
-            }
-            return state.free.values.flatMap { $0 }
-        }
-        for block in blocks { free(UnsafeMutableRawPointer(bitPattern: block)) }
+    public func trim() { Self.free(state.withLock { $0.evict(downTo: 0) }) }
+
+    private static func free(_ blocks: [UInt]) {
+        for block in blocks { Foundation.free(UnsafeMutableRawPointer(bitPattern: block)) }
     }
 
     /// The size a request is rounded up to: steps of an eighth of a power of two waste at most 12.5 %.
@@ -57,14 +77,26 @@ public final class Allocator: Sendable {
 
     func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
         let size = Self.sizeClass(byteCount)
-        let reused: UInt? = state.withLock { state in
+        let (reused, evicted) = state.withLock { state -> (UInt?, [UInt]) in
             state.statistics.liveBytes += size
-            state.statistics.peakBytes = max(state.statistics.peakBytes, state.statistics.liveBytes)
-            guard let block = state.free[size]?.popLast() else { return nil }
-            state.statistics.cachedBytes -= size
-            return block
+            let live = state.statistics.liveBytes
+            state.statistics.peakBytes = max(state.statistics.peakBytes, live)
+            state.recentPeaks.current = max(state.recentPeaks.current, live)
+            state.requestsLeft -= 1
+            if state.requestsLeft == 0 {
+                state.recentPeaks = (live, state.recentPeaks.current)
+                state.requestsLeft = Self.period
+            }
+            if let block = state.free[size]?.popLast() {
+                state.statistics.cachedBytes -= size
+                return (block, [])
+            }
+            // A fresh block: what is kept in other sizes makes room for it
+            let room = max(0, state.limit - live)
+            return (nil, state.statistics.cachedBytes > room ? state.evict(downTo: room) : [])
         }
         if let reused, let pointer = UnsafeMutableRawPointer(bitPattern: reused) { return pointer }
+        Self.free(evicted)
         var pointer: UnsafeMutableRawPointer?
         let isLarge = size >= 4 << 20
         let status = posix_memalign(&pointer, isLarge ? 2 << 20 : Self.alignment, size)
@@ -77,12 +109,13 @@ public final class Allocator: Sendable {
 
     func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
         let size = Self.sizeClass(byteCount)
-        let overfull = state.withLock { state in
+        let evicted = state.withLock { state in
             state.statistics.liveBytes -= size
             state.statistics.cachedBytes += size
             state.free[size, default: []].append(UInt(bitPattern: pointer))
-            return state.statistics.cachedBytes > max(Self.keepAtLeast, state.statistics.liveBytes)
+            let room = max(Self.keepAtLeast, state.limit - state.statistics.liveBytes)
+            return state.statistics.cachedBytes > room ? state.evict(downTo: room) : []
         }
-        if overfull { trim() }
+        Self.free(evicted)
     }
 }

@@ -5,8 +5,8 @@ import Synchronization
 /// Persistent threads that share one loop at a time.
 ///
 /// The caller works too. Indices are claimed one by one from an atomic that also carries the loop's generation, so a
-/// thread that wakes late finds nothing to do and holds nobody up. Idle threads spin for some microseconds, which
-/// covers the gaps between the operations of a model step, then sleep.
+/// thread that wakes late finds nothing to do and holds nobody up. Threads that wait, for work or for the others to
+/// finish, spin for some microseconds, which covers the gaps between the operations of a model step, then sleep.
 public final class ThreadPool: Sendable {
     /// The number of threads that share a loop, the caller included.
     public let threadCount: Int
@@ -40,9 +40,11 @@ public final class ThreadPool: Sendable {
         shared.end()
     }
 
-    /// Splits `0 ..< count` into ranges of at least `minimum` indices, about one a thread, and runs them.
+    /// Splits `0 ..< count` into ranges of at least `minimum` indices, a few for each thread, so that one that is held
+    /// up leaves the rest to the others, and runs them.
     public func forRanges(_ count: Int, minimum: Int = 1, _ body: (Range<Int>) -> Void) {
-        let parts = max(1, min(threadCount, count / max(1, minimum)))
+        let most = count / max(1, minimum)
+        let parts = threadCount == 1 || most <= threadCount ? min(threadCount, most) : min(4 * threadCount, most)
         guard parts > 1 else {
             if count > 0 { body(0..<count) }
             return
@@ -69,6 +71,8 @@ private final class Shared: @unchecked Sendable {
     private let sleeping = Atomic<Int>(0)
     private let stopping = Atomic<Bool>(false)
     private let wake = NSCondition()
+    private let callerSleeps = Atomic<Bool>(false)
+    private let finished = NSCondition()
     // Written by the caller before it publishes a ticket, read only by a thread that claimed an index of that ticket.
     nonisolated(unsafe) private var body: (Int) -> Void = { _ in }
     private var generation: UInt64 = 0
@@ -87,8 +91,21 @@ private final class Shared: @unchecked Sendable {
             wake.unlock()
         }
         claimAndRun()
-        while completed.load(ordering: .acquiring) < count { moru_cpu_relax() }
+        awaitOthers(count)
         self.body = { _ in }
+    }
+
+    /// Waits until `count` indices are done: spinning, then asleep.
+    private func awaitOthers(_ count: Int) {
+        for _ in 0..<Self.spins {
+            if completed.load(ordering: .acquiring) == count { return }
+            moru_cpu_relax()
+        }
+        finished.lock()
+        callerSleeps.store(true, ordering: .sequentiallyConsistent)
+        while completed.load(ordering: .sequentiallyConsistent) < count { finished.wait() }
+        callerSleeps.store(false, ordering: .sequentiallyConsistent)
+        finished.unlock()
     }
 
     /// Runs indices of the current ticket until none is left.
@@ -103,7 +120,12 @@ private final class Shared: @unchecked Sendable {
                     .exchanged
             else { continue }
             body(Int(next))
-            completed.add(1, ordering: .releasing)
+            let done = completed.add(1, ordering: .sequentiallyConsistent).newValue
+            if done == Int(count), callerSleeps.load(ordering: .sequentiallyConsistent) {
+                finished.lock()
+                finished.broadcast()
+                finished.unlock()
+            }
         }
     }
 
