@@ -7,7 +7,10 @@ import Testing
 
 /// Adapters that PEFT wrote, here, and adapters that Moru wrote, in PEFT.
 @Suite(.tags(.golden), .enabled(if: TestNeeds.python != nil)) struct AdapterTests {
-    static let loadable = ["plain", "rslora", "layers", "pattern", "gaussian"]
+    static let loadable = [
+        "plain", "rslora", "layers", "pattern", "gaussian", "dora", "dora-rslora", "ia3", "ia3-inputs", "prompt",
+        "prefix", "prefix-projected",
+    ]
     static let refused = [
         "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_bias",
         "trainable_token_indices",
@@ -16,7 +19,7 @@ import Testing
     @Test(arguments: loadable) func adaptersOfPEFTGiveTheSameLogits(name: String) throws {
         let written = try Interoperation.written()
         let base = try PretrainedModel.load(written.path("models", "llama"))
-        let adapter = try LoRAAdapter.load(from: written.path("adapters", name), for: base.model)
+        let adapter = try AdapterDirectory.load(from: written.path("adapters", name), for: base.model)
         let expected = try written.logits("adapters", name)
         // Without the adapter they must differ, or the comparison would show nothing
         #expect(disagreement(expected[0], try written.logits("models", "llama")[0], absolute: 0.1, relative: 0) != nil)
@@ -45,13 +48,17 @@ import Testing
                 rank: 6, alpha: 9.5, dropout: 0.25,
                 targets: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
                 usesRankStabilization: true),
+            "dora": LoRAConfiguration(rank: 3, alpha: 4, targets: ["v_proj", "gate_proj"], decomposesWeights: true),
             "one": LoRAConfiguration(rank: 1, alpha: 1, targets: ["model.layers.1.mlp.down_proj"]),
         ]
         var plan = JSONObject()
         var expected: [String: [[Float]]] = [:]
         for (name, configuration) in configurations {
             let adapter = try LoRAAdapter(configuration, adapting: base.model.linears, seed: 5)
-            for pair in adapter.pairs.values { pair.b.value = Deterministic.tensor(pair.b.path, pair.b.value.shape) }
+            for pair in adapter.pairs.values {
+                pair.b.value = Deterministic.tensor(pair.b.path, pair.b.value.shape)
+                if let m = pair.magnitude { m.value = m.value + Deterministic.tensor(m.path, m.value.shape) }
+            }
             try adapter.save(to: "\(scratch.path)/\(name)", baseModel: basePath)
             plan[name] = [.string(basePath), .string("\(scratch.path)/\(name)")]
             expected[name] = Interoperation.logits(base.model, written, adapter: adapter)
@@ -59,9 +66,20 @@ import Testing
             #expect(again.configuration == configuration)
             #expect(again.parameters.map(\.path) == adapter.parameters.map(\.path))
         }
+        for (name, adapter) in try otherKinds(base) {
+            for parameter in adapter.parameters {
+                let numbers = Deterministic.tensor("\(name) \(parameter.path)", parameter.value.shape)
+                parameter.value = adapter is IA3Adapter ? numbers + .ones(numbers.shape) : numbers
+            }
+            try adapter.save(to: "\(scratch.path)/\(name)", baseModel: basePath)
+            plan[name] = [.string(basePath), .string("\(scratch.path)/\(name)")]
+            expected[name] = Interoperation.logits(base.model, written, adapter: adapter)
+            let again = try AdapterDirectory.load(from: "\(scratch.path)/\(name)", for: base.model)
+            #expect(again.peftConfiguration == adapter.peftConfiguration)
+        }
         // What PEFT wrote, written again by Moru
         for name in Self.loadable {
-            let adapter = try LoRAAdapter.load(from: written.path("adapters", name), for: base.model)
+            let adapter = try AdapterDirectory.load(from: written.path("adapters", name), for: base.model)
             try adapter.save(to: "\(scratch.path)/again-\(name)", baseModel: basePath)
             plan["again-\(name)"] = [.string(basePath), .string("\(scratch.path)/again-\(name)")]
             expected["again-\(name)"] = try written.logits("adapters", name)
@@ -72,6 +90,16 @@ import Testing
             let found = try #require(answers["adapters"]?[name]?["logits"]?.array).map(\.floats)
             Interoperation.expectAgreement(found, logits, name)
         }
+    }
+
+    private func otherKinds(_ base: PretrainedModel) throws -> [(String, any Adapter)] {
+        let scaled = IA3Configuration(targets: ["q_proj", "o_proj", "up_proj"], inputTargets: ["o_proj", "up_proj"])
+        return [
+            ("ia3", try IA3Adapter(IA3Configuration(), adapting: base.model.linears)),
+            ("ia3-inputs", try IA3Adapter(scaled, adapting: base.model.linears)),
+            ("prompt", try PromptTuningAdapter(tokens: 4, start: .random, for: base, seed: 1)),
+            ("prefix", try PrefixTuningAdapter(tokens: 7, start: .random, for: base, seed: 1)),
+        ]
     }
 
     @Test(arguments: ["llama3", "qwen3"]) func adaptersOfAnotherBaseAreRefused(name: String) throws {

@@ -13,7 +13,8 @@ import gguf
 import numpy as np
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import (IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, TaskType,
+                  get_peft_model)
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
@@ -50,7 +51,8 @@ def make(kind, options, seed=None):
 
 def logits(model, tokens=TOKENS, rows=ROWS):
     with torch.no_grad():
-        output = model.float().eval()(input_ids=torch.tensor([tokens])).logits[0]
+        # Prompt tuning has rows of its own before those of the tokens
+        output = model.float().eval()(input_ids=torch.tensor([tokens])).logits[0, -len(tokens):]
     return [rounded(output[row]) for row in rows]
 
 
@@ -224,6 +226,15 @@ ADAPTERS = {
     "layers": dict(r=2, lora_alpha=5, target_modules=["q_proj", "o_proj"], layers_to_transform=[1]),
     "pattern": dict(r=3, lora_alpha=6, target_modules=r".*\.mlp\.(up|down)_proj"),
     "gaussian": dict(r=4, lora_alpha=4, target_modules="all-linear", init_lora_weights="gaussian"),
+    "dora": dict(r=4, lora_alpha=8, use_dora=True, lora_dropout=0.1, target_modules=["q_proj", "v_proj", "up_proj"]),
+    "dora-rslora": dict(r=2, lora_alpha=3, use_dora=True, use_rslora=True, target_modules=["o_proj", "down_proj"]),
+    "ia3": dict(kind=IA3Config),
+    "ia3-inputs": dict(kind=IA3Config, target_modules=["q_proj", "up_proj", "down_proj"],
+                       feedforward_modules=["q_proj", "up_proj"]),
+    "prompt": dict(kind=PromptTuningConfig, num_virtual_tokens=5),
+    "prefix": dict(kind=PrefixTuningConfig, num_virtual_tokens=3),
+    "prefix-projected": dict(kind=PrefixTuningConfig, num_virtual_tokens=4, prefix_projection=True,
+                             encoder_hidden_size=16),
 }
 REFUSED = {
     "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
@@ -238,11 +249,15 @@ def write_adapters(root):
     base = root.parent / "models" / "llama"
     refused = {key: dict(r=4, target_modules=["q_proj"], **more) for key, more in REFUSED.items()}
     for name, options in {**ADAPTERS, **refused}.items():
-        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(task_type="CAUSAL_LM", **options))
+        config = {"kind": LoraConfig, **options}
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config.pop("kind")(
+            task_type=TaskType.CAUSAL_LM, **config))
         with torch.no_grad():
             for key, parameter in model.named_parameters():
-                if "lora_" in key:
-                    parameter.copy_(torch.from_numpy(values(key, tuple(parameter.shape))))
+                if any(part in key for part in ("lora_", "ia3_l", "prompt_encoder")):
+                    numbers = torch.from_numpy(values(key, tuple(parameter.shape)))
+                    # What multiplies lies around 1
+                    parameter.copy_(numbers + 1 if "ia3_l" in key or "magnitude" in key else numbers)
         model.save_pretrained(root / name)
         result[name] = {"logits": logits(model)}
     return result
