@@ -71,7 +71,7 @@ import Testing
         (#"{"prompt": "p", "completion": " \n"}"#, .evaluationData, "no text"),
         (#"{"text": "t", "label": ["a"]}"#, .dataMalformed, "label is an array"),
         (#"{"text": "t", "label": null}"#, .dataMalformed, "label is null"),
-        (#"{"text": "t", "label": ""}"#, .evaluationData, "no text"),
+        (#"{"text": "t", "label": ""}"#, .dataMalformed, "label is empty"),
         (#"{"text": 3, "label": "x"}"#, .dataMalformed, "text is an integer"),
         (#"{"text": "", "label": "x"}"#, .dataMalformed, "text is empty"),
         (#"{"question": "q"}"#, .dataMalformed, "question"),

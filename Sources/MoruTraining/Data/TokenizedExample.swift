@@ -31,3 +31,17 @@ public struct TokenizedExample: Sendable, Hashable {
         TokenizedExample(tokens: Array(tokens.prefix(count)), isTarget: Array(isTarget.prefix(count)))
     }
 }
+
+/// Two answers to the same prompt as the model sees them; the targets are the answers'.
+public struct TokenizedPair: Sendable, Hashable {
+    /// The prompt with the better answer.
+    public let chosen: TokenizedExample
+    /// The prompt with the worse answer.
+    public let rejected: TokenizedExample
+
+    /// Makes a pair.
+    public init(chosen: TokenizedExample, rejected: TokenizedExample) {
+        self.chosen = chosen
+        self.rejected = rejected
+    }
+}

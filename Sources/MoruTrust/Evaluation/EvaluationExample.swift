@@ -78,12 +78,9 @@ public struct EvaluationExample: Sendable, Hashable {
         var examples: [EvaluationExample] = []
         while examples.count < limit ?? Int.max, let record = try reader.next() {
             let place = "\(path):\(record.line)"
-            let example: TrainingExample
-            if let labelled = try labelled(record.value, instruction: instruction, place: place) {
-                example = labelled
-            } else {
-                example = try TrainingExample(json: record.value, place: place)
-            }
+            let example = try TrainingExample(
+                json: record.value, shape: shape(of: record.value),
+                classification: ClassificationPrompt(instruction: instruction), place: place)
             examples.append(try EvaluationExample(example, place: place))
         }
         guard !examples.isEmpty else {
@@ -92,32 +89,12 @@ public struct EvaluationExample: Sendable, Hashable {
         return examples
     }
 
-    /// A line with `text` and `label` as a conversation; nil when it is of another shape.
-    private static func labelled(
-        _ json: JSON, instruction: String?, place: String
-    ) throws(MoruError) -> TrainingExample? {
+    /// The shape of a line; nil leaves it to the reader to tell, or to refuse it. Lines may have different shapes, and
+    /// labels may stand beside another shape as notes.
+    private static func shape(of json: JSON) -> ExampleShape? {
         let keys = Set(json.object?.keys ?? [])
-        guard keys.isSuperset(of: ["text", "label"]), !keys.contains("messages"),
-            !keys.isSuperset(of: ["prompt", "completion"])
-        else { return nil }
-        guard let text = json["text"]?.string, !text.isEmpty else {
-            throw MoruError(
-                .dataMalformed, "\(place): text is \(json["text"].map { $0 == "" ? "empty" : $0.kindName } ?? "null")",
-                remedy: "it must be a string with something in it")
-        }
-        let label: String
-        switch json["label"] {
-        case .string(let value): label = value
-        case .int(let value): label = String(value)
-        case .bool(let value): label = String(value)
-        case let other:
-            throw MoruError(
-                .dataMalformed, "\(place): label is \(other?.kindName ?? "null")",
-                remedy: "it must be a string, an integer or a boolean")
-        }
-        let system = instruction.map { [ChatMessage(role: "system", content: $0)] } ?? []
-        return .messages(
-            system + [ChatMessage(role: "user", content: text), ChatMessage(role: "assistant", content: label)],
-            tools: nil)
+        if keys.contains("messages") { return .chat }
+        if keys.isSuperset(of: ["prompt", "completion"]) { return .completion }
+        return keys.isSuperset(of: ["text", "label"]) ? .classification : nil
     }
 }

@@ -71,7 +71,8 @@ struct EpochOrderTests {
     }
 
     @Test func weightsNeedNotDivide() throws {
-        let order = try EpochOrder([.init(count: 7, weight: 0.7), .init(count: 11, weight: 1), .init(count: 4)], seed: 1)
+        let parts: [EpochOrder.Part] = [.init(count: 7, weight: 0.7), .init(count: 11, weight: 1), .init(count: 4)]
+        let order = try EpochOrder(parts, seed: 1)
         #expect(order.length == 30 && order.shares == [8, 11, 11])
         let shares = order.shares.map { Double($0) / Double(order.length) }
         for (share, weight) in zip(shares, [0.7, 1, 1]) { #expect(abs(share - weight / 2.7) < 1.0 / 27) }

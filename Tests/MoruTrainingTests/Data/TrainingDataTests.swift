@@ -10,10 +10,10 @@ import Testing
 
 @Suite
 struct JSONLReaderTests {
-    private func records(_ text: String) throws -> [JSONLReader.Record] {
+    private func records(_ text: String) throws -> [DataRecord] {
         let folder = try TemporaryFolder()
         var reader = try JSONLReader(path: folder.write(text, to: "data.jsonl"))
-        var records: [JSONLReader.Record] = []
+        var records: [DataRecord] = []
         while let record = try reader.next() { records.append(record) }
         return records
     }
@@ -82,42 +82,70 @@ struct JSONLReaderTests {
 
 @Suite
 struct TrainingExampleTests {
-    private func example(_ text: String, _ format: DataSettings.Format = .auto) throws -> TrainingExample {
-        try TrainingExample(json: JSON.parse(text, source: "test"), format: format, place: "data.jsonl, line 4")
+    private func example(_ text: String, _ shape: ExampleShape? = nil) throws -> TrainingExample {
+        try TrainingExample(json: JSON.parse(text, source: "test"), shape: shape, place: "data.jsonl, line 4")
     }
 
-    @Test func threeShapes() throws {
+    @Test func singleShapes() throws {
         let messages = [ChatMessage(role: "user", content: "hi"), ChatMessage(role: "assistant", content: "ho")]
         let chat =
-            #"{"id": 3, "text": "x", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}"#
+            #"{"id": 3, "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}"#
         #expect(try example(chat) == .messages(messages, tools: nil))
-        #expect(try example(chat, .text) == .text("x"))
+        let shared =
+            #"{"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]}"#
+        #expect(try example(shared) == .messages(messages, tools: nil))
+        let system = ChatMessage(role: "system", content: "be")
         #expect(
-            try example(#"{"prompt": "", "completion": "b", "text": "x"}"#) == .completion(prompt: "", completion: "b"))
+            try example(shared.replacing("{\"conv", with: "{\"system\": \"be\", \"conv"))
+                == .messages([system] + messages, tools: nil))
+        #expect(
+            try example(#"{"prompt": "", "completion": "b", "x": "y"}"#) == .completion(prompt: "", completion: "b"))
+        #expect(
+            try example(#"{"prompt": [{"role": "user", "content": "hi"}], "completion": "ho"}"#)
+                == .messages(messages, tools: nil))
         #expect(try example(#"{"text": "t", "prompt": "p"}"#) == .text("t"))
+        #expect(try example(#"{"instruction": "hi", "output": "ho", "input": ""}"#) == .messages(messages, tools: nil))
+        let asked = ChatMessage(role: "user", content: "hi\n\nyou")
+        #expect(
+            try example(#"{"instruction": "hi", "input": "you", "output": "ho", "system": "be"}"#)
+                == .messages([system, asked, messages[1]], tools: nil))
+        #expect(try example(#"{"text": "hi", "label": "ho"}"#) == .messages(messages, tools: nil))
+    }
+
+    @Test func theShapeCanBeChosen() throws {
+        let record = #"{"text": "t", "label": 1, "prompt": "p", "completion": "c"}"#
+        #expect(try example(record, .text) == .text("t"))
+        #expect(try example(record, .completion) == .completion(prompt: "p", completion: "c"))
+        expectError(.dataAmbiguous, "data.jsonl, line 4: ", "as completion or as classification", "say which") {
+            _ = try example(record)
+        }
     }
 
     @Test(arguments: [
-        (
-            #"{"instruction": "a", "output": "b"}"#, DataSettings.Format.auto, "the keys instruction, output",
-            "messages, or prompt and completion, or text"
-        ),
-        (#"{"text": "a"}"#, .messages, "the keys text", "an example needs messages"),
-        (#"{"prompt": "a"}"#, .completion, "the keys prompt", "an example needs prompt and completion"),
-        ("{}", .auto, "no keys", "messages"),
-        (#"{"messages": {}}"#, .auto, "messages is no list", "a list"),
-        (#"{"messages": []}"#, .auto, "messages is empty", "a list"),
-        (#"{"messages": [{"role": "user", "content": "hi"}]}"#, .auto, "no message is the assistant's", "the answer"),
-        (#"{"messages": [{"content": "hi"}]}"#, .auto, "messages[0]: ", "role"),
-        (#"{"messages": [{"role": "assistant", "content": 3}]}"#, .auto, "messages[0]: ", "content"),
-        (#"{"messages": [{"role": "assistant", "content": "a"}], "tools": {}}"#, .auto, "tools is an object", "a list"),
-        (#"{"text": ""}"#, .auto, "text is empty", "remove the line"),
-        (#"{"text": 5}"#, .auto, "text is an integer", "a string"),
-        (#"{"prompt": "a", "completion": ""}"#, .auto, "completion is empty", "remove"),
-        (#"{"prompt": null, "completion": "a"}"#, .auto, "prompt is null", "a string"),
+        (#"{"question": "a", "answer": "b"}"#, nil as ExampleShape?, "the fields question, answer", "an example needs"),
+        (#"{"text": "a"}"#, .chat, "the fields text", "an example needs messages"),
+        (#"{"prompt": "a"}"#, .completion, "the fields prompt", "an example needs prompt and completion"),
+        ("{}", nil, "no fields", "messages"),
+        (#"{"messages": {}}"#, nil, "messages is no list", "a list"),
+        (#"{"messages": []}"#, nil, "messages is empty", "a list"),
+        (#"{"messages": [{"role": "user", "content": "hi"}]}"#, nil, "no message is the assistant's", "the answer"),
+        (#"{"messages": [{"content": "hi"}]}"#, nil, "messages[0]: ", "role"),
+        (#"{"messages": [{"role": "assistant", "content": 3}]}"#, nil, "messages[0]: ", "content"),
+        (#"{"messages": [{"role": "assistant", "content": "a", "weight": 2}]}"#, nil, "[0]: weight is 2", "1 to learn"),
+        (#"{"messages": [{"role": "assistant", "content": "a", "weight": 0}]}"#, nil, "no message is", "the answer"),
+        (#"{"messages": [{"role": "assistant", "content": "a"}], "tools": {}}"#, nil, "tools is an object", "a list"),
+        (#"{"text": ""}"#, nil, "text is empty", "remove the record"),
+        (#"{"text": 5}"#, nil, "text is an integer", "a string"),
+        (#"{"prompt": "a", "completion": ""}"#, nil, "completion is empty", "remove"),
+        (#"{"prompt": null, "completion": "a"}"#, nil, "prompt is null", "a string"),
+        (#"{"text": "a", "label": ""}"#, nil, "label is empty", "label the text"),
+        (#"{"text": "a", "label": null}"#, nil, "label is null", "a string, an integer or a boolean"),
+        (#"{"prompt": "a", "chosen": "b", "rejected": "b"}"#, nil, "are the same", "remove"),
+        (#"{"chosen": "b", "rejected": "c"}"#, nil, "there is no prompt", "give prompt"),
+        (#"{"prompt": "a", "chosen": "b", "rejected": "c"}"#, nil, "a pair of answers", "preference tuning"),
     ])
-    func otherShapesAreRefused(text: String, format: DataSettings.Format, message: String, remedy: String) {
-        expectError(.dataMalformed, "data.jsonl, line 4: ", message, remedy) { _ = try example(text, format) }
+    func otherShapesAreRefused(text: String, shape: ExampleShape?, message: String, remedy: String) {
+        expectError(.dataMalformed, "data.jsonl, line 4: ", message, remedy) { _ = try example(text, shape) }
     }
 }
 
@@ -220,8 +248,8 @@ struct TokenizedDatasetTests {
 
     @Test func longExamplesAreNeverCutInSilence() throws {
         let text = """
-            {"text": "short"}
-            {"text": "a much longer line"}
+            {"prompt": "", "completion": "short"}
+            {"prompt": "", "completion": "a much longer line"}
             {"prompt": "the prompt alone is too long", "completion": "x"}
 
             """

@@ -3,15 +3,7 @@ import MoruBase
 /// Reads a JSONL file, one JSON object a line, without holding more than a line in memory.
 ///
 /// Blank lines and a byte-order mark are skipped; lines may end in LF or CRLF.
-public struct JSONLReader {
-    /// A line that holds an object.
-    public struct Record: Sendable {
-        /// The line's number, counted from 1.
-        public let line: Int
-        /// The object.
-        public let value: JSON
-    }
-
+public struct JSONLReader: RecordReader {
     private let file: MappedFile
     private var position = 0
     private var line = 0
@@ -30,7 +22,7 @@ public struct JSONLReader {
     /// The next object, or nil at the end of the file.
     ///
     /// - Throws: ``MoruError/Code/dataMalformed``, naming file, line and column. Reading may go on after it.
-    public mutating func next() throws(MoruError) -> Record? {
+    public mutating func next() throws(MoruError) -> DataRecord? {
         while let bytes = nextLine() {
             guard !bytes.allSatisfy(Self.isBlank) else { continue }
             let value: JSON
@@ -44,7 +36,7 @@ public struct JSONLReader {
                     .dataMalformed, "\(path), line \(line): \(value.kindName) where an object is expected",
                     remedy: remedy(bytes))
             }
-            return Record(line: line, value: value)
+            return DataRecord(place: DataPlace(path: path, line: line), value: value)
         }
         return nil
     }
