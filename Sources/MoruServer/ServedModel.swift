@@ -27,7 +27,7 @@ public struct ServedModel: Sendable {
         let pretrained = generator.pretrained
         let identity = [
             pretrained.path, pretrained.storageDescription, pretrained.model.configurationJSON.text(),
-            adapter.map { "\(name) \($0.configuration)" } ?? "",
+            adapter.map { "\(name) \(JSON.object($0.peftConfiguration).text(sortedKeys: true))" } ?? "",
         ]
         // FNV-1a
         let hash = identity.joined(separator: "\n").utf8

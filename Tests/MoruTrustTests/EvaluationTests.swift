@@ -24,7 +24,8 @@ struct EvaluationTests {
     func endToEnd() async throws {
         let done = Mutex<[Int]>([])
         let evaluation = Evaluation(
-            try TrustFixtures.scripted(Self.answers), try TrustFixtures.examples(Self.references))
+            try TrustFixtures.scripted(Self.answers), try TrustFixtures.examples(Self.references),
+            metrics: [.wer, .bleu])
         let report = try await evaluation.run { progress in
             #expect(progress.total == 4)
             done.withLock { $0.append(progress.done) }
@@ -41,6 +42,12 @@ struct EvaluationTests {
         #expect(sentiment.values == ["negative", "neutral", "positive"])
         #expect(sentiment.confusion == [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1]])
         #expect(report.labels[1].confusion == [[2, 0, 0], [0, 1, 1]])
+        // The second answer is 4 edits from its reference (one word is in place), the third 1, the fourth 4
+        #expect(report.texts.map(\.metric) == [.wer, .bleu] && report.texts[0].value == 9.0 / 16)
+        let interval = try #require(report.exactMatchInterval)
+        #expect(interval.lower == 0 && (0.5...1).contains(interval.upper))
+        let accuracy = try #require(sentiment.accuracyInterval)
+        #expect(accuracy.lower <= sentiment.accuracy && sentiment.accuracy <= accuracy.upper)
         #expect(report.generatedTokens == Self.answers.reduce(0) { $0 + $1.utf8.count })
         #expect(report.promptTokens == TrustFixtures.stride * (1 + 2 + 3 + 4) && report.seconds > 0)
 
@@ -53,6 +60,8 @@ struct EvaluationTests {
         }
         let expected = Double(tokens) * normalizer - Double(hits) * 20
         #expect(report.perplexity.tokens == tokens)
+        let bytes = Double(tokens - Self.references.count)
+        #expect(abs(report.bitsPerByte - report.perplexity.negativeLogLikelihood / log(2) / bytes) < 1e-9)
         #expect(abs(report.perplexity.negativeLogLikelihood - expected) < 1e-4 * expected)
     }
 

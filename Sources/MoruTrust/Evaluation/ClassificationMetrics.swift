@@ -22,6 +22,8 @@ public struct ClassificationMetrics: Sendable, Hashable {
     public let values: [String]
     /// Counts by true value (row) and predicted value (column); the last column counts answers that gave none.
     public let confusion: [[Int]]
+    /// Where ``accuracy`` and ``macroF1`` of another sample like this one would lie, 95 times of 100.
+    public let accuracyInterval, macroF1Interval: ConfidenceInterval?
 
     /// Counts predictions.
     ///
@@ -31,13 +33,21 @@ public struct ClassificationMetrics: Sendable, Hashable {
     public init(name: String, _ pairs: [(truth: String, prediction: String?)]) {
         self.name = name
         let values = Set(pairs.map(\.truth)).sorted()
-        var confusion = values.map { _ in Array(repeating: 0, count: values.count + 1) }
-        for (truth, prediction) in pairs {
-            guard let row = values.firstIndex(of: truth) else { continue }
-            confusion[row][prediction.flatMap { values.firstIndex(of: $0) } ?? values.count] += 1
+        let places = Dictionary(uniqueKeysWithValues: values.enumerated().map { ($1, $0) })
+        let cells = pairs.compactMap { pair in
+            places[pair.truth].map { (row: $0, column: pair.prediction.flatMap { places[$0] } ?? values.count) }
+        }
+        func confusion(_ indices: some Sequence<Int>) -> [[Int]] {
+            var counts = values.map { _ in Array(repeating: 0, count: values.count + 1) }
+            for index in indices { counts[cells[index].row][cells[index].column] += 1 }
+            return counts
         }
         self.values = values
-        self.confusion = confusion
+        self.confusion = confusion(cells.indices)
+        accuracyInterval = ConfidenceInterval(bootstrapping: cells.count) { indices in
+            Self.share(indices.count { cells[$0].row == cells[$0].column }, of: indices.count)
+        }
+        macroF1Interval = ConfidenceInterval(bootstrapping: cells.count) { Self.macroF1(confusion($0)) }
     }
 
     /// The number of examples.
@@ -49,8 +59,16 @@ public struct ClassificationMetrics: Sendable, Hashable {
     /// The number of answers that gave no known value.
     public var unreadable: Int { confusion.reduce(0) { $0 + $1[values.count] } }
     /// The mean F1 over the values.
-    public var macroF1: Double {
-        values.isEmpty ? 0 : byValue.reduce(0) { $0 + $1.f1 } / Double(values.count)
+    public var macroF1: Double { Self.macroF1(confusion) }
+
+    private static func macroF1(_ confusion: [[Int]]) -> Double {
+        guard !confusion.isEmpty else { return 0 }
+        let sum = confusion.indices.reduce(0.0) { sum, index in
+            // Found and given: F1 is twice the right ones over both
+            let found = confusion[index].reduce(0, +), given = confusion.reduce(0) { $0 + $1[index] }
+            return sum + share(2 * confusion[index][index], of: found + given)
+        }
+        return sum / Double(confusion.count)
     }
 
     /// The figures of each value, in the order of ``values``.
@@ -81,7 +99,9 @@ public struct ClassificationMetrics: Sendable, Hashable {
             )
         }
         return [
-            "accuracy": .double(accuracy), "macro_f1": .double(macroF1), "unreadable": .int(unreadable),
+            "accuracy": .double(accuracy), "accuracy_interval": accuracyInterval?.json ?? .null,
+            "macro_f1": .double(macroF1), "macro_f1_interval": macroF1Interval?.json ?? .null,
+            "unreadable": .int(unreadable),
             "values": .object(JSONObject(labels)),
             "confusion": [
                 "rows_true": .array(values.map { .string($0) }),

@@ -26,6 +26,7 @@ public struct Evaluation: Sendable {
     private let adapter: (any Adapter)?
     private let maximumTokens: Int
     private let labelNames: [String]?
+    private let metrics: [TextMetric]
 
     /// Makes an evaluation; answers are greedy, so that they can be reproduced.
     ///
@@ -35,15 +36,17 @@ public struct Evaluation: Sendable {
     ///   - adapter: The adapter to use with the model.
     ///   - maximumTokens: The most tokens of an answer.
     ///   - labels: The names of the labels to report; nil reports those that the references give.
+    ///   - metrics: How to compare answers and references as texts.
     public init(
         _ generator: TextGenerator, _ examples: [EvaluationExample], adapter: (any Adapter)? = nil,
-        maximumTokens: Int = 64, labels: [String]? = nil
+        maximumTokens: Int = 64, labels: [String]? = nil, metrics: [TextMetric] = []
     ) {
         self.generator = generator
         self.examples = examples
         self.adapter = adapter
         self.maximumTokens = maximumTokens
         labelNames = labels
+        self.metrics = metrics
     }
 
     /// Generates every answer, several at a time, scores the references, and counts.
@@ -84,6 +87,7 @@ public struct Evaluation: Sendable {
         }
         return EvaluationReport(
             outcomes: outcomes, labels: labels,
+            texts: metrics.map { TextScore($0, outcomes.map { (text: $0.answer, reference: $0.reference) }) },
             perplexity: try Perplexity(of: generator.pretrained.model, adapter: adapter, on: encoded),
             promptTokens: answers.reduce(0) { $0 + $1.usage.promptTokens },
             generatedTokens: answers.reduce(0) { $0 + $1.usage.generatedTokens }, seconds: seconds)

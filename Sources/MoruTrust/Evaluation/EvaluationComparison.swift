@@ -61,6 +61,9 @@ public struct EvaluationComparison: Sendable {
                 }
             }
         }
+        for score in after.texts {
+            add(score.metric.rawValue, .number) { $0["texts"]?[score.metric.rawValue]?["value"]?.double }
+        }
         add("exact match", .share) { $0["exact_match"]?.double }
         add("perplexity of the right answer", .number) { $0["perplexity"]?.double }
         add("seconds", .seconds) { $0["seconds"]?.double }

@@ -1,3 +1,5 @@
+import MoruBase
+
 /// A figure that compares texts with reference texts.
 ///
 /// Every metric is a function of statistics that are summed over the examples, so that a corpus is scored as the
@@ -67,6 +69,11 @@ public struct TextScore: Sendable, Hashable {
         self.metric = metric
         value = rows.isEmpty ? nil : metric.value(Self.sums(of: rows, rows.indices))
         interval = ConfidenceInterval(bootstrapping: rows.count) { metric.value(Self.sums(of: rows, $0)) }
+    }
+
+    /// The figure and the ends of its interval; null where undefined.
+    public var json: JSON {
+        ["value": value.map { .double($0) } ?? .null, "interval": interval?.json ?? .null]
     }
 
     private static func sums(of rows: [[Double]], _ indices: some Sequence<Int>) -> [Double] {

@@ -16,10 +16,13 @@ struct Eval: AsyncParsableCommand {
             accuracy, precision, recall, F1 and a confusion matrix are printed; exact
             match and perplexity are printed always. An answer that puts the label in
             other words is understood where it is unambiguous, so that an untuned model is
-            judged fairly.
+            judged fairly. --metric compares answers of any text with the references.
+            Every figure comes with the interval that holds it 95 times of 100.
 
             Examples:
               moru eval smollm2-135m-instruct Examples/customer-feedback/test.jsonl
+              moru eval smollm2-135m-instruct summaries.jsonl \\
+                --metric rougeL --metric chrf
               moru eval smollm2-135m-instruct test.jsonl --save base.json
               moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter --json
               moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter \\
@@ -38,6 +41,12 @@ struct Eval: AsyncParsableCommand {
     var instruction: String?
     @Option(name: .customLong("label"), help: "A label to report; may be repeated. Default: all that the data gives.")
     var labels: [String] = []
+    @Option(
+        name: .customLong("metric"),
+        help: ArgumentHelp(
+            "Compare texts by bleu, chrf, chrf++, rouge1, rouge2, rougeL, wer or cer; may be repeated.",
+            valueName: "name"))
+    var metrics: [TextMetric] = []
     @Flag(help: "With --json, list every example with its answer.")
     var outcomes = false
     @Option(
@@ -66,7 +75,7 @@ struct Eval: AsyncParsableCommand {
         let pretrained = try model.load()
         let evaluation = Evaluation(
             try TextGenerator(pretrained), examples, adapter: try adapter.load(for: pretrained),
-            maximumTokens: maximumTokens, labels: labels.isEmpty ? nil : labels)
+            maximumTokens: maximumTokens, labels: labels.isEmpty ? nil : labels, metrics: metrics)
         let line = ProgressLine("evaluating", unit: "examples")
         defer { line.finish() }
         let report = try await evaluation.run { line.update($0.done, of: $0.total) }
@@ -103,19 +112,38 @@ extension EvaluationReport {
             }
             parts.append(table.text)
             parts.append(
-                "accuracy \(Format.percent(metrics.accuracy)), macro F1 \(Format.percent(metrics.macroF1))"
+                "accuracy \(Format.percent(metrics.accuracy))\(Self.range(metrics.accuracyInterval)), "
+                    + "macro F1 \(Format.percent(metrics.macroF1))\(Self.range(metrics.macroF1Interval))"
                     + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answered no known value" : ""))
             parts.append(metrics.confusionTable)
         }
+        if !texts.isEmpty {
+            var table = Table(["text", "value", "95 times of 100"], [.left, .right, .left])
+            for score in texts {
+                func number(_ value: Double) -> String { Format.fixed(value, 3) }
+                table.add(
+                    score.metric.rawValue, score.value.map(number) ?? "undefined",
+                    score.interval.map { "\(number($0.lower)) to \(number($0.upper))" } ?? "")
+            }
+            parts.append(table.text)
+        }
         parts.append(
-            "exact match \(Format.percent(exactMatch)) of \(outcomes.count) examples, "
-                + "perplexity \(Format.fixed(perplexity.value, 3)) over \(perplexity.tokens) tokens")
+            "exact match \(Format.percent(exactMatch))\(Self.range(exactMatchInterval)) of \(outcomes.count) examples, "
+                + "perplexity \(Format.fixed(perplexity.value, 3)) over \(perplexity.tokens) tokens, "
+                + "\(Format.fixed(bitsPerByte, 3)) bits per byte")
         parts.append(
             "\(Format.duration(seconds)), \(Int(tokensPerSecond)) tokens/s "
                 + "(\(promptTokens) read, \(generatedTokens) written)")
         return parts.joined(separator: "\n\n")
     }
+
+    /// The ends of a share's interval: ` (81.2 to 89.4)`.
+    private static func range(_ interval: ConfidenceInterval?) -> String {
+        interval.map { " (\(Format.fixed($0.lower * 100, 1)) to \(Format.fixed($0.upper * 100, 1)))" } ?? ""
+    }
 }
+
+extension TextMetric: ExpressibleByArgument {}
 
 extension ClassificationMetrics {
     /// The confusion matrix: a row for each true value, a column for each predicted one.
