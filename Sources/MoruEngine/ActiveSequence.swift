@@ -27,15 +27,21 @@ final class ActiveSequence {
     var sampler: Sampler
     /// The scores of the prompt's tokens so far.
     var promptScores: [TokenScore] = []
-    /// The token chosen in this step.
-    var chosen: TokenScore?
+    /// The tokens chosen in this step.
+    var chosen: [TokenScore] = []
     var generatedCount = 0
+    /// What guesses at the next tokens come from; nil where there are to be none.
+    var lookup: PromptLookup?
+    /// The guess whose first tokens are verified in this step.
+    var guess: PromptLookup.Guess?
+    var speculation = SpeculationCounts()
     private var started: ContinuousClock.Instant?
     private var firstToken: ContinuousClock.Instant?
 
-    init(_ submission: Submission, cache: SequenceCache) {
+    init(_ submission: Submission, cache: SequenceCache, speculates: Bool) {
         self.submission = submission
         self.cache = cache
+        lookup = speculates ? PromptLookup(submission.request.prompt) : nil
         sampler = Sampler(submission.request.sampling, prompt: submission.request.prompt)
     }
 
@@ -50,7 +56,7 @@ final class ActiveSequence {
         return GenerationUsage(
             promptTokens: request.prompt.count, generatedTokens: generatedCount,
             queueSeconds: (begin - submission.submitted).seconds, prefillSeconds: (first - begin).seconds,
-            decodeSeconds: (now - first).seconds)
+            decodeSeconds: (now - first).seconds, speculation: speculation)
     }
 }
 

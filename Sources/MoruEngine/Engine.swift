@@ -30,6 +30,7 @@ public actor Engine {
     private var isDriving = false
     private var counts = EngineStatistics()
     private var damagedParameter: String??
+    private var speculationPlanner = SpeculationPlanner(maximumRows: Runtime.fewRows)
 
     private struct Inbox {
         var nextID: SequenceID = 0
@@ -133,7 +134,9 @@ public actor Engine {
         }
         for submission in submissions {
             let request = submission.request
-            let sequence = ActiveSequence(submission, cache: model.makeCache(for: request.adapter))
+            let sequence = ActiveSequence(
+                submission, cache: model.makeCache(for: request.adapter),
+                speculates: configuration.speculation == .lookup)
             guard request.maximumTokens > 0 || request.prompt.count > 1 else {
                 // One token and none to generate: there is nothing to compute.
                 sequences[submission.id] = sequence
@@ -163,17 +166,42 @@ public actor Engine {
         for (id, sequence) in sequences where sequence.submission.cancellation.isCancelled {
             deliver(scheduler.cancel(id))
         }
-        let plan = scheduler.schedule()
+        var plan = scheduler.schedule()
         guard !plan.runs.isEmpty else { return false }
         let begin = ContinuousClock.now
+        speculate(&plan)
         for run in plan.runs { sequences[run.id]?.noteStart(begin) }
         var outcomes: [SequenceID: StepResult.Outcome] = [:]
         for pass in plan.passes() { compute(pass, &outcomes) }
         for run in plan.runs { note(run) }
         deliver(scheduler.apply(plan, StepResult(outcomes)))
+        let seconds = (ContinuousClock.now - begin).seconds
+        if plan.runs.allSatisfy(\.isDecoding) {
+            speculationPlanner.note(rows: plan.runs.reduce(0) { $0 + $1.rowCount }, seconds: seconds)
+        }
         counts.steps += 1
-        counts.busySeconds += (ContinuousClock.now - begin).seconds
+        counts.busySeconds += seconds
         return true
+    }
+
+    /// Adds guesses to the runs that compute one token and choose the next, as many as are worth it and fit one pass.
+    private func speculate(_ plan: inout StepPlan) {
+        let rows = plan.runs.reduce(0) { $0 + ($1.tokens.count <= Runtime.fewRows ? $1.tokens.count : 0) }
+        guard configuration.speculation != .off, rows < Runtime.fewRows else { return }
+        var guessing: [(place: Int, sequence: ActiveSequence, guess: PromptLookup.Guess)] = []
+        for (place, run) in plan.runs.enumerated() where run.isDecoding {
+            guard let sequence = sequences[run.id] else { continue }
+            let most = min(scheduler.room(for: run.id), Runtime.fewRows - rows)
+            if let guess = sequence.lookup?.guess(most) { guessing.append((place, sequence, guess)) }
+        }
+        guard !guessing.isEmpty else { return }
+        let candidates = guessing.map {
+            SpeculationPlanner.Candidate(confidence: $0.guess.confidence, count: $0.guess.tokens.count)
+        }
+        for ((place, sequence, guess), count) in zip(guessing, speculationPlanner.plan(candidates, rows: rows)) {
+            plan.runs[place].guesses = Array(guess.tokens.prefix(count))
+            if count == 0 { sequence.lookup?.note(guess, tried: 0, right: 0) } else { sequence.guess = guess }
+        }
     }
 
     private func note(_ run: StepRun) {
@@ -187,8 +215,8 @@ public actor Engine {
         var placed: [(run: StepRun, sequence: ActiveSequence, rows: Range<Int>)] = []
         for run in runs.groupedByAdapter({ sequences[$0.id]?.request.adapter }) {
             guard let sequence = sequences[run.id] else { continue }
-            let rows = batch.count..<batch.count + run.tokens.count
-            batch.append(run.tokens, cache: sequence.cache, adapter: sequence.request.adapter)
+            let rows = batch.count..<batch.count + run.rowCount
+            batch.append(run.tokens + run.guesses, cache: sequence.cache, adapter: sequence.request.adapter)
             placed.append((run, sequence, rows))
         }
         let hidden = model.hiddenStates(batch)
@@ -196,13 +224,23 @@ public actor Engine {
             let isFinite = scorePrompt(of: sequence, run, hidden.rows(rows))
             outcomes[run.id] = isFinite ? .computed : .failed(notFinite(sequence.request))
         }
-        let sampled = placed.filter { $0.run.samples }
-        for start in stride(from: 0, to: sampled.count, by: Runtime.fewRows) {
-            let some = sampled[start..<min(sampled.count, start + Runtime.fewRows)]
-            let logits = model.logits(hidden.gatheringRows(some.map { $0.rows.upperBound - 1 }))
-            for (row, (run, sequence, _)) in some.enumerated() {
+        var sampled = placed.filter { $0.run.samples }[...]
+        while !sampled.isEmpty {
+            // As many runs as fit in a product of few rows
+            var rows: [Int] = []
+            let some = sampled.prefix { run, _, its in
+                guard rows.count + run.guesses.count < Runtime.fewRows else { return false }
+                rows += its.upperBound - 1 - run.guesses.count..<its.upperBound
+                return true
+            }
+            sampled = sampled.dropFirst(some.count)
+            let logits = model.logits(hidden.gatheringRows(rows))
+            var row = 0
+            for (run, sequence, _) in some {
+                let its = row..<row + 1 + run.guesses.count
+                row = its.upperBound
                 if case .failed = outcomes[run.id] { continue }
-                outcomes[run.id] = choose(for: sequence, logits.rows(row..<row + 1))
+                outcomes[run.id] = choose(for: sequence, run, logits.rows(its))
             }
         }
     }
@@ -223,15 +261,29 @@ public actor Engine {
         return true
     }
 
-    /// Chooses a sequence's next token from its logits [1, V].
-    private func choose(for sequence: ActiveSequence, _ logits: Tensor) -> StepResult.Outcome {
-        guard logits.isFinite else { return .failed(notFinite(sequence.request)) }
-        let id = sequence.sampler.next(logits)
-        sequence.chosen = TokenScore(id: id)
-        if let top = sequence.request.logProbabilities {
-            sequence.chosen = scores(logits, [id], top: top).first
+    /// Chooses a sequence's next tokens from the logits [1 + guesses, V] after its run's last token and after each
+    /// guess. A guess is right when it is what would have been chosen anyway; what follows a wrong one is worthless.
+    private func choose(for sequence: ActiveSequence, _ run: StepRun, _ logits: Tensor) -> StepResult.Outcome {
+        var ids: [Int32] = []
+        sequence.chosen = []
+        repeat {
+            let row = logits.rows(ids.count..<ids.count + 1)
+            guard row.isFinite else { return .failed(notFinite(sequence.request)) }
+            let id = sequence.sampler.next(row)
+            ids.append(id)
+            let scored = sequence.request.logProbabilities.flatMap { scores(row, [id], top: $0).first }
+            sequence.chosen.append(scored ?? TokenScore(id: id))
+            if sequence.request.endIDs.contains(id) { break }
+        } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
+        if let guess = sequence.guess {
+            let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
+            sequence.cache.truncate(to: sequence.cache.count - run.guesses.count + ids.count - 1)
+            sequence.lookup?.note(guess, tried: run.guesses.count, right: right)
+            sequence.speculation.add(proposed: run.guesses.count, accepted: right)
+            counts.speculation.add(proposed: run.guesses.count, accepted: right)
+            sequence.guess = nil
         }
-        return .sampled(id)
+        return .sampled(ids)
     }
 
     private func notFinite(_ request: GenerationRequest) -> MoruError {
@@ -262,7 +314,9 @@ public actor Engine {
                 sequence.noteToken(now)
                 sequence.generatedCount += 1
                 counts.generatedTokens += 1
-                sequence.submission.continuation.yield(.token(sequence.chosen ?? TokenScore(id: token)))
+                sequence.lookup?.append(token)
+                let score = sequence.chosen.isEmpty ? TokenScore(id: token) : sequence.chosen.removeFirst()
+                sequence.submission.continuation.yield(.token(score))
             case .finished(let id, let reason):
                 guard let sequence = sequences.removeValue(forKey: id) else { continue }
                 if reason == .cancelled { counts.cancelled += 1 } else { counts.finished += 1 }
@@ -275,6 +329,11 @@ public actor Engine {
             }
         }
     }
+}
+
+extension StepRun {
+    /// Whether the run computes one token and chooses the next.
+    fileprivate var isDecoding: Bool { samples && tokens.count == 1 }
 }
 
 extension [StepRun] {

@@ -1,6 +1,14 @@
 import MoruBase
 
-/// How much an engine takes on at a time.
+/// Whether an engine guesses at next tokens, to compute several in one pass. Answers are the same with and without.
+public enum Speculation: String, Sendable, Hashable, CaseIterable {
+    /// One token at a time.
+    case off
+    /// Guesses what followed when the last tokens occurred before, in the prompt or in the answer.
+    case lookup
+}
+
+/// How much an engine takes on at a time, and how it goes about it.
 public struct EngineConfiguration: Sendable, Hashable {
     /// Sequences that are computed together; further requests wait their turn.
     public var maximumSequences: Int
@@ -8,9 +16,15 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var tokenBudget: Int
     /// A context length below the model's own; nil for the model's.
     public var contextLength: Int?
+    /// Whether next tokens are guessed.
+    public var speculation: Speculation
 
     /// Makes a configuration.
-    public init(maximumSequences: Int = 8, tokenBudget: Int = 520, contextLength: Int? = nil) {
+    public init(
+        maximumSequences: Int = 8, tokenBudget: Int = 520, contextLength: Int? = nil,
+        speculation: Speculation = .lookup
+    ) {
+        self.speculation = speculation
         self.maximumSequences = maximumSequences
         self.tokenBudget = tokenBudget
         self.contextLength = contextLength

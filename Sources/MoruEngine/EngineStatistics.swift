@@ -18,6 +18,8 @@ public struct EngineStatistics: Sendable, Hashable {
     public var cancelled = 0
     /// Generations that failed after they began.
     public var failed = 0
+    /// Guesses at next tokens, and what became of them.
+    public var speculation = SpeculationCounts()
     /// Seconds spent in steps.
     public var busySeconds = 0.0
 }

@@ -55,6 +55,22 @@ public enum FinishReason: Sendable, Hashable {
     }
 }
 
+/// Guesses at next tokens.
+public struct SpeculationCounts: Sendable, Hashable {
+    /// Guessed tokens that were computed.
+    public var proposed = 0
+    /// Those of them that were right, each of which saved a step.
+    public var accepted = 0
+
+    /// Nothing guessed yet.
+    public init() {}
+
+    mutating func add(proposed: Int, accepted: Int) {
+        self.proposed += proposed
+        self.accepted += accepted
+    }
+}
+
 /// What a generation cost.
 public struct GenerationUsage: Sendable, Hashable {
     /// Tokens of the prompt.
@@ -67,17 +83,20 @@ public struct GenerationUsage: Sendable, Hashable {
     public var prefillSeconds: Double
     /// Seconds from there to the end.
     public var decodeSeconds: Double
+    /// Guesses at next tokens, and what became of them.
+    public var speculation: SpeculationCounts
 
     /// Makes a usage.
     public init(
         promptTokens: Int, generatedTokens: Int = 0, queueSeconds: Double = 0, prefillSeconds: Double = 0,
-        decodeSeconds: Double = 0
+        decodeSeconds: Double = 0, speculation: SpeculationCounts = .init()
     ) {
         self.promptTokens = promptTokens
         self.generatedTokens = generatedTokens
         self.queueSeconds = queueSeconds
         self.prefillSeconds = prefillSeconds
         self.decodeSeconds = decodeSeconds
+        self.speculation = speculation
     }
 
     /// Seconds from the request to its end.

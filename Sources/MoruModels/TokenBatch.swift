@@ -102,11 +102,19 @@ extension TokenBatch {
             }
             return scaledDotProductAttention(q: q, k: k, v: v, segments: segments.map(\.rows), options)
         }
-        let runs = segments.compactMap { segment -> CachedAttentionRun? in
-            guard let cache = segment.cache else { return nil }
+        var runs: [CachedAttentionRun] = []
+        runs.reserveCapacity(segments.count)
+        for segment in segments {
+            guard let cache = segment.cache else { continue }
             cache.store(k, v, rows: segment.rows, layer: layer, position: segment.firstPosition)
-            return CachedAttentionRun(
-                rows: segment.rows, firstPosition: segment.firstPosition, cache: cache, layer: layer)
+            // Few rows go one by one, as products of few rows do: a row of several is then that row alone, bit for bit
+            let step = segment.rows.count <= Runtime.fewRows ? 1 : segment.rows.count
+            for begin in stride(from: segment.rows.lowerBound, to: segment.rows.upperBound, by: step) {
+                let position = segment.firstPosition + begin - segment.rows.lowerBound
+                runs.append(
+                    CachedAttentionRun(
+                        rows: begin..<begin + step, firstPosition: position, cache: cache, layer: layer))
+            }
         }
         return cachedAttention(q: q, runs: runs, options)
     }

@@ -50,7 +50,8 @@ struct BatchInvarianceTests {
         let chunk = 24
         var alone: [Answer] = []
         for request in requests {
-            let configuration = EngineConfiguration(maximumSequences: 1, tokenBudget: 1 + chunk)
+            let configuration = EngineConfiguration(
+                maximumSequences: 1, tokenBudget: 1 + chunk, speculation: .off)
             alone += try await answers([request], model, configuration)
         }
         for sequences in [3, 12] {

@@ -14,7 +14,7 @@ struct SchedulerTests {
     private func step(_ scheduler: inout Scheduler, token: Int32 = 7) -> (plan: StepPlan, events: [String]) {
         let plan = scheduler.schedule()
         var outcomes: [SequenceID: StepResult.Outcome] = [:]
-        for run in plan.runs { outcomes[run.id] = run.samples ? .sampled(token) : .computed }
+        for run in plan.runs { outcomes[run.id] = run.samples ? .sampled([token]) : .computed }
         return (plan, scheduler.apply(plan, StepResult(outcomes)).map(describe))
     }
 
@@ -120,7 +120,7 @@ struct SchedulerTests {
         scheduler.add(1, prompt: [1, 2], maximumTokens: 10, endIDs: [])
         let plan = scheduler.schedule()
         let events = scheduler.apply(
-            plan, StepResult([0: .failed(MoruError(.logitsNotFinite, "test")), 1: .sampled(3)]))
+            plan, StepResult([0: .failed(MoruError(.logitsNotFinite, "test")), 1: .sampled([3])]))
         #expect(events.map(describe) == ["failed 0 engine.logits-not-finite", "prompt 1", "token 1 3"])
         #expect(scheduler.runningCount == 1)
     }

@@ -124,6 +124,7 @@ package struct Scheduler: Sendable {
                 continue
             }
             running[place].computed = run.positions.upperBound
+            if case .sampled(let tokens) = outcome { running[place].computed += tokens.count - 1 }
             let last = min(running[place].promptCount, running[place].target)
             if run.positions.contains(last - 1) { events.append(.promptComputed(run.id)) }
             if let reason = advance(place, outcome, &events) {
@@ -134,14 +135,21 @@ package struct Scheduler: Sendable {
         return events
     }
 
-    /// Appends a sampled token; returns why the sequence has ended, if it has.
+    /// How many guessed tokens a sequence may have beside those of its next run.
+    package func room(for id: SequenceID) -> Int {
+        running.first { $0.id == id }.map { max(0, $0.limit - $0.known.count - 1) } ?? 0
+    }
+
+    /// Appends sampled tokens; returns why the sequence has ended, if it has.
     private mutating func advance(
         _ place: Int, _ outcome: StepResult.Outcome, _ events: inout [SchedulerEvent]
     ) -> FinishReason? {
-        if case .sampled(let token) = outcome {
-            if running[place].endIDs.contains(token) { return .stop(token) }
-            running[place].known.append(token)
-            events.append(.token(running[place].id, token))
+        if case .sampled(let tokens) = outcome {
+            for token in tokens {
+                if running[place].endIDs.contains(token) { return .stop(token) }
+                running[place].known.append(token)
+                events.append(.token(running[place].id, token))
+            }
         }
         let sequence = running[place]
         let isAtLimit = sequence.known.count >= sequence.limit && sequence.computed >= sequence.limit - 1

@@ -8,16 +8,16 @@ extension StepPlan {
     /// request alone to the last bit.
     func passes() -> [[StepRun]] {
         var passes: [[StepRun]] = []
-        let long = runs.filter { $0.tokens.count > Runtime.fewRows }
+        let long = runs.filter { $0.rowCount > Runtime.fewRows }
         if !long.isEmpty { passes.append(long) }
         var rows = Runtime.fewRows
-        for run in runs where run.tokens.count <= Runtime.fewRows {
-            if rows + run.tokens.count > Runtime.fewRows {
+        for run in runs where run.rowCount <= Runtime.fewRows {
+            if rows + run.rowCount > Runtime.fewRows {
                 passes.append([])
                 rows = 0
             }
             passes[passes.count - 1].append(run)
-            rows += run.tokens.count
+            rows += run.rowCount
         }
         return passes
     }

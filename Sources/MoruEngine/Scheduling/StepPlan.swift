@@ -13,6 +13,11 @@ package struct StepRun: Sendable, Hashable {
     package var tokens: [Int32]
     /// Whether the token after the last of these is to be chosen.
     package var samples: Bool
+    /// Guesses at the tokens after these, computed too; those that turn out right save a step each.
+    package var guesses: [Int32] = []
+
+    /// Rows that the run takes in a forward pass.
+    var rowCount: Int { tokens.count + guesses.count }
 }
 
 /// What a step computes.
@@ -29,8 +34,8 @@ package struct StepResult: Sendable {
     package enum Outcome: Sendable {
         /// The tokens are computed; no next token was due.
         case computed
-        /// The tokens are computed and this is the next one.
-        case sampled(Int32)
+        /// The tokens are computed, and so are the guesses among these next tokens: all but the last.
+        case sampled([Int32])
         /// The sequence cannot go on.
         case failed(MoruError)
     }
