@@ -76,8 +76,11 @@ private final class MovedNorms: Sendable {
     private static func inverse(
         squares: Tensor, _ weight: Tensor, _ a: Tensor, _ b: Tensor, _ scale: Float
     ) -> Tensor {
-        let across = b.matmul(a.linear(a)) * (scale * scale) + a.linear(weight).transposed() * (2 * scale)
         let (outputs, rank) = (b.shape[0], b.shape[1])
+        // Few rows would be rounded before they are multiplied with a quantised weight
+        let rows = Tensor.concatenated([a, .zeros([Runtime.fewRows, a.shape[1]])])
+        let product = rows.linear(weight).rows(0..<rank)
+        let across = b.matmul(a.linear(a)) * (scale * scale) + product.transposed() * (2 * scale)
         let inverse = Tensor(uninitialized: [outputs])
         for row in 0..<outputs {
             var square = Double(squares.floats[row])

@@ -49,44 +49,21 @@ public struct LanguageModelTask: TrainingTask {
 
     /// The cross-entropy of some examples in nats, summed over their targets.
     public func summedLoss(of examples: [TokenizedExample], dropout: DropoutSource? = nil) -> Tensor {
-        var batch = TokenBatch()
-        var rows: [Int] = []
-        var targets: [Int32] = []
-        for example in examples {
-            let begin = batch.count
-            batch.append(example.inputs, adapter: adapter)
-            for position in example.tokens.indices where example.isTarget[position] {
-                rows.append(begin + position - 1)
-                targets.append(example.tokens[position])
-            }
-        }
-        batch.dropout = dropout
-        let hidden = model.hiddenStates(batch)
-        let chosen = rows.count == batch.count ? hidden : hidden.gatheringRows(rows)
-        return linearCrossEntropy(chosen, model.outputProjection.tensor, targets)
+        let batch = TargetBatch(examples, adapter: adapter, dropout: dropout)
+        let hidden = model.hiddenStates(batch.tokens)
+        let chosen = batch.rows.count == batch.tokens.count ? hidden : hidden.gatheringRows(batch.rows)
+        return linearCrossEntropy(chosen, model.outputProjection.tensor, batch.targets)
     }
 
     /// The model's configuration and a sample of its weights, and every token of the data.
     public var identity: [(key: String, value: String)] {
-        var weights = Fingerprint()
-        weights.add(model.configurationJSON.text(sortedKeys: true))
-        for parameter in model.parameters {
-            weights.add(parameter.path)
-            weights.add(parameter.value)
-        }
-        return [
-            ("the base model's weights", weights.description),
+        [
+            ("the base model's weights", model.fingerprintText),
             ("the training data", training.fingerprint.description),
             ("the validation data", validation?.fingerprint.description ?? "none"),
         ]
     }
 
     /// Names a parameter of the base model or the adapter that is not finite.
-    public func diagnosis() -> String? {
-        if let path = model.firstNonFiniteParameter() {
-            return "\(path) of the base model holds numbers that are not finite"
-        }
-        guard let parameter = adapter?.parameters.first(where: { !$0.value.isFinite }) else { return nil }
-        return "\(parameter.path) of the adapter holds numbers that are not finite"
-    }
+    public func diagnosis() -> String? { model.diagnosis(adapter) }
 }
