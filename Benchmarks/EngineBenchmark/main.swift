@@ -1,20 +1,23 @@
 // Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
 //
-//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch MODEL [--tokens N] [--rounds N]
+//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|lookup MODEL [--tokens N] [--rounds N]
 //
 //     decode        one stream after a short prompt: tokens a second after the first
 //     prefill       one prompt of N tokens: prompt tokens a second
 //     after-prompt  one stream of N tokens after a prompt of 512
 //     batch         8 streams of N tokens together: tokens a second in total
+//     lookup        one stream that is asked for an edited copy of a passage, with speculation by prompt lookup
 //
-// Each round prints a line of JSON. Outputs are checked in the same run (rounds repeat each other, together equals
-// alone); a difference ends the program with an error.
+// All but the last run without speculation, unless --speculation lookup asks for it. Each round prints a line of JSON.
+// Outputs are checked in the same run: rounds repeat each other, together equals alone, speculating equals plain; a
+// difference ends the program with an error. CPU seconds are those of all threads, spinning included.
 
 import Foundation
 import MoruBase
 import MoruEngine
 import MoruModels
 import MoruTensor
+import MoruText
 
 struct BenchmarkFailure: Error, CustomStringConvertible {
     let description: String
@@ -25,40 +28,56 @@ struct Options {
     var benchmark: Benchmark
     var model: String
     var tokens: Int
-    var rounds = 5
+    var rounds: Int
+    var speculation: Speculation
 
     init(_ arguments: [String]) throws {
         var rest: [String] = []
-        var given: [String: Int] = [:]
+        var given: [String: String] = [:]
         var index = 0
         while index < arguments.count {
             if arguments[index].hasPrefix("--") {
-                guard index + 1 < arguments.count, let number = Int(arguments[index + 1]), number > 0 else {
-                    throw BenchmarkFailure(description: "\(arguments[index]) needs a number")
+                guard index + 1 < arguments.count, Self.known.contains(arguments[index]) else {
+                    throw BenchmarkFailure(description: "\(arguments[index]) is unknown or has no value")
                 }
-                given[arguments[index]] = number
+                given[arguments[index]] = arguments[index + 1]
                 index += 2
             } else {
                 rest.append(arguments[index])
                 index += 1
             }
         }
-        guard rest.count == 2, let benchmark = Benchmark(rawValue: rest[0]),
-            given.keys.allSatisfy({ ["--tokens", "--rounds"].contains($0) })
-        else {
+        guard rest.count == 2, let benchmark = Benchmark(rawValue: rest[0]) else {
             let names = Benchmark.allCases.map(\.rawValue).joined(separator: "|")
-            throw BenchmarkFailure(description: "usage: EngineBenchmark \(names) MODEL [--tokens N] [--rounds N]")
+            throw BenchmarkFailure(
+                description: "usage: EngineBenchmark \(names) MODEL \(Self.known.joined(separator: " X ")) X")
+        }
+        func number(_ name: String, default fallback: Int) throws -> Int {
+            guard let text = given[name] else { return fallback }
+            guard let number = Int(text), number > 0 else {
+                throw BenchmarkFailure(description: "\(name) \(text) is no number above 0")
+            }
+            return number
         }
         self.benchmark = benchmark
         model = rest[1]
-        tokens = given["--tokens"] ?? (benchmark == .prefill ? 512 : 128)
-        rounds = given["--rounds"] ?? rounds
+        tokens = try number("--tokens", default: benchmark == .prefill ? 512 : 128)
+        rounds = try number("--rounds", default: 5)
+        guard let speculation = Speculation(rawValue: given["--speculation"] ?? benchmark.speculation.rawValue) else {
+            throw BenchmarkFailure(description: "--speculation is off or lookup")
+        }
+        self.speculation = speculation
     }
+
+    private static let known = ["--tokens", "--rounds", "--speculation"]
 }
 
 enum Benchmark: String, CaseIterable {
-    case decode, prefill, batch
+    case decode, prefill, batch, lookup
     case afterPrompt = "after-prompt"
+
+    /// Whether next tokens are guessed where nothing is said about it.
+    var speculation: Speculation { self == .lookup ? .lookup : .off }
 }
 
 /// An answer of the engine and what it cost.
@@ -108,6 +127,10 @@ struct Measurement {
         case .afterPrompt:
             let answer = try await answer(prompt(512), tokens: tokens)
             return (answer.usage.generatedTokensPerSecond, [answer.ids])
+        case .lookup:
+            let prompt = try generator.tokens(of: .chat([ChatMessage(role: "user", content: Texts.edit)]))
+            let answer = try await answer(prompt, tokens: tokens)
+            return (answer.usage.generatedTokensPerSecond, [answer.ids])
         case .batch:
             let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
             let begin = ContinuousClock.now
@@ -139,6 +162,13 @@ extension Duration {
     var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }
 
+/// CPU time that the process has used.
+func cpuSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
 func run() async throws {
     #if DEBUG
         throw BenchmarkFailure(description: "a debug build says nothing about speed: build with -c release")
@@ -147,16 +177,29 @@ func run() async throws {
         let begin = ContinuousClock.now
         let pretrained = try PretrainedModel.load(options.model)
         let loadSeconds = (ContinuousClock.now - begin).seconds
-        let measurement = Measurement(generator: try TextGenerator(pretrained), tokens: options.tokens)
-        let expected = try await measurement.expected(options.benchmark)
+        func measurement(_ speculation: Speculation) throws -> Measurement {
+            let configuration = EngineConfiguration(speculation: speculation)
+            return Measurement(
+                generator: try TextGenerator(pretrained, configuration: configuration), tokens: options.tokens)
+        }
+        let expected = try await measurement(.off).expected(options.benchmark)
+        let measured = try measurement(options.speculation)
         for index in 0..<options.rounds {
-            let (speed, outputs) = try await measurement.round(options.benchmark)
+            let (before, cpuBefore) = (await measured.generator.engine.statistics, cpuSeconds())
+            let (speed, outputs) = try await measured.round(options.benchmark)
+            let (after, cpuAfter) = (await measured.generator.engine.statistics, cpuSeconds())
             guard outputs == expected else {
                 throw BenchmarkFailure(description: "round \(index) brought other tokens than the check")
             }
             let line: JSON = [
                 "benchmark": .string(options.benchmark.rawValue), "round": .int(index), "tokens": .int(options.tokens),
-                "tokens_per_second": .double(speed), "load_seconds": .double(loadSeconds), "checked": .bool(true),
+                "tokens_per_second": .double(speed), "cpu_seconds": .double(cpuAfter - cpuBefore),
+                "load_seconds": .double(loadSeconds), "checked": .bool(true),
+                "speculation": [
+                    "mode": .string(options.speculation.rawValue),
+                    "proposed": .int(after.speculation.proposed - before.speculation.proposed),
+                    "accepted": .int(after.speculation.accepted - before.speculation.accepted),
+                ],
                 "kernels": .string(Runtime.shared.kernelName), "threads": .int(Runtime.shared.threads.threadCount),
             ]
             print(line.text())

@@ -77,5 +77,7 @@ struct SpeculationPlanner: Sendable {
         return max(first * 0.5, base + first * Self.assumedRowCost * Double(rows - below))
     }
 
-    private func power(_ base: Double, _ exponent: Int) -> Double { (0..<exponent).reduce(1) { value, _ in value * base } }
+    private func power(_ base: Double, _ exponent: Int) -> Double {
+        (0..<exponent).reduce(1) { value, _ in value * base }
+    }
 }
