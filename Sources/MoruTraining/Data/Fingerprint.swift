@@ -20,6 +20,16 @@ struct Fingerprint: Hashable, CustomStringConvertible {
         for byte in text.utf8 { add(UInt64(byte)) }
     }
 
+    /// Adds bytes, eight at a time.
+    mutating func add(bytes: UnsafeRawBufferPointer) {
+        add(bytes.count)
+        let whole = bytes.count & ~7
+        for offset in stride(from: 0, to: whole, by: 8) {
+            add(UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)))
+        }
+        for byte in bytes[whole...] { add(UInt64(byte)) }
+    }
+
     /// Adds a tensor: its shape, dtype and a sample of its bytes, so that large models take no time.
     mutating func add(_ tensor: Tensor) {
         add(tensor.dtype.rawValue)
