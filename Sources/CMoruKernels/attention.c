@@ -4,9 +4,19 @@
 #include "blocks.h"
 #include "table.h"
 
-static const float *token_row(const moru_attention *args, const float *const *pages, size_t token, size_t kv_head) {
-    return pages[token / args->page_tokens] + token % args->page_tokens * args->kv_row_stride +
-           kv_head * args->head_dim;
+// `count` elements from `first` on, as f32.
+static void read(moru_dtype type, const void *array, size_t first, size_t count, float *out) {
+    for (size_t i = 0; i < count; i++) out[i] = moru_element(type, array, first + i);
+}
+
+static void write(moru_dtype type, void *array, size_t first, size_t count, const float *values) {
+    for (size_t i = 0; i < count; i++) moru_set_element(type, array, first + i, values[i]);
+}
+
+// One token's keys or values of one head, as f32.
+static void read_token(const moru_attention *args, const void *const *pages, size_t token, size_t kv_head, float *out) {
+    size_t first = token % args->page_tokens * args->kv_row_stride + kv_head * args->head_dim;
+    read(args->kv_type, pages[token / args->page_tokens], first, args->head_dim, out);
 }
 
 static bool is_visible(const moru_attention *args, size_t position, size_t key) {
@@ -20,23 +30,25 @@ static float dot(const float *a, const float *b, size_t count) {
     return sum;
 }
 
-// The scores of one query row: kv_count floats.
-size_t moru_scalar_attention_scratch_bytes(const moru_attention *args) { return args->kv_count * sizeof(float); }
+// The scores of one query row, and rows of one head: query, key or value, output.
+size_t moru_scalar_attention_scratch_bytes(const moru_attention *args) {
+    return (args->kv_count + 3 * args->head_dim) * sizeof(float);
+}
 
 void moru_scalar_attention(const moru_attention *args, size_t row_begin, size_t row_end, size_t head_begin,
                            size_t head_end, void *scratch) {
-    float *scores = scratch;
     size_t group = args->heads / args->kv_heads, dim = args->head_dim;
+    float *scores = scratch, *q = scores + args->kv_count, *token = q + dim, *out = token + dim;
     for (size_t row = row_begin; row < row_end; row++) {
         size_t position = args->first_position + row;
         for (size_t head = head_begin; head < head_end; head++) {
-            const float *q = args->q + row * args->q_row_stride + head * dim;
-            float *out = args->out + row * args->out_row_stride + head * dim;
+            read(args->io_type, args->q, row * args->q_row_stride + head * dim, dim, q);
             float largest = -INFINITY, sum = 0;
             for (size_t j = 0; j < args->kv_count; j++) {
                 scores[j] = -INFINITY;
                 if (!is_visible(args, position, j)) continue;
-                float score = args->scale * dot(q, token_row(args, args->k_pages, j, head / group), dim);
+                read_token(args, args->k_pages, j, head / group, token);
+                float score = args->scale * dot(q, token, dim);
                 if (args->softcap > 0) score = args->softcap * tanhf(score / args->softcap);
                 scores[j] = score;
                 largest = fmaxf(largest, score);
@@ -45,55 +57,62 @@ void moru_scalar_attention(const moru_attention *args, size_t row_begin, size_t 
             for (size_t j = 0; j < args->kv_count; j++) {
                 if (!is_visible(args, position, j)) continue;
                 float p = largest == -INFINITY ? 0 : expf(scores[j] - largest);
-                const float *v = token_row(args, args->v_pages, j, head / group);
+                read_token(args, args->v_pages, j, head / group, token);
                 sum += p;
-                for (size_t i = 0; i < dim; i++) out[i] += p * v[i];
+                for (size_t i = 0; i < dim; i++) out[i] += p * token[i];
             }
             // A row that sees no key attends to nothing: zeros.
             for (size_t i = 0; i < dim; i++) out[i] = sum > 0 || sum != sum ? out[i] / sum : 0;
+            write(args->io_type, args->out, row * args->out_row_stride + head * dim, dim, out);
             if (args->log_sum_exp) args->log_sum_exp[row * args->heads + head] = largest + logf(sum);
         }
     }
 }
 
+// Rows of one head: q, k, v, out and the gradients of out and q; and the gradients of every key, which are added up
+// before they are stored.
 size_t moru_scalar_attention_backward_scratch_bytes(const moru_attention *args) {
-    (void)args;
-    return 0;
+    return (6 + 2 * args->kv_count) * args->head_dim * sizeof(float);
 }
 
 // With P = softmax(S), S = scale * Q K^T and O = P V:
 // dV = P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale * dS K, dK = scale * dS^T Q.
 void moru_scalar_attention_backward(const moru_attention *args, const moru_attention_gradient *gradient,
                                     size_t kv_head_begin, size_t kv_head_end, void *scratch) {
-    (void)scratch;
     size_t group = args->heads / args->kv_heads, dim = args->head_dim;
+    float *q = scratch, *k = q + dim, *v = k + dim, *out = v + dim, *d_out = out + dim;
+    float *d_k = d_out + dim, *d_v = d_k + args->kv_count * dim, *d_q = d_v + args->kv_count * dim;
     for (size_t kv_head = kv_head_begin; kv_head < kv_head_end; kv_head++) {
-        for (size_t j = 0; j < args->kv_count; j++) {
-            size_t offset = j * args->kv_row_stride + kv_head * dim;
-            for (size_t i = 0; i < dim; i++) gradient->d_k[offset + i] = gradient->d_v[offset + i] = 0;
-        }
+        for (size_t i = 0; i < 2 * args->kv_count * dim; i++) d_k[i] = 0;
         for (size_t head = kv_head * group; head < (kv_head + 1) * group; head++) {
             for (size_t row = 0; row < args->rows; row++) {
                 size_t q_offset = row * args->q_row_stride + head * dim;
                 size_t out_offset = row * args->out_row_stride + head * dim;
-                const float *q = args->q + q_offset, *d_out = gradient->d_out + out_offset;
-                float *d_q = gradient->d_q + q_offset;
+                read(args->io_type, args->q, q_offset, dim, q);
+                read(args->io_type, args->out, out_offset, dim, out);
+                read(args->io_type, gradient->d_out, out_offset, dim, d_out);
                 float log_sum = args->log_sum_exp[row * args->heads + head];
-                float projection = dot(d_out, args->out + out_offset, dim);
+                float projection = dot(d_out, out, dim);
                 for (size_t i = 0; i < dim; i++) d_q[i] = 0;
                 for (size_t j = 0; j < args->kv_count; j++) {
                     if (!is_visible(args, args->first_position + row, j)) continue;
-                    size_t offset = j * args->kv_row_stride + kv_head * dim;
-                    const float *k = args->k_pages[0] + offset, *v = args->v_pages[0] + offset;
+                    read_token(args, args->k_pages, j, kv_head, k);
+                    read_token(args, args->v_pages, j, kv_head, v);
                     float p = expf(args->scale * dot(q, k, dim) - log_sum);
                     float ds = args->scale * p * (dot(d_out, v, dim) - projection);
                     for (size_t i = 0; i < dim; i++) {
                         d_q[i] += ds * k[i];
-                        gradient->d_k[offset + i] += ds * q[i];
-                        gradient->d_v[offset + i] += p * d_out[i];
+                        d_k[j * dim + i] += ds * q[i];
+                        d_v[j * dim + i] += p * d_out[i];
                     }
                 }
+                write(args->io_type, gradient->d_q, q_offset, dim, d_q);
             }
+        }
+        for (size_t j = 0; j < args->kv_count; j++) {
+            size_t offset = j * args->kv_row_stride + kv_head * dim;
+            write(args->io_type, gradient->d_k, offset, dim, d_k + j * dim);
+            write(args->io_type, gradient->d_v, offset, dim, d_v + j * dim);
         }
     }
 }

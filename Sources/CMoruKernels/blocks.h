@@ -130,6 +130,19 @@ static inline uint16_t moru_f16_from_f32(float value) {
     return (uint16_t)(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+// Element i of an array of activations: f32, bf16, or (keys and values) Q8_0; and its store, not as Q8_0.
+static inline float moru_element(moru_dtype type, const void *array, size_t i) {
+    if (type == MORU_F32) return ((const float *)array)[i];
+    if (type == MORU_BF16) return moru_f32_from_bf16(((const uint16_t *)array)[i]);
+    const moru_q8_0 *block = (const moru_q8_0 *)array + i / 32;
+    return moru_f32_from_f16(block->d) * (float)block->qs[i % 32];
+}
+
+static inline void moru_set_element(moru_dtype type, void *array, size_t i, float value) {
+    if (type == MORU_F32) ((float *)array)[i] = value;
+    else ((uint16_t *)array)[i] = moru_bf16_from_f32(value);
+}
+
 // The 6-bit scale and min of sub-block j (0 ..< 8) of Q4_K and Q5_K.
 static inline void moru_k4_scale_min(const uint8_t packed[12], int j, uint8_t *scale, uint8_t *min) {
     if (j < 4) {

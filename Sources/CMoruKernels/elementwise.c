@@ -1,6 +1,7 @@
 // Elementwise functions and their gradients, scalar reference.
 #include <math.h>
 
+#include "blocks.h"
 #include "table.h"
 
 void moru_scalar_add(const float *a, const float *b, float *y, size_t begin, size_t end) {
@@ -76,5 +77,29 @@ void moru_scalar_swiglu_backward(const float *dy, const float *gate, const float
         float g = gate[i], u = up[i], d = dy[i];
         d_gate[i] = d * u * silu_slope(g);
         d_up[i] = d * silu_of(g);
+    }
+}
+
+void moru_scalar_swiglu_rows(const moru_swiglu *args, size_t begin, size_t end) {
+    for (size_t row = begin; row < end; row++) {
+        size_t in = row * args->input_row_stride, out = row * args->output_row_stride;
+        for (size_t i = 0; i < args->dim; i++) {
+            float gate = moru_element(args->input_type, args->gate, in + i);
+            float up = moru_element(args->input_type, args->up, in + i);
+            moru_set_element(args->output_type, args->y, out + i, silu_of(gate) * up);
+        }
+    }
+}
+
+void moru_scalar_swiglu_rows_backward(const moru_swiglu *args, size_t begin, size_t end) {
+    for (size_t row = begin; row < end; row++) {
+        size_t in = row * args->input_row_stride, out = row * args->output_row_stride;
+        for (size_t i = 0; i < args->dim; i++) {
+            float gate = moru_element(args->input_type, args->gate, in + i);
+            float up = moru_element(args->input_type, args->up, in + i);
+            float dy = moru_element(args->output_type, args->dy, out + i);
+            moru_set_element(args->input_type, args->d_gate, in + i, dy * up * silu_slope(gate));
+            moru_set_element(args->input_type, args->d_up, in + i, dy * silu_of(gate));
+        }
     }
 }

@@ -8,6 +8,8 @@
 #define MORU_DECLARE_KERNELS(P)                                                                                        \
     size_t P##_gemm_scratch_bytes(const moru_gemm *);                                                                  \
     void P##_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);                                          \
+    size_t P##_gemm_packed_bytes(const moru_gemm *);                                                                   \
+    void P##_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);                                             \
     size_t P##_activation_bytes(moru_dtype, size_t);                                                                   \
     void P##_prepare_activation(moru_dtype, const float *, size_t, void *);                                            \
     void P##_matvec(const moru_matvec *, size_t, size_t);                                                              \
@@ -26,6 +28,11 @@
                                  float *, float *, size_t, size_t, size_t);                                            \
     void P##_rope(const float *, const float *, const float *, float *, size_t, size_t, size_t, bool, bool, size_t,    \
                   size_t);                                                                                             \
+    void P##_add_rms_norm(const moru_add_rms_norm *, size_t, size_t);                                                  \
+    void P##_add_rms_norm_backward(const moru_add_rms_norm_gradient *, size_t, size_t);                                \
+    void P##_swiglu_rows(const moru_swiglu *, size_t, size_t);                                                         \
+    void P##_swiglu_rows_backward(const moru_swiglu *, size_t, size_t);                                                \
+    void P##_rope_rows(const moru_rope *, size_t, size_t);                                                             \
     void P##_softmax(const float *, float *, size_t, size_t, size_t);                                                  \
     void P##_softmax_backward(const float *, const float *, float *, size_t, size_t, size_t);                          \
     void P##_cross_entropy(const float *, const int32_t *, float, float *, float *, size_t, size_t, size_t);           \
@@ -60,13 +67,17 @@
 #define MORU_KERNEL_TABLE(P, G, V, LEVEL, NAME)                                                            \
     {                                                                                                      \
         .level = LEVEL, .name = NAME, .gemm_scratch_bytes = G##_gemm_scratch_bytes, .gemm = G##_gemm,      \
+        .gemm_packed_bytes = G##_gemm_packed_bytes, .gemm_pack = G##_gemm_pack,                            \
         .activation_bytes = V##_activation_bytes, .prepare_activation = V##_prepare_activation,            \
         .matvec = V##_matvec, .dequantize = P##_dequantize, .quantize = P##_quantize,                      \
         .attention_scratch_bytes = P##_attention_scratch_bytes, .attention = P##_attention,                \
         .attention_backward_scratch_bytes = P##_attention_backward_scratch_bytes,                          \
         .attention_backward = P##_attention_backward, .rms_norm = P##_rms_norm,                            \
         .rms_norm_backward = P##_rms_norm_backward, .layer_norm = P##_layer_norm,                          \
-        .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope, .softmax = P##_softmax,          \
+        .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope,                                  \
+        .add_rms_norm = P##_add_rms_norm, .add_rms_norm_backward = P##_add_rms_norm_backward,              \
+        .swiglu_rows = P##_swiglu_rows, .swiglu_rows_backward = P##_swiglu_rows_backward,                  \
+        .rope_rows = P##_rope_rows, .softmax = P##_softmax,                                                \
         .softmax_backward = P##_softmax_backward, .cross_entropy = P##_cross_entropy, .add = P##_add,      \
         .subtract = P##_subtract, .multiply = P##_multiply, .scale = P##_scale,                            \
         .add_scaled = P##_add_scaled, .silu = P##_silu, .silu_backward = P##_silu_backward,                \
@@ -80,17 +91,25 @@
         .adamw = P##_adamw                                                                                 \
     }
 
+// One element of C = or += alpha * sum; and zeros in a part of C, unless it is added to.
+void moru_gemm_put(const moru_gemm *, size_t row, size_t column, float sum);
+void moru_gemm_clear(const moru_gemm *, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end);
+
 MORU_DECLARE_KERNELS(moru_scalar)
 #if defined(__x86_64__)
 MORU_DECLARE_KERNELS(moru_avx2)
 MORU_DECLARE_KERNELS(moru_avx512)
 size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *);
 void moru_avx512_bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
+size_t moru_avx512_bf16_gemm_packed_bytes(const moru_gemm *);
+void moru_avx512_bf16_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
 size_t moru_avx512_vnni_activation_bytes(moru_dtype, size_t);
 void moru_avx512_vnni_prepare_activation(moru_dtype, const float *, size_t, void *);
 void moru_avx512_vnni_matvec(const moru_matvec *, size_t, size_t);
 size_t moru_amx_gemm_scratch_bytes(const moru_gemm *);
 void moru_amx_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
+size_t moru_amx_gemm_packed_bytes(const moru_gemm *);
+void moru_amx_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
 #elif defined(__aarch64__)
 MORU_DECLARE_KERNELS(moru_neon)
 #endif

@@ -5,7 +5,7 @@ import MoruTensor
 private struct AttentionCase {
     let rows, keys, heads, kvHeads, dim: Int
     let q, k, v, out, logSum: Scratch
-    let pages: UnsafeMutablePointer<UnsafePointer<Float>?>
+    let pages: UnsafeMutablePointer<UnsafeRawPointer?>
 
     init(rows: Int, keys: Int, heads: Int, kvHeads: Int, dim: Int) {
         (self.rows, self.keys, self.heads, self.kvHeads, self.dim) = (rows, keys, heads, kvHeads, dim)
@@ -15,18 +15,19 @@ private struct AttentionCase {
         out = Scratch(floats: rows * heads * dim)
         logSum = Scratch(floats: rows * heads)
         pages = .allocate(capacity: 2)
-        (pages[0], pages[1]) = (UnsafePointer(k.floats), UnsafePointer(v.floats))
+        (pages[0], pages[1]) = (UnsafeRawPointer(k.floats), UnsafeRawPointer(v.floats))
     }
 
     var arguments: moru_attention {
         var arguments = moru_attention()
         (arguments.rows, arguments.first_position, arguments.kv_count) = (rows, keys - rows, keys)
         (arguments.heads, arguments.kv_heads, arguments.head_dim) = (heads, kvHeads, dim)
-        (arguments.q, arguments.q_row_stride) = (UnsafePointer(q.floats), heads * dim)
+        (arguments.q, arguments.q_row_stride) = (UnsafeRawPointer(q.floats), heads * dim)
         (arguments.k_pages, arguments.v_pages) = (UnsafePointer(pages), UnsafePointer(pages + 1))
         (arguments.page_tokens, arguments.kv_row_stride) = (keys, kvHeads * dim)
         (arguments.causal, arguments.scale) = (true, 1 / Float(dim).squareRoot())
-        (arguments.out, arguments.out_row_stride, arguments.log_sum_exp) = (out.floats, heads * dim, logSum.floats)
+        (arguments.out, arguments.out_row_stride) = (UnsafeMutableRawPointer(out.floats), heads * dim)
+        arguments.log_sum_exp = logSum.floats
         return arguments
     }
 
@@ -57,9 +58,10 @@ extension KernelBenchmark {
             let gradients = (0..<3).map { _ in Scratch(floats: rows * heads * dim) }
             let dOut = Scratch(floats: rows * heads * dim)
             var gradient = moru_attention_gradient()
-            gradient.d_out = UnsafePointer(dOut.floats)
+            gradient.d_out = UnsafeRawPointer(dOut.floats)
             (gradient.d_q, gradient.d_k, gradient.d_v) = (
-                gradients[0].floats, gradients[1].floats, gradients[2].floats
+                UnsafeMutableRawPointer(gradients[0].floats), UnsafeMutableRawPointer(gradients[1].floats),
+                UnsafeMutableRawPointer(gradients[2].floats)
             )
             let fixedGradient = gradient
             withUnsafePointer(to: fixed) { kernels.attention($0, 0, rows, 0, heads, memory[0].base) }

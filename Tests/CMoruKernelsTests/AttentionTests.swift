@@ -10,16 +10,20 @@ struct AttentionTests {
         var causal = true
         var scale: Float = 0.3, softcap: Float = 0
         var gap = 3
+        var ioType = MORU_F32, kvType = MORU_F32
+        var allowBF16 = false
+        /// What the stored values are, rounded to their types.
         var q: [Float] = [], k: [Float] = [], v: [Float] = []
 
         var qStride: Int { heads * dim + gap }
-        var kvStride: Int { kvHeads * dim + gap }
+        /// Blocks of keys and values stay whole.
+        var kvStride: Int { kvHeads * dim + (kvType == MORU_Q8_0 ? 32 : gap) }
         var pages: Int { (kvCount + pageTokens - 1) / pageTokens }
 
         mutating func fill(_ random: inout Random) {
-            q = random.floats(rows * qStride, -2...2)
-            k = random.floats(max(1, pages) * pageTokens * kvStride)
-            v = random.floats(max(1, pages) * pageTokens * kvStride)
+            q = rounded(random.floats(rows * qStride, -2...2), ioType)
+            k = rounded(random.floats(max(1, pages) * pageTokens * kvStride), kvType)
+            v = rounded(random.floats(max(1, pages) * pageTokens * kvStride), kvType)
         }
 
         func sees(_ row: Int, _ key: Int) -> Bool {
@@ -52,26 +56,37 @@ struct AttentionTests {
     func withArguments(
         _ problem: Problem, out: inout [Float], logSum: inout [Float], _ body: (inout moru_attention) -> Void
     ) {
-        problem.q.withUnsafeBufferPointer { q in
-            problem.k.withUnsafeBufferPointer { k in
-                problem.v.withUnsafeBufferPointer { v in
-                    let pageSize = problem.pageTokens * problem.kvStride
-                    let starts = (0..<max(1, problem.pages)).map { $0 * pageSize }
-                    let kPages: [UnsafePointer<Float>?] = starts.map { start in k.baseAddress.map { $0 + start } }
-                    let vPages: [UnsafePointer<Float>?] = starts.map { start in v.baseAddress.map { $0 + start } }
+        // Rounded before, so that this keeps every value.
+        let (q, k, v) = (
+            stored(problem.q, problem.ioType), stored(problem.k, problem.kvType), stored(problem.v, problem.kvType)
+        )
+        var outBytes = stored(out, problem.ioType)
+        let pageBytes = stored([Float](repeating: 0, count: problem.pageTokens * problem.kvStride), problem.kvType)
+            .count
+        q.withUnsafeBytes { q in
+            k.withUnsafeBytes { k in
+                v.withUnsafeBytes { v in
+                    let starts = (0..<max(1, problem.pages)).map { $0 * pageBytes }
+                    let kPages: [UnsafeRawPointer?] = starts.map { start in k.baseAddress.map { $0 + start } }
+                    let vPages: [UnsafeRawPointer?] = starts.map { start in v.baseAddress.map { $0 + start } }
                     kPages.withUnsafeBufferPointer { kPages in
                         vPages.withUnsafeBufferPointer { vPages in
-                            out.withUnsafeMutableBufferPointer { out in
+                            outBytes.withUnsafeMutableBytes { out in
                                 logSum.withUnsafeMutableBufferPointer { logSum in
-                                    var args = moru_attention(
-                                        rows: problem.rows, first_position: problem.first, kv_count: problem.kvCount,
-                                        heads: problem.heads, kv_heads: problem.kvHeads, head_dim: problem.dim,
-                                        q: q.baseAddress, q_row_stride: problem.qStride, k_pages: kPages.baseAddress,
-                                        v_pages: vPages.baseAddress, page_tokens: problem.pageTokens,
-                                        kv_row_stride: problem.kvStride, causal: problem.causal,
-                                        window: problem.window, scale: problem.scale, softcap: problem.softcap,
-                                        out: out.baseAddress, out_row_stride: problem.qStride,
-                                        log_sum_exp: logSum.baseAddress)
+                                    var args = moru_attention()
+                                    (args.rows, args.first_position) = (problem.rows, problem.first)
+                                    args.kv_count = problem.kvCount
+                                    (args.heads, args.kv_heads) = (problem.heads, problem.kvHeads)
+                                    args.head_dim = problem.dim
+                                    (args.q, args.q_row_stride) = (q.baseAddress, problem.qStride)
+                                    (args.k_pages, args.v_pages) = (kPages.baseAddress, vPages.baseAddress)
+                                    (args.page_tokens, args.kv_row_stride) = (problem.pageTokens, problem.kvStride)
+                                    (args.causal, args.window) = (problem.causal, problem.window)
+                                    (args.scale, args.softcap) = (problem.scale, problem.softcap)
+                                    (args.out, args.out_row_stride) = (out.baseAddress, problem.qStride)
+                                    args.log_sum_exp = logSum.baseAddress
+                                    (args.io_type, args.kv_type) = (problem.ioType, problem.kvType)
+                                    args.allow_bf16 = problem.allowBF16
                                     body(&args)
                                 }
                             }
@@ -80,6 +95,7 @@ struct AttentionTests {
                 }
             }
         }
+        out = Activations(bytes: outBytes, type: problem.ioType).floats
     }
 
     func forward(_ level: Level, _ problem: Problem, rowSplit: Int = 0, headSplit: Int = 0) -> (
@@ -97,7 +113,7 @@ struct AttentionTests {
         return (out, logSum)
     }
 
-    func randomProblem(_ random: inout Random, round: Int) -> Problem {
+    func randomProblem(_ random: inout Random, round: Int, allowBF16: Bool) -> Problem {
         var problem = Problem()
         problem.kvHeads = random.int(1...3)
         problem.heads = problem.kvHeads * random.int(1...4)
@@ -109,15 +125,24 @@ struct AttentionTests {
         problem.window = random.int(0...2) == 0 ? random.int(1...90) : 0
         problem.softcap = random.int(0...3) == 0 ? 2 : 0
         problem.pageTokens = round % 2 == 0 ? random.int(1...40) : 512
+        problem.ioType = round % 7 < 4 ? MORU_F32 : MORU_BF16
+        problem.kvType = [MORU_F32, MORU_BF16, MORU_Q8_0][round / 2 % 3]
+        if problem.kvType == MORU_Q8_0 { problem.dim = (problem.dim + 31) / 32 * 32 }
+        problem.allowBF16 = allowBF16
         problem.fill(&random)
         return problem
     }
 
-    @Test("Random problems against the formula", arguments: Level.all)
-    func forwardFormula(_ level: Level) {
+    /// What a result may differ by: bf16 keeps 8 bits of an output, and of the factors of every product.
+    func tolerance(_ level: Level, _ problem: Problem, exact: Double) -> Double {
+        problem.allowBF16 && level.hasBF16 ? 2e-2 : problem.ioType == MORU_BF16 ? 8e-3 : exact
+    }
+
+    @Test("Random problems against the formula", arguments: Level.all, [false, true])
+    func forwardFormula(_ level: Level, allowBF16: Bool) {
         var random = Random(3)
         for round in 0..<30 {
-            let problem = randomProblem(&random, round: round)
+            let problem = randomProblem(&random, round: round, allowBF16: allowBF16)
             let dim = problem.dim, group = problem.heads / problem.kvHeads
             var expected = [Double](repeating: 7, count: problem.rows * problem.qStride)
             var expectedLog: [Double] = []
@@ -136,16 +161,20 @@ struct AttentionTests {
             }
             let (out, logSum) = forward(
                 level, problem, rowSplit: random.int(0...problem.rows), headSplit: random.int(0...problem.heads))
-            expectClose(out, expected, tolerance: 3e-6, "round \(round) out")
-            expectClose(logSum, expectedLog, tolerance: 3e-6, "round \(round) log sum")
+            expectClose(out, expected, tolerance: tolerance(level, problem, exact: 3e-6), "round \(round) out")
+            let ofSums = allowBF16 && level.hasBF16 ? 2e-2 : 3e-6
+            expectClose(logSum, expectedLog, tolerance: ofSums, "round \(round) log sum")
         }
     }
 
-    @Test("A row's answer does not depend on the rows, pages or heads beside it", arguments: Level.all)
-    func invariance(_ level: Level) {
+    @Test(
+        "A row's answer does not depend on the rows, pages or heads beside it", arguments: Level.all,
+        [(MORU_F32, false), (MORU_F32, true), (MORU_BF16, false), (MORU_BF16, true), (MORU_Q8_0, true)])
+    func invariance(_ level: Level, _ form: (kvType: moru_dtype, allowBF16: Bool)) {
         var random = Random(8)
         var problem = Problem(
             rows: 70, first: 90, kvCount: 160, heads: 6, kvHeads: 2, dim: 64, pageTokens: 160, window: 0, gap: 0)
+        (problem.kvType, problem.allowBF16) = (form.kvType, form.allowBF16)
         problem.fill(&random)
         let whole = forward(level, problem).out
         var paged = problem
@@ -180,16 +209,18 @@ struct AttentionTests {
         #expect(logSum.allSatisfy { $0.isFinite })
     }
 
-    @Test("Gradients against the formula in double precision", arguments: Level.all)
-    func backward(_ level: Level) {
+    @Test("Gradients against the formula in double precision", arguments: Level.all, [false, true])
+    func backward(_ level: Level, allowBF16: Bool) {
         var random = Random(13)
         for round in 0..<14 {
-            var problem = randomProblem(&random, round: round)
+            var problem = randomProblem(&random, round: round, allowBF16: allowBF16)
             problem.softcap = 0
+            if problem.kvType == MORU_Q8_0 { problem.kvType = MORU_BF16 }
             problem.pageTokens = max(1, problem.kvCount)
             problem.fill(&random)
             let dim = problem.dim, group = problem.heads / problem.kvHeads
-            let dOut = random.floats(problem.rows * problem.qStride)
+            let dOut = rounded(random.floats(problem.rows * problem.qStride), problem.ioType)
+            let dOutBytes = stored(dOut, problem.ioType)
             var expectedQ = [Double](repeating: 7, count: problem.q.count)
             var expectedK = [Double](repeating: 7, count: problem.k.count), expectedV = expectedK
             for j in 0..<problem.kvCount {
@@ -220,14 +251,14 @@ struct AttentionTests {
                 }
             }
             var (out, logSum) = forward(level, problem)
-            var dQ = [Float](repeating: 7, count: problem.q.count)
-            var dK = [Float](repeating: 7, count: problem.k.count), dV = dK
+            var dQ = stored([Float](repeating: 7, count: problem.q.count), problem.ioType)
+            var dK = stored([Float](repeating: 7, count: problem.k.count), problem.ioType), dV = dK
             let split = random.int(0...problem.kvHeads)
             withArguments(problem, out: &out, logSum: &logSum) { args in
-                dOut.withUnsafeBufferPointer { dOut in
-                    dQ.withUnsafeMutableBufferPointer { dQ in
-                        dK.withUnsafeMutableBufferPointer { dK in
-                            dV.withUnsafeMutableBufferPointer { dV in
+                dOutBytes.withUnsafeBytes { dOut in
+                    dQ.withUnsafeMutableBytes { dQ in
+                        dK.withUnsafeMutableBytes { dK in
+                            dV.withUnsafeMutableBytes { dV in
                                 var gradient = moru_attention_gradient(
                                     d_out: dOut.baseAddress, d_q: dQ.baseAddress, d_k: dK.baseAddress,
                                     d_v: dV.baseAddress)
@@ -241,9 +272,13 @@ struct AttentionTests {
                     }
                 }
             }
-            expectClose(dQ, expectedQ, tolerance: 1e-5, "round \(round) dQ")
-            expectClose(dK, expectedK, tolerance: 1e-5, "round \(round) dK")
-            expectClose(dV, expectedV, tolerance: 1e-5, "round \(round) dV")
+            // Sums of many terms: relative to the largest.
+            for (found, expected, name) in [(dQ, expectedQ, "dQ"), (dK, expectedK, "dK"), (dV, expectedV, "dV")] {
+                expectClose(
+                    Activations(bytes: found, type: problem.ioType).floats, expected,
+                    tolerance: tolerance(level, problem, exact: 1e-5),
+                    scale: allowBF16 ? max(1, expected.map(abs).max() ?? 1) : 1, "round \(round) \(name)")
+            }
         }
     }
 }

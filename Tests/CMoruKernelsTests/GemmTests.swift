@@ -3,55 +3,57 @@ import Testing
 
 @Suite("Matrix products")
 struct GemmTests {
-    /// One random product, checked against a sum in double precision.
+    /// One random product, checked against a sum in double precision, with B as it is and packed ahead.
     func check(
         _ level: Level, _ random: inout Random, m: Int, n: Int, k: Int, format: moru_dtype, transposed: Bool,
-        aTransposed: Bool, bf16: Bool
+        aTransposed: Bool, bf16: Bool, narrowA: Bool = false, narrowC: Bool = false
     ) {
         let unit = moru_block_elements(format)
         let rows = transposed ? n : k, columns = transposed ? k : n
         let b = random.weights(format, count: rows * columns)
         let wide = dequantized(format, b, count: rows * columns)
-        let a = random.floats(m * k), start = random.floats(m * n), alpha = Float(0.75)
-        let accumulate = random.bool()
+        let a = Activations(random.floats(m * k), type: narrowA ? MORU_BF16 : MORU_F32)
+        let start = Activations(random.floats(m * n), type: narrowC ? MORU_BF16 : MORU_F32)
+        let alpha = Float(0.75), accumulate = random.bool()
         var expected = [Double](repeating: 0, count: m * n)
         var largest = 0.0
         for i in 0..<m {
             for j in 0..<n {
                 var sum = 0.0, magnitude = 0.0
                 for p in 0..<k {
-                    let left = Double(aTransposed ? a[p * m + i] : a[i * k + p])
+                    let left = Double(aTransposed ? a.floats[p * m + i] : a.floats[i * k + p])
                     let right = Double(transposed ? wide[j * k + p] : wide[p * n + j])
                     sum += left * right
                     magnitude += abs(left * right)
                 }
-                expected[i * n + j] = Double(alpha) * sum + (accumulate ? Double(start[i * n + j]) : 0)
+                expected[i * n + j] = Double(alpha) * sum + (accumulate ? Double(start.floats[i * n + j]) : 0)
                 largest = max(largest, magnitude)
             }
         }
-        var c = start
-        let mSplit = m == 0 ? 0 : random.int(0...m), nSplit = n == 0 ? 0 : random.int(0...n)
-        b.withUnsafeBytes { bytes in
-            a.withUnsafeBufferPointer { aBuffer in
-                c.withUnsafeMutableBufferPointer { cBuffer in
+        let mSplit = m == 0 ? 0 : random.int(0...m), packsAhead = random.bool()
+        let nSplit = packsAhead ? random.int(0...n) / 64 * 64 : n == 0 ? 0 : random.int(0...n)
+        var c = start.bytes
+        b.withUnsafeBytes { bBytes in
+            a.bytes.withUnsafeBytes { aBytes in
+                c.withUnsafeMutableBytes { cBytes in
                     var args = moru_gemm()
-                    args.m = m
-                    args.n = n
-                    args.k = k
-                    args.a = aBuffer.baseAddress
-                    args.a_row_stride = aTransposed ? 1 : k
-                    args.a_column_stride = aTransposed ? m : 1
-                    args.b = bytes.baseAddress
-                    args.b_type = format
+                    (args.m, args.n, args.k) = (m, n, k)
+                    (args.a, args.a_type) = (aBytes.baseAddress, a.type)
+                    (args.a_row_stride, args.a_column_stride) = aTransposed ? (1, m) : (k, 1)
+                    (args.b, args.b_type, args.b_transposed) = (bBytes.baseAddress, format, transposed)
                     args.b_row_bytes = columns / unit * moru_block_bytes(format)
-                    args.b_transposed = transposed
-                    args.c = cBuffer.baseAddress
-                    args.c_row_stride = n
-                    args.alpha = alpha
-                    args.accumulate = accumulate
-                    args.allow_bf16 = bf16
-                    // Three parts, as threads would share the work.
+                    (args.c, args.c_type, args.c_row_stride) = (cBytes.baseAddress, start.type, n)
+                    (args.alpha, args.accumulate, args.allow_bf16) = (alpha, accumulate, bf16)
+                    let packedBytes = packsAhead ? level.functions.gemm_packed_bytes(&args) : 0
+                    let packed = UnsafeMutableRawPointer.allocate(byteCount: packedBytes + 64, alignment: 64)
+                    defer { packed.deallocate() }
+                    // Parts, as threads would share the work.
                     withScratch(level.functions.gemm_scratch_bytes(&args)) { scratch in
+                        if packedBytes > 0 {
+                            level.functions.gemm_pack(&args, nSplit, n, packed, scratch)
+                            level.functions.gemm_pack(&args, 0, nSplit, packed, scratch)
+                            (args.packed_b, args.b) = (UnsafeRawPointer(packed), nil)
+                        }
                         level.functions.gemm(&args, 0, mSplit, 0, nSplit, scratch)
                         level.functions.gemm(&args, 0, mSplit, nSplit, n, scratch)
                         level.functions.gemm(&args, mSplit, m, 0, n, scratch)
@@ -61,7 +63,8 @@ struct GemmTests {
         }
         // bf16 keeps 8 bits of each factor; the errors of a long sum mostly cancel.
         expectClose(
-            c, expected, tolerance: bf16 && level.hasBF16 ? 8e-3 : 2e-6, scale: largest + 1e-3,
+            Activations(bytes: c, type: start.type).floats, expected,
+            tolerance: bf16 && level.hasBF16 ? 8e-3 : narrowC ? 4e-3 : 2e-6, scale: largest + 1e-3,
             "\(m)x\(n)x\(k) \(format) b\(transposed ? "T" : "") a\(aTransposed ? "T" : "")")
     }
 
@@ -75,7 +78,7 @@ struct GemmTests {
             if transposed { k = (k + unit - 1) / unit * unit } else { n = (n + unit - 1) / unit * unit }
             check(
                 level, &random, m: random.int(1...45), n: n, k: k, format: format, transposed: transposed,
-                aTransposed: random.bool(), bf16: round % 4 > 1)
+                aTransposed: random.bool(), bf16: round % 4 > 1, narrowA: random.bool(), narrowC: random.bool())
         }
     }
 
@@ -92,6 +95,9 @@ struct GemmTests {
                 check(
                     level, &random, m: 300, n: 40, k: 600, format: MORU_F32, transposed: transposed,
                     aTransposed: transposed, bf16: bf16)
+                check(
+                    level, &random, m: 1030, n: 5, k: 545, format: MORU_BF16, transposed: transposed,
+                    aTransposed: !transposed, bf16: bf16, narrowA: true, narrowC: true)
                 check(
                     level, &random, m: 9, n: 608, k: 544, format: MORU_Q4_1, transposed: transposed, aTransposed: false,
                     bf16: bf16)
@@ -111,11 +117,12 @@ struct GemmTests {
             a.withUnsafeBufferPointer { a in
                 b.withUnsafeBytes { b in
                     c.withUnsafeMutableBufferPointer { c in
-                        var args = moru_gemm(
-                            m: rows, n: n, k: k, a: a.baseAddress, a_row_stride: k, a_column_stride: 1,
-                            b: b.baseAddress, b_type: MORU_F32, b_row_bytes: (shape.transposed ? k : n) * 4,
-                            b_transposed: shape.transposed,
-                            c: c.baseAddress, c_row_stride: n, alpha: 1, accumulate: false, allow_bf16: false)
+                        var args = moru_gemm()
+                        (args.m, args.n, args.k, args.alpha) = (rows, n, k, 1)
+                        (args.a, args.a_row_stride, args.a_column_stride) = (UnsafeRawPointer(a.baseAddress), k, 1)
+                        (args.b, args.b_row_bytes) = (b.baseAddress, (shape.transposed ? k : n) * 4)
+                        args.b_transposed = shape.transposed
+                        (args.c, args.c_row_stride) = (UnsafeMutableRawPointer(c.baseAddress), n)
                         withScratch(level.functions.gemm_scratch_bytes(&args)) {
                             level.functions.gemm(&args, 0, rows, 0, n, $0)
                         }

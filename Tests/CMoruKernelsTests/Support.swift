@@ -98,6 +98,32 @@ func expectClose(
         "\(what) element \(at): \(at >= 0 ? "\(actual[at]) for \(expected[at])" : "")", sourceLocation: sourceLocation)
 }
 
+/// Activations in f32 or bf16, and the numbers that they are.
+struct Activations {
+    let type: moru_dtype
+    let bytes: [UInt8]
+    let floats: [Float]
+
+    /// Rounded to the type.
+    init(_ values: [Float], type: moru_dtype) { self.init(bytes: stored(values, type), type: type) }
+
+    init(bytes: [UInt8], type: moru_dtype) {
+        (self.bytes, self.type) = (bytes, type)
+        floats = dequantized(type, bytes, count: bytes.count / moru_block_bytes(type))
+    }
+}
+
+/// Numbers as a type of activations, or of keys and values, holds them; and what they are then.
+func stored(_ values: [Float], _ type: moru_dtype) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: values.count / moru_block_elements(type) * moru_block_bytes(type))
+    Level.all[0].functions.quantize(type, values, &bytes, values.count)
+    return bytes
+}
+
+func rounded(_ values: [Float], _ type: moru_dtype) -> [Float] {
+    dequantized(type, stored(values, type), count: values.count)
+}
+
 func doubles(_ values: [Float]) -> [Double] { values.map(Double.init) }
 
 /// Runs `body` with scratch memory of the given size (and a canary behind it, which must survive).

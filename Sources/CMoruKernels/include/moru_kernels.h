@@ -55,20 +55,22 @@ moru_cpu_level moru_cpu_best_level(void);
 // Comma-separated names of the instruction sets found, for people (static storage).
 const char *moru_cpu_features(void);
 
-// C[m, n] = alpha * A[m, k] * op(B) + (accumulate ? C : 0).
+// C[m, n] = alpha * A[m, k] * op(B) + (accumulate ? C : 0), added up in f32.
 typedef struct {
     size_t m, n, k;
-    const float *a;
+    const void *a;                         // a_type
     size_t a_row_stride, a_column_stride;  // in elements; one of them is 1
     const void *b;
     moru_dtype b_type;
     size_t b_row_bytes;  // bytes between rows of B
     bool b_transposed;   // true: B is [n, k], a row an output (a weight, forward). false: B is [k, n]
-    float *c;
+    void *c;             // c_type
     size_t c_row_stride;
     float alpha;
     bool accumulate;
-    bool allow_bf16;  // inputs may be rounded to bf16 where that is faster; accumulation stays f32
+    bool allow_bf16;            // inputs may be rounded to bf16 where that is faster; accumulation stays f32
+    moru_dtype a_type, c_type;  // MORU_F32 or MORU_BF16
+    const void *packed_b;       // what gemm_pack made of B for the same n, k, B and allow_bf16, or NULL; B is then not read
 } moru_gemm;
 
 // y[r, n] = sum over k of x[r, k] * w[n, k], for few rows r: bound by reading w once.
@@ -114,28 +116,82 @@ typedef struct {
     size_t first_position;   // absolute position of query row 0
     size_t kv_count;         // keys present: positions 0 ..< kv_count
     size_t heads, kv_heads, head_dim;
-    const float *q;          // [rows, heads, head_dim]
+    const void *q;           // [rows, heads, head_dim], io_type
     size_t q_row_stride;
-    const float *const *k_pages;  // each page [page_tokens, kv_heads, head_dim], kv_row_stride between tokens
-    const float *const *v_pages;
+    const void *const *k_pages;  // each page [page_tokens, kv_heads, head_dim], kv_type, kv_row_stride between tokens
+    const void *const *v_pages;
     size_t page_tokens;
-    size_t kv_row_stride;
+    size_t kv_row_stride;    // in elements
     bool causal;             // key j is visible to position p when j <= p
     size_t window;           // 0, or: only when p - j < window
     float scale;
     float softcap;           // 0, or: scores become softcap * tanh(score / softcap)
-    float *out;              // [rows, heads, head_dim]
+    void *out;               // [rows, heads, head_dim], io_type
     size_t out_row_stride;
     float *log_sum_exp;      // [rows, heads] for the backward pass, or NULL
+    bool allow_bf16;         // factors may be rounded to bf16 where that is faster; accumulation and softmax stay f32
+    moru_dtype io_type;      // MORU_F32 or MORU_BF16
+    moru_dtype kv_type;      // MORU_F32, MORU_BF16, or (forward only) MORU_Q8_0, whose blocks hold 32 elements of one head:
+                             // head_dim and kv_row_stride are then multiples of 32
 } moru_attention;
 
 // What attention_backward adds to moru_attention (which must have one page, softcap 0, and out/log_sum_exp filled).
 typedef struct {
-    const float *d_out;  // like out
-    float *d_q;          // like q, overwritten
-    float *d_k;          // like a k page, overwritten for keys 0 ..< kv_count
-    float *d_v;
+    const void *d_out;  // like out
+    void *d_q;          // like q, overwritten
+    void *d_k;          // like a k page, but io_type; overwritten for keys 0 ..< kv_count
+    void *d_v;
 } moru_attention_gradient;
+
+// Residual addition and RMS normalisation in one: sum = x + residual, y = sum * inverse_rms * w, for rows of
+// [rows, dim]. All types are MORU_F32 or MORU_BF16; what follows the sum is computed from its stored (rounded) value.
+typedef struct {
+    size_t dim;
+    const void *x;          // x_type
+    const void *residual;   // sum_type, or NULL for zeros
+    void *sum;              // sum_type, may be residual itself; NULL when there is no residual
+    const float *w;
+    float epsilon;
+    void *y;                // y_type
+    float *inverse_rms;     // [rows], or NULL
+    moru_dtype x_type, sum_type, y_type;
+} moru_add_rms_norm;
+
+// Its gradient: dx = (gradient of the sum through the norm) + residual gradient, which is that of x and of residual.
+typedef struct {
+    size_t dim;
+    const void *dy;          // dy_type
+    const void *sum;         // sum_type: what was normalised
+    const float *w, *inverse_rms;
+    const void *d_residual;  // dx_type: the gradient that reaches the sum from elsewhere, or NULL
+    void *dx;                // dx_type, may be d_residual itself
+    float *dw;               // [dim], added to; NULL when the weight is frozen
+    moru_dtype dy_type, sum_type, dx_type;
+} moru_add_rms_norm_gradient;
+
+// y = silu(gate) * up for rows [rows, dim] of f32 or bf16, which may lie side by side in the rows of one product; and
+// its gradient, d_gate and d_up (input_row_stride apart, may be gate and up themselves) from dy (like y).
+typedef struct {
+    size_t dim;
+    const void *gate, *up;    // input_type
+    size_t input_row_stride;  // in elements
+    void *y;                  // output_type
+    size_t output_row_stride;
+    const void *dy;           // output_type; the gradient only
+    void *d_gate, *d_up;      // input_type; the gradient only
+    moru_dtype input_type, output_type;
+} moru_swiglu;
+
+// Rotary embedding (as `rope`) of rows [rows, heads, head_dim] of f32 or bf16 that may be parts of longer rows.
+typedef struct {
+    size_t heads, head_dim, rotated;
+    const void *x;                // type
+    void *y;                      // type, may be x
+    size_t x_row_stride, y_row_stride;  // in elements
+    const float *cosines, *sines;       // [rows, rotated / 2]
+    bool interleaved, inverse;
+    moru_dtype type;
+} moru_rope;
 
 typedef struct {
     float learning_rate, beta1, beta2, epsilon, weight_decay;
@@ -168,13 +224,18 @@ typedef struct moru_kernels {
     // Matrix products. gemm computes rows [m_begin, m_end) by columns [n_begin, n_end) of C.
     size_t (*gemm_scratch_bytes)(const moru_gemm *args);
     void (*gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch);
+    // B packed ahead, so that threads, or calls, share it: the bytes for all of B (0: this product takes none), and the
+    // packing of columns [n_begin, n_end), with the scratch of gemm. There and in a gemm with packed_b, n_begin is a
+    // multiple of 64. C does not depend on it.
+    size_t (*gemm_packed_bytes)(const moru_gemm *args);
+    void (*gemm_pack)(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch);
     // Bytes of one activation row of k elements prepared for weights of this type, and its preparation: f32 for dense
     // weights, blocks of int8 with scale and sum for quantised ones.
     size_t (*activation_bytes)(moru_dtype w_type, size_t k);
     void (*prepare_activation)(moru_dtype w_type, const float *x, size_t k, void *out);
     void (*matvec)(const moru_matvec *args, size_t n_begin, size_t n_end);
 
-    // Formats. `count` is a whole number of blocks.
+    // Formats, f32 to and from any of them (bf16 too). `count` is a whole number of blocks.
     void (*dequantize)(moru_dtype type, const void *in, float *out, size_t count);
     void (*quantize)(moru_dtype type, const float *in, void *out, size_t count);
 
@@ -204,6 +265,13 @@ typedef struct moru_kernels {
     // interleaved; the rest are copied. inverse turns the other way (the backward pass).
     void (*rope)(const float *x, const float *cosines, const float *sines, float *y, size_t heads, size_t head_dim,
                  size_t rotated, bool interleaved, bool inverse, size_t begin, size_t end);
+
+    // The same fused, for activations in bf16 or f32: rows [begin, end).
+    void (*add_rms_norm)(const moru_add_rms_norm *args, size_t begin, size_t end);
+    void (*add_rms_norm_backward)(const moru_add_rms_norm_gradient *args, size_t begin, size_t end);
+    void (*swiglu_rows)(const moru_swiglu *args, size_t begin, size_t end);
+    void (*swiglu_rows_backward)(const moru_swiglu *args, size_t begin, size_t end);
+    void (*rope_rows)(const moru_rope *args, size_t begin, size_t end);
 
     // Softmax family over rows [begin, end) of [rows, dim].
     void (*softmax)(const float *x, float *y, size_t dim, size_t begin, size_t end);

@@ -21,13 +21,13 @@ extension CPUBackend {
         arguments.first_position = firstPosition
         arguments.kv_count = keyCount
         (arguments.heads, arguments.kv_heads, arguments.head_dim) = (heads, kvHeads, headDim)
-        arguments.q = UnsafePointer(q.floats + rows.lowerBound * heads * headDim)
+        arguments.q = UnsafeRawPointer(q.floats + rows.lowerBound * heads * headDim)
         arguments.q_row_stride = heads * headDim
         arguments.kv_row_stride = kvHeads * headDim
         arguments.causal = options.causal
         arguments.window = options.window ?? 0
         arguments.scale = options.scale
-        arguments.out = out.floats + rows.lowerBound * heads * headDim
+        arguments.out = UnsafeMutableRawPointer(out.floats + rows.lowerBound * heads * headDim)
         arguments.out_row_stride = heads * headDim
         return arguments
     }
@@ -39,8 +39,8 @@ extension CPUBackend {
         let rowElements = kvHeads * k.shape[2]
         let out = Tensor(uninitialized: q.shape)
         let logSumExp = Tensor(uninitialized: [q.shape[0], heads])
-        let keys = segments.map { UnsafePointer(k.floats + $0.lowerBound * rowElements) as UnsafePointer<Float>? }
-        let values = segments.map { UnsafePointer(v.floats + $0.lowerBound * rowElements) as UnsafePointer<Float>? }
+        let keys = segments.map { UnsafeRawPointer(k.floats + $0.lowerBound * rowElements) as UnsafeRawPointer? }
+        let values = segments.map { UnsafeRawPointer(v.floats + $0.lowerBound * rowElements) as UnsafeRawPointer? }
         keys.withUnsafeBufferPointer { keys in
             values.withUnsafeBufferPointer { values in
                 let all = segments.enumerated().map { index, segment in
@@ -62,14 +62,14 @@ extension CPUBackend {
     func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor {
         let out = Tensor(uninitialized: q.shape)
         let headDim = q.shape[2]
-        var keys: [UnsafePointer<Float>?] = []
-        var values: [UnsafePointer<Float>?] = []
+        var keys: [UnsafeRawPointer?] = []
+        var values: [UnsafeRawPointer?] = []
         var starts: [Int] = []
         for run in runs {
             starts.append(keys.count)
             let pages = run.cache.pages(layer: run.layer)
-            keys += pages.keys
-            values += pages.values
+            keys += pages.keys.map { UnsafeRawPointer($0) }
+            values += pages.values.map { UnsafeRawPointer($0) }
         }
         keys.withUnsafeBufferPointer { keys in
             values.withUnsafeBufferPointer { values in
@@ -142,12 +142,12 @@ extension CPUBackend {
             one.page_tokens = segment.count
             one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
             var gradient = moru_attention_gradient()
-            gradient.d_out = UnsafePointer(dOut.floats + segment.lowerBound * queryElements)
-            gradient.d_q = dQ.floats + segment.lowerBound * queryElements
-            gradient.d_k = dK.floats + segment.lowerBound * keyElements
-            gradient.d_v = dV.floats + segment.lowerBound * keyElements
-            var keys: UnsafePointer<Float>? = UnsafePointer(k.floats + segment.lowerBound * keyElements)
-            var values: UnsafePointer<Float>? = UnsafePointer(v.floats + segment.lowerBound * keyElements)
+            gradient.d_out = UnsafeRawPointer(dOut.floats + segment.lowerBound * queryElements)
+            gradient.d_q = UnsafeMutableRawPointer(dQ.floats + segment.lowerBound * queryElements)
+            gradient.d_k = UnsafeMutableRawPointer(dK.floats + segment.lowerBound * keyElements)
+            gradient.d_v = UnsafeMutableRawPointer(dV.floats + segment.lowerBound * keyElements)
+            var keys: UnsafeRawPointer? = UnsafeRawPointer(k.floats + segment.lowerBound * keyElements)
+            var values: UnsafeRawPointer? = UnsafeRawPointer(v.floats + segment.lowerBound * keyElements)
             withUnsafePointer(to: &keys) { keys in
                 withUnsafePointer(to: &values) { values in
                     one.k_pages = keys

@@ -44,14 +44,14 @@ extension CPUBackend {
     private func arguments(_ a: Tensor, _ b: Tensor, transposeB: Bool, _ c: Tensor) -> moru_gemm {
         var arguments = moru_gemm()
         (arguments.m, arguments.n, arguments.k) = (c.shape[0], c.shape[1], a.shape[1])
-        arguments.a = UnsafePointer(a.floats)
+        arguments.a = UnsafeRawPointer(a.floats)
         arguments.a_row_stride = a.shape[1]
         arguments.a_column_stride = 1
         arguments.b = b.bytes
         arguments.b_type = b.dtype.kernelType!
         arguments.b_row_bytes = b.dtype.byteCount(of: b.shape[1])!
         arguments.b_transposed = transposeB
-        arguments.c = c.floats
+        arguments.c = UnsafeMutableRawPointer(c.floats)
         arguments.c_row_stride = c.shape[1]
         arguments.alpha = 1
         arguments.allow_bf16 = runtime.precision == .automatic
@@ -78,9 +78,10 @@ extension CPUBackend {
             let end = min(length, units * (piece + 1) / pieces * unit)
             let (rows, columns) = splitsColumns ? (0..<m, begin..<end) : (begin..<end, 0..<n)
             if let addend {
+                let c = all[0].c.assumingMemoryBound(to: Float.self)
                 for row in rows {
                     let offset = row * n + columns.lowerBound
-                    (all[0].c + offset).update(from: addend + offset, count: columns.count)
+                    (c + offset).update(from: addend + offset, count: columns.count)
                 }
             }
             withScratch(scratchBytes) { scratch in

@@ -22,12 +22,13 @@ size_t moru_amx_gemm_scratch_bytes(const moru_gemm *args) {
 // Rows [row, row + rows) of A, elements [first, first + 2 * units), as bf16 pairs in out[32][units]; rows <= 32, and the
 // rest up to 32 become zero.
 static void amx_pack_a(const moru_gemm *args, size_t first, size_t units, size_t row, size_t rows, float *out) {
-    const float *a = args->a + row * args->a_row_stride + first * args->a_column_stride;
+    bool narrow = args->a_type == MORU_BF16;
     if (args->a_column_stride == 1) {
         for (size_t r = 0; r < 32; r++) {
             float *to = out + r * units;
-            if (r < rows) gemm_narrow(a + r * args->a_row_stride, 2 * units, (uint16_t *)(void *)to);
-            else memset(to, 0, units * sizeof(float));
+            if (r >= rows) memset(to, 0, units * sizeof(float));
+            else if (narrow) memcpy(to, gemm_a(args, row + r, first), units * sizeof(float));
+            else gemm_narrow(gemm_a(args, row + r, first), 2 * units, (uint16_t *)(void *)to);
         }
         return;
     }
@@ -36,9 +37,12 @@ static void amx_pack_a(const moru_gemm *args, size_t first, size_t units, size_t
         for (size_t i = 0; i < units; i += LANES) {
             vf v[MORU_LANES];
             for (size_t u = 0; u < LANES; u++) {
-                const float *even = a + 2 * (i + u) * args->a_column_stride + r, *odd = even + args->a_column_stride;
-                if (count == LANES) v[u] = gemm_pair(vload(even), vload(odd));
-                else v[u] = count ? gemm_pair(vload_n(even, count), vload_n(odd, count)) : vset(0);
+                v[u] = vset(0);
+                if (count == 0) continue;
+                const void *even = gemm_a(args, row + r, first + 2 * (i + u));
+                const void *odd = gemm_a(args, row + r, first + 2 * (i + u) + 1);
+                if (narrow) v[u] = gemm_pair_narrow(even, odd, count);
+                else v[u] = gemm_pair(vload_type(MORU_F32, even, 0, count), vload_type(MORU_F32, odd, 0, count));
             }
             transpose(v);
             for (size_t u = 0; u < LANES; u++) vstore(out + (r + u) * units + i, v[u]);
@@ -71,23 +75,57 @@ static void amx_block(size_t units, const float *a, const float *b, float *tile,
     _tile_stored(3, tile + 16 * 32 + 16, 32 * sizeof(float));
 }
 
-INLINE void amx_store(const float *tile, float *c, size_t columns, float alpha, bool accumulate) {
-    for (size_t j = 0; j < columns; j += LANES) {
-        size_t part = moru_min_size(LANES, columns - j);
-        bool whole = part == LANES;
-        vf sum = vload(tile + j) * alpha;
-        if (accumulate) sum += whole ? vload(c + j) : vload_n(c + j, part);
-        if (whole) vstore(c + j, sum);
-        else vstore_n(c + j, sum, part);
+// Rows [m_begin, m_end) by columns [column, column + columns) of C, columns <= GEMM_NC; k is a multiple of 32 and not 0.
+static void amx_columns(const moru_gemm *args, size_t m_begin, size_t m_end, size_t column, size_t columns,
+                        const gemm_scratch *scratch, float *rows_of_a, float *tile) {
+    size_t depth_step = gemm_depth_step(args);
+    bool gathers = args->c_type == MORU_BF16 && depth_step < args->k;
+    for (size_t first = 0; first < args->k; first += depth_step) {
+        size_t depth = moru_min_size(depth_step, args->k - first), units = depth / 2, sliver = units * GEMM_COLUMNS;
+        const float *slivers = scratch->b;
+        if (args->packed_b) {
+            sliver = args->k / 2 * GEMM_COLUMNS;
+            slivers = (const float *)args->packed_b + column / GEMM_COLUMNS * sliver + first / 2 * GEMM_COLUMNS;
+        } else {
+            gemm_pack_b(args, first, depth, column, columns, scratch->b, sliver, scratch);
+        }
+        bool accumulate = first > 0 || (args->accumulate && !gathers);
+        for (size_t block = m_begin; block < m_end; block += AMX_ROWS) {
+            size_t block_rows = moru_min_size(AMX_ROWS, m_end - block);
+            for (size_t r = 0; r < block_rows; r += 32) {
+                amx_pack_a(args, first, units, block + r, moru_min_size(32, block_rows - r), rows_of_a + r * units);
+            }
+            for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
+                for (size_t r = 0; r < block_rows; r += 32) {
+                    size_t rows = moru_min_size(32, block_rows - r);
+                    amx_block(units, rows_of_a + r * units, slivers + j / GEMM_COLUMNS * sliver, tile, rows > 16);
+                    for (size_t i = 0; i < rows; i++) {
+                        size_t m = block + r + i;
+                        for (size_t part = j; part < moru_min_size(columns, j + GEMM_COLUMNS); part += LANES) {
+                            size_t at = m * args->c_row_stride + column + part;
+                            size_t count = moru_min_size(LANES, columns - part);
+                            vf sum = vload(tile + 32 * i + part - j);
+                            if (gathers) {
+                                float *c = scratch->c + (m - m_begin) * GEMM_NC + part;
+                                gemm_put(MORU_F32, c, sum, count, args->alpha, accumulate);
+                            } else if (args->c_type == MORU_BF16) {
+                                gemm_put(MORU_BF16, (uint16_t *)args->c + at, sum, count, args->alpha, accumulate);
+                            } else {
+                                gemm_put(MORU_F32, (float *)args->c + at, sum, count, args->alpha, accumulate);
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
+    if (gathers) gemm_scatter(args, m_begin, m_end, column, columns, scratch);
 }
 
-// k is a multiple of 32 and not 0.
 static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
                          void *memory) {
     gemm_scratch scratch = carve(memory);
     float *rows_of_a = (float *)(((uintptr_t)memory + bf16_gemm_scratch_bytes(args) + 63) & ~(uintptr_t)63);
-    float *tile = rows_of_a + AMX_ROWS * GEMM_KC;
     amx_configuration configuration __attribute__((aligned(64)));
     memset(&configuration, 0, sizeof configuration);
     configuration.palette = 1;
@@ -96,49 +134,46 @@ static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, si
         configuration.rows[i] = 16;
     }
     _tile_loadconfig(&configuration);
-    size_t unit = moru_max_size(32, args->b_transposed ? moru_block_elements(args->b_type) : 1);
-    size_t depth_step = even_part(args->k, 2 * GEMM_KC, unit);
-    size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS);
+    size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS), row_step = m_end - m_begin;
+    if (args->c_type == MORU_BF16) row_step = GEMM_C_ROWS;
     for (size_t column = n_begin; column < n_end; column += column_step) {
-        size_t columns = moru_min_size(column_step, n_end - column);
-        for (size_t first = 0; first < args->k; first += depth_step) {
-            size_t depth = moru_min_size(depth_step, args->k - first), units = depth / 2;
-            gemm_pack_b(args, first, depth, column, columns, &scratch);
-            for (size_t block = m_begin; block < m_end; block += AMX_ROWS) {
-                size_t block_rows = moru_min_size(AMX_ROWS, m_end - block);
-                for (size_t r = 0; r < block_rows; r += 32) {
-                    amx_pack_a(args, first, units, block + r, moru_min_size(32, block_rows - r), rows_of_a + r * units);
-                }
-                for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
-                    size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
-                    for (size_t r = 0; r < block_rows; r += 32) {
-                        size_t rows = moru_min_size(32, block_rows - r);
-                        amx_block(units, rows_of_a + r * units, scratch.b + j * units, tile, rows > 16);
-                        for (size_t i = 0; i < rows; i++) {
-                            float *c = args->c + (block + r + i) * args->c_row_stride + column + j;
-                            amx_store(tile + 32 * i, c, width, args->alpha, args->accumulate || first > 0);
-                        }
-                    }
-                }
-            }
+        for (size_t row = m_begin; row < m_end; row += row_step) {
+            amx_columns(args, row, moru_min_size(m_end, row + row_step), column,
+                        moru_min_size(column_step, n_end - column), &scratch, rows_of_a,
+                        rows_of_a + AMX_ROWS * GEMM_KC);
         }
     }
     _tile_release();
 }
 
+// A remainder of k can be left to the f32 product only where C is f32.
+INLINE bool amx_takes(const moru_gemm *args) {
+    size_t rest = args->k % 32;
+    if (!args->allow_bf16 || args->k < 32 || gemm_is_thin(args)) return false;
+    return rest == 0 || (args->c_type == MORU_F32 && !args->packed_b);
+}
+
+size_t moru_amx_gemm_packed_bytes(const moru_gemm *args) {
+    return args->k % 32 == 0 ? moru_avx512_bf16_gemm_packed_bytes(args) : 0;
+}
+
+void moru_amx_gemm_pack(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch) {
+    moru_avx512_bf16_gemm_pack(args, n_begin, n_end, packed, scratch);
+}
+
 void moru_amx_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch) {
-    size_t whole = args->k / 32 * 32;
-    if (!args->allow_bf16 || whole == 0 || gemm_is_thin(args) || m_begin >= m_end || n_begin >= n_end) {
+    if (!amx_takes(args) || m_begin >= m_end || n_begin >= n_end) {
         moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
         return;
     }
+    size_t whole = args->k / 32 * 32;
     moru_gemm main = *args, rest = *args;
     main.k = whole;
     amx_multiply(&main, m_begin, m_end, n_begin, n_end, scratch);
     if (whole == args->k) return;
     // Only dense rows of B can have a remainder: blocks hold at least 32 elements.
     rest.k = args->k - whole;
-    rest.a += whole * args->a_column_stride;
+    rest.a = gemm_a(args, 0, whole);
     size_t skipped = args->b_transposed ? whole * moru_block_bytes(args->b_type) : whole * args->b_row_bytes;
     rest.b = (const uint8_t *)args->b + skipped;
     rest.accumulate = true;

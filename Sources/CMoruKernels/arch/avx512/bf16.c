@@ -21,12 +21,14 @@
 #define GEMM_BF16 1
 static size_t bf16_gemm_scratch_bytes(const moru_gemm *);
 static void bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
+static size_t bf16_gemm_packed_bytes(const moru_gemm *);
+static void bf16_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
 #include "../vector/gemm.h"
 
 // A product of few rows with a dense B that needs no packing is faster in f32 than B's conversion.
 static bool prefers_bf16(const moru_gemm *args) {
     if (!args->allow_bf16 || gemm_is_thin(args)) return false;
-    return args->b_transposed || args->b_type != MORU_F32 || args->m > GEMM_ROWS;
+    return args->packed_b || args->b_transposed || args->b_type != MORU_F32 || args->m > GEMM_ROWS;
 }
 
 size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *args) {
@@ -37,6 +39,15 @@ void moru_avx512_bf16_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, 
                            void *scratch) {
     if (prefers_bf16(args)) bf16_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
     else moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
+}
+
+size_t moru_avx512_bf16_gemm_packed_bytes(const moru_gemm *args) {
+    return args->allow_bf16 ? bf16_gemm_packed_bytes(args) : moru_avx512_gemm_packed_bytes(args);
+}
+
+void moru_avx512_bf16_gemm_pack(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch) {
+    if (args->allow_bf16) bf16_gemm_pack(args, n_begin, n_end, packed, scratch);
+    else moru_avx512_gemm_pack(args, n_begin, n_end, packed, scratch);
 }
 
 #pragma clang attribute pop

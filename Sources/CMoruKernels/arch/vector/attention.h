@@ -90,19 +90,47 @@ static void transpose_rows(const float *rows, size_t stride, size_t count, size_
     }
 }
 
-// Keys (or values) [first, first + count) of one head. A block within one page is read in place; one that crosses
-// pages is gathered into `gathered` [KEYS, dim] first.
-static const float *key_rows(const moru_attention *args, const float *const *pages, size_t first, size_t count,
+// `rows` rows of `dim` elements, `stride` elements apart from element `first` on, as f32: where they are, or in `wide`
+// [rows, dim].
+static const float *widened(moru_dtype type, const void *array, size_t first, size_t rows, size_t dim, size_t *stride,
+                            float *wide) {
+    if (type == MORU_F32) return (const float *)array + first;
+    size_t unit = moru_block_elements(type), size = moru_block_bytes(type);
+    for (size_t r = 0; r < rows; r++) {
+        const uint8_t *row = (const uint8_t *)array + (first + r * *stride) / unit * size;
+        MORU_NAME(dequantize)(type, row, wide + r * dim, dim);
+    }
+    *stride = dim;
+    return wide;
+}
+
+// Stores `rows` rows of `dim` sums, times a factor each (NULL: 1), as one of the types of activations.
+static void store_rows(moru_dtype type, void *array, size_t first, size_t stride, size_t rows, size_t dim,
+                       const float *sums, size_t sums_stride, const float *factors) {
+    for (size_t r = 0; r < rows; r++) {
+        float factor = factors ? factors[r] : 1;
+        for (size_t i = 0; i < dim; i += LANES) {
+            size_t count = moru_min_size(LANES, dim - i);
+            vf v = vload_type(MORU_F32, sums, r * sums_stride + i, count) * factor;
+            vstore_type(type, array, first + r * stride + i, v, count);
+        }
+    }
+}
+
+// Keys (or values) [first, first + count) of one head as f32, in place where a page holds them so, or in `gathered`.
+static const float *key_rows(const moru_attention *args, const void *const *pages, size_t first, size_t count,
                              size_t kv_head, float *gathered, size_t *stride) {
-    size_t page = first / args->page_tokens, offset = first % args->page_tokens, dim = args->head_dim;
-    if (offset + count <= args->page_tokens) {
-        *stride = args->kv_row_stride;
-        return pages[page] + offset * args->kv_row_stride + kv_head * dim;
+    size_t tokens = args->page_tokens, dim = args->head_dim, row = args->kv_row_stride;
+    *stride = row;
+    if (first % tokens + count <= tokens) {
+        size_t offset = first % tokens * row + kv_head * dim;
+        return widened(args->kv_type, pages[first / tokens], offset, count, dim, stride, gathered);
     }
     for (size_t i = 0; i < count; i++) {
-        size_t token = first + i;
-        const float *from = pages[token / args->page_tokens] + token % args->page_tokens * args->kv_row_stride;
-        memcpy(gathered + i * dim, from + kv_head * dim, dim * sizeof(float));
+        size_t token = first + i, one = row, offset = token % tokens * row + kv_head * dim;
+        float *to = gathered + i * dim;
+        const float *from = widened(args->kv_type, pages[token / tokens], offset, 1, dim, &one, to);
+        if (from != to) memcpy(to, from, dim * sizeof(float));
     }
     *stride = dim;
     return gathered;
@@ -121,6 +149,8 @@ typedef struct {
     float *transposed;  // [dim, KEYS]
     float *scores;      // [QUERIES or the heads of a group, KEYS]
     float *gathered;    // [KEYS, dim] twice: keys, values
+    float *queries;     // [QUERIES, heads of a group, dim]: those that are not f32
+    float *sums;        // likewise, the output before its division
     float *largest, *sum;
 } attention_scratch;
 
@@ -130,7 +160,8 @@ INLINE size_t attention_lines(const moru_attention *args) {
 
 size_t MORU_NAME(attention_scratch_bytes)(const moru_attention *args) {
     size_t group = args->heads / args->kv_heads, lines = attention_lines(args);
-    return (3 * KEYS * args->head_dim + lines * KEYS + 2 * QUERIES * group) * sizeof(float) + 64;
+    size_t rows = (3 * KEYS + 2 * QUERIES * group) * args->head_dim;
+    return (rows + lines * KEYS + 2 * QUERIES * group) * sizeof(float) + 64;
 }
 
 // Turns one row of raw scores into e^(score - largest), and returns what the sums before must be multiplied by.
@@ -195,20 +226,24 @@ void MORU_NAME(attention)(const moru_attention *args, size_t row_begin, size_t r
     attention_scratch scratch;
     scratch.transposed = (float *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
     scratch.gathered = scratch.transposed + KEYS * dim;
-    scratch.scores = scratch.gathered + 2 * KEYS * dim;
+    scratch.queries = scratch.gathered + 2 * KEYS * dim;
+    scratch.sums = scratch.queries + QUERIES * group * dim;
+    scratch.scores = scratch.sums + QUERIES * group * dim;
     scratch.largest = scratch.scores + attention_lines(args) * KEYS;
     scratch.sum = scratch.largest + QUERIES * group;
     for (size_t head = head_begin; head < head_end;) {
         size_t kv_head = head / group, heads = moru_min_size(head_end, (kv_head + 1) * group) - head;
+        size_t width = heads * dim;
         for (size_t row = row_begin; row < row_end; row += QUERIES) {
             size_t rows = moru_min_size(QUERIES, row_end - row), position = args->first_position + row;
             for (size_t i = 0; i < rows * heads; i++) {
                 scratch.largest[i] = -INFINITY;
                 scratch.sum[i] = 0;
             }
-            float *out = args->out + row * args->out_row_stride + head * dim;
-            const float *q = args->q + row * args->q_row_stride + head * dim;
-            for (size_t r = 0; r < rows; r++) memset(out + r * args->out_row_stride, 0, heads * dim * sizeof(float));
+            size_t q_stride = args->q_row_stride;
+            const float *q = widened(args->io_type, args->q, row * q_stride + head * dim, rows, width, &q_stride,
+                                     scratch.queries);
+            memset(scratch.sums, 0, rows * width * sizeof(float));
             size_t stop = end_visible(args, position + rows - 1);
             for (size_t first = first_visible(args, position) / KEYS * KEYS; first < stop; first += KEYS) {
                 size_t count = moru_min_size(KEYS, args->kv_count - first), k_stride, v_stride;
@@ -217,26 +252,27 @@ void MORU_NAME(attention)(const moru_attention *args, size_t row_begin, size_t r
                                                scratch.gathered + KEYS * dim, &v_stride);
                 transpose_rows(keys, k_stride, count, dim, scratch.transposed);
                 if (rows == 1) {
-                    attend(args, &scratch, heads, q, dim, out, dim, position, 0, first, count, values, v_stride,
-                           scratch.largest, scratch.sum);
+                    attend(args, &scratch, heads, q, dim, scratch.sums, dim, position, 0, first, count, values,
+                           v_stride, scratch.largest, scratch.sum);
                     continue;
                 }
                 for (size_t h = 0; h < heads; h++) {
-                    attend(args, &scratch, rows, q + h * dim, args->q_row_stride, out + h * dim, args->out_row_stride,
-                           position, 1, first, count, values, v_stride, scratch.largest + h * rows,
-                           scratch.sum + h * rows);
+                    attend(args, &scratch, rows, q + h * dim, q_stride, scratch.sums + h * dim, width, position, 1,
+                           first, count, values, v_stride, scratch.largest + h * rows, scratch.sum + h * rows);
                 }
             }
             for (size_t h = 0; h < heads; h++) {
+                float *sum = scratch.sum + h * rows;
                 for (size_t r = 0; r < rows; r++) {
-                    float sum = scratch.sum[h * rows + r], *to = out + r * args->out_row_stride + h * dim;
-                    // A row that sees no key attends to nothing: zeros.
-                    MORU_NAME(scale)(to, sum > 0 || sum != sum ? 1 / sum : 0, to, 0, dim);
                     if (args->log_sum_exp) {
-                        args->log_sum_exp[(row + r) * args->heads + head + h] =
-                            scratch.largest[h * rows + r] + logf(sum);
+                        float *to = args->log_sum_exp + (row + r) * args->heads + head + h;
+                        *to = scratch.largest[h * rows + r] + logf(sum[r]);
                     }
+                    // A row that sees no key attends to nothing: zeros.
+                    sum[r] = sum[r] > 0 || sum[r] != sum[r] ? 1 / sum[r] : 0;
                 }
+                store_rows(args->io_type, args->out, row * args->out_row_stride + (head + h) * dim,
+                           args->out_row_stride, rows, dim, scratch.sums + h * dim, width, sum);
             }
         }
         head += heads;
@@ -244,8 +280,9 @@ void MORU_NAME(attention)(const moru_attention *args, size_t row_begin, size_t r
 }
 
 size_t MORU_NAME(attention_backward_scratch_bytes)(const moru_attention *args) {
-    size_t group = args->heads / args->kv_heads;
-    return (2 * KEYS * args->head_dim + 2 * QUERIES * KEYS + args->rows * group) * sizeof(float) + 64;
+    size_t lines = args->rows * (args->heads / args->kv_heads);
+    size_t rows = 6 * KEYS + 2 * QUERIES + (args->io_type == MORU_F32 ? 0 : lines);
+    return (rows * args->head_dim + 2 * QUERIES * KEYS + lines) * sizeof(float) + 64;
 }
 
 // From raw scores and raw dP: P = e^(scale * S - log_sum), dS = scale * P * (dP - projection), both masked.
@@ -264,38 +301,47 @@ INLINE void gradient_step(const moru_attention *args, float *scores, float *d_sc
     }
 }
 
+// rowsum(dO * O) of the query rows of one head.
+static void attention_projections(const moru_attention *args, const void *d_out, size_t head, float *projections) {
+    size_t dim = args->head_dim;
+    for (size_t row = 0; row < args->rows; row++) {
+        size_t at = row * args->out_row_stride + head * dim;
+        vf sums = vset(0);
+        for (size_t i = 0; i < dim; i += LANES) {
+            size_t count = moru_min_size(LANES, dim - i);
+            sums = vfma(vload_type(args->io_type, d_out, at + i, count),
+                        vload_type(args->io_type, args->out, at + i, count), sums);
+        }
+        projections[row] = vsum(sums);
+    }
+}
+
 void MORU_NAME(attention_backward)(const moru_attention *args, const moru_attention_gradient *gradient,
                                    size_t kv_head_begin, size_t kv_head_end, void *memory) {
     size_t group = args->heads / args->kv_heads, dim = args->head_dim, kv_stride = args->kv_row_stride;
-    size_t q_stride = args->q_row_stride, out_stride = args->out_row_stride;
+    bool narrow = args->io_type != MORU_F32;
     float *keys_t = (float *)(((uintptr_t)memory + 63) & ~(uintptr_t)63), *values_t = keys_t + KEYS * dim;
-    float *scores = values_t + KEYS * dim, *d_scores = scores + QUERIES * KEYS;
-    float *projections = d_scores + QUERIES * KEYS;
+    float *gathered_keys = values_t + KEYS * dim, *gathered_values = gathered_keys + KEYS * dim;
+    float *d_keys = gathered_values + KEYS * dim, *d_values = d_keys + KEYS * dim;
+    float *queries = d_values + KEYS * dim, *d_outs = queries + QUERIES * dim;
+    float *scores = d_outs + QUERIES * dim, *d_scores = scores + QUERIES * KEYS;
+    float *projections = d_scores + QUERIES * KEYS, *d_queries = projections + args->rows * group;
     for (size_t kv_head = kv_head_begin; kv_head < kv_head_end; kv_head++) {
-        for (size_t j = 0; j < args->kv_count; j++) {
-            memset(gradient->d_k + j * kv_stride + kv_head * dim, 0, dim * sizeof(float));
-            memset(gradient->d_v + j * kv_stride + kv_head * dim, 0, dim * sizeof(float));
-        }
+        size_t d_q_stride = narrow ? group * dim : args->q_row_stride, width = group * dim * sizeof(float);
+        float *d_q = narrow ? d_queries : (float *)gradient->d_q + kv_head * group * dim;
+        for (size_t row = 0; row < args->rows; row++) memset(d_q + row * d_q_stride, 0, width);
         for (size_t h = 0; h < group; h++) {
-            for (size_t row = 0; row < args->rows; row++) {
-                size_t at = row * out_stride + (kv_head * group + h) * dim;
-                vf sums = vset(0);
-                size_t i = 0;
-                for (; i + LANES <= dim; i += LANES) {
-                    sums = vfma(vload(gradient->d_out + at + i), vload(args->out + at + i), sums);
-                }
-                if (i < dim) {
-                    sums = vfma(vload_n(gradient->d_out + at + i, dim - i), vload_n(args->out + at + i, dim - i), sums);
-                }
-                projections[h * args->rows + row] = vsum(sums);
-                memset(gradient->d_q + row * q_stride + (kv_head * group + h) * dim, 0, dim * sizeof(float));
-            }
+            attention_projections(args, gradient->d_out, kv_head * group + h, projections + h * args->rows);
         }
         for (size_t first = 0; first < args->kv_count; first += KEYS) {
             size_t count = moru_min_size(KEYS, args->kv_count - first), block = first * kv_stride + kv_head * dim;
-            const float *keys = args->k_pages[0] + block;
-            transpose_rows(keys, kv_stride, count, dim, keys_t);
-            transpose_rows(args->v_pages[0] + block, kv_stride, count, dim, values_t);
+            size_t k_stride = kv_stride, v_stride = kv_stride;
+            const float *keys = widened(args->kv_type, args->k_pages[0], block, count, dim, &k_stride, gathered_keys);
+            const float *values = widened(args->kv_type, args->v_pages[0], block, count, dim, &v_stride,
+                                          gathered_values);
+            transpose_rows(keys, k_stride, count, dim, keys_t);
+            transpose_rows(values, v_stride, count, dim, values_t);
+            memset(d_keys, 0, 2 * KEYS * dim * sizeof(float));
             // Rows that see some key of the block.
             size_t row_begin = 0, row_end = args->rows;
             if (args->causal && first > args->first_position) row_begin = first - args->first_position;
@@ -307,9 +353,12 @@ void MORU_NAME(attention_backward)(const moru_attention *args, const moru_attent
             for (size_t h = 0; h < group; h++) {
                 size_t head = kv_head * group + h;
                 for (size_t row = row_begin; row < row_end; row += QUERIES) {
-                    size_t rows = moru_min_size(QUERIES, row_end - row);
-                    const float *q = args->q + row * q_stride + head * dim;
-                    const float *d_out = gradient->d_out + row * out_stride + head * dim;
+                    size_t rows = moru_min_size(QUERIES, row_end - row), q_stride = args->q_row_stride;
+                    size_t out_stride = args->out_row_stride;
+                    const float *q = widened(args->io_type, args->q, row * q_stride + head * dim, rows, dim, &q_stride,
+                                             queries);
+                    const float *d_out = widened(args->io_type, gradient->d_out, row * out_stride + head * dim, rows,
+                                                 dim, &out_stride, d_outs);
                     product forward = {.columns = moru_round_up(count, LANES), .depth = dim, .a = q,
                                        .a_row = q_stride, .a_column = 1, .b = keys_t, .b_row = KEYS, .c = scores,
                                        .c_row = KEYS};
@@ -321,20 +370,23 @@ void MORU_NAME(attention_backward)(const moru_attention *args, const moru_attent
                                       args->first_position + row + r, args->log_sum_exp[(row + r) * args->heads + head],
                                       projections[h * args->rows + row + r]);
                     }
-                    product d_q = {.columns = dim, .depth = count, .a = d_scores, .a_row = KEYS, .a_column = 1,
-                                   .b = keys, .b_row = kv_stride,
-                                   .c = gradient->d_q + row * q_stride + head * dim, .c_row = q_stride,
-                                   .accumulate = true};
-                    multiply_small(rows, &d_q);
-                    product d_k = {.columns = dim, .depth = rows, .a = d_scores, .a_row = 1, .a_column = KEYS,
-                                   .b = q, .b_row = q_stride, .c = gradient->d_k + block, .c_row = kv_stride,
-                                   .accumulate = true};
-                    multiply_small(count, &d_k);
-                    product d_v = d_k;
-                    d_v.a = scores, d_v.b = d_out, d_v.b_row = out_stride, d_v.c = gradient->d_v + block;
-                    multiply_small(count, &d_v);
+                    product d_q_product = {.columns = dim, .depth = count, .a = d_scores, .a_row = KEYS, .a_column = 1,
+                                           .b = keys, .b_row = k_stride, .c = d_q + row * d_q_stride + h * dim,
+                                           .c_row = d_q_stride, .accumulate = true};
+                    multiply_small(rows, &d_q_product);
+                    product d_k_product = {.columns = dim, .depth = rows, .a = d_scores, .a_row = 1, .a_column = KEYS,
+                                           .b = q, .b_row = q_stride, .c = d_keys, .c_row = dim, .accumulate = true};
+                    multiply_small(count, &d_k_product);
+                    d_k_product.a = scores, d_k_product.b = d_out, d_k_product.b_row = out_stride;
+                    d_k_product.c = d_values;
+                    multiply_small(count, &d_k_product);
                 }
             }
+            store_rows(args->io_type, gradient->d_k, block, kv_stride, count, dim, d_keys, dim, NULL);
+            store_rows(args->io_type, gradient->d_v, block, kv_stride, count, dim, d_values, dim, NULL);
         }
+        if (!narrow) continue;
+        store_rows(args->io_type, gradient->d_q, kv_head * group * dim, args->q_row_stride, args->rows, group * dim, d_q,
+                   d_q_stride, NULL);
     }
 }

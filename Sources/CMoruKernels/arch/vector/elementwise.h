@@ -103,3 +103,43 @@ void MORU_NAME(swiglu_backward)(const float *dy, const float *gate, const float 
     OVER_RANGE(BODY)
 #undef BODY
 }
+
+// Rows of one combination of types, which are constants in every call.
+INLINE void swiglu_forward(const moru_dtype in, const moru_dtype out, const moru_swiglu *args, size_t begin, size_t end) {
+    for (size_t row = begin; row < end; row++) {
+        size_t from = row * args->input_row_stride, to = row * args->output_row_stride;
+        for (size_t i = 0; i < args->dim; i += LANES) {
+            size_t count = moru_min_size(LANES, args->dim - i);
+            vf gate = vload_type(in, args->gate, from + i, count), up = vload_type(in, args->up, from + i, count);
+            vstore_type(out, args->y, to + i, vsilu(gate) * up, count);
+        }
+    }
+}
+
+INLINE void swiglu_gradient(const moru_dtype in, const moru_dtype out, const moru_swiglu *args, size_t begin, size_t end) {
+    for (size_t row = begin; row < end; row++) {
+        size_t from = row * args->input_row_stride, to = row * args->output_row_stride;
+        for (size_t i = 0; i < args->dim; i += LANES) {
+            size_t count = moru_min_size(LANES, args->dim - i);
+            vf g = vload_type(in, args->gate, from + i, count), u = vload_type(in, args->up, from + i, count);
+            vf d = vload_type(out, args->dy, to + i, count), s = vsigmoid(g);
+            vstore_type(in, args->d_gate, from + i, d * u * s * vfma(g, 1.0f - s, vset(1)), count);
+            vstore_type(in, args->d_up, from + i, d * g * s, count);
+        }
+    }
+}
+
+#define SWIGLU_TYPES(F)                                        \
+    bool narrow = args->input_type == MORU_BF16;               \
+    if (args->output_type == MORU_BF16) {                      \
+        if (narrow) F(MORU_BF16, MORU_BF16, args, begin, end); \
+        else F(MORU_F32, MORU_BF16, args, begin, end);         \
+    } else {                                                   \
+        if (narrow) F(MORU_BF16, MORU_F32, args, begin, end);  \
+        else F(MORU_F32, MORU_F32, args, begin, end);          \
+    }
+
+void MORU_NAME(swiglu_rows)(const moru_swiglu *args, size_t begin, size_t end) { SWIGLU_TYPES(swiglu_forward) }
+void MORU_NAME(swiglu_rows_backward)(const moru_swiglu *args, size_t begin, size_t end) {
+    SWIGLU_TYPES(swiglu_gradient)
+}

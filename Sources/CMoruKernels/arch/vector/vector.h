@@ -156,10 +156,44 @@ INLINE vf vload_bf16(const uint16_t *p) {
     return __builtin_bit_cast(vf, __builtin_convertvector(v, vu) << 16);
 }
 
+// The first `count` (<= LANES) elements, zeros after them.
+INLINE vf vload_bf16_n(const uint16_t *p, size_t count) {
+    vs v = (vs)(0);
+    __builtin_memcpy(&v, p, count * sizeof *p);
+    return __builtin_bit_cast(vf, __builtin_convertvector(v, vu) << 16);
+}
+
 // Rounded to bf16 (to nearest even, NaN kept), in the low half of each lane.
 INLINE vu vbf16_bits(vf v) {
     vu bits = __builtin_bit_cast(vu, v);
     vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     vu quiet = (bits >> 16) | 64;
     return v != v ? quiet : rounded;
+}
+
+INLINE void vstore_bf16(uint16_t *p, vf v) {
+    vs bits = __builtin_convertvector(vbf16_bits(v), vs);
+    __builtin_memcpy(p, &bits, sizeof bits);
+}
+
+// The first `count` (<= LANES) elements.
+INLINE void vstore_bf16_n(uint16_t *p, vf v, size_t count) {
+    vs bits = __builtin_convertvector(vbf16_bits(v), vs);
+    __builtin_memcpy(p, &bits, count * sizeof *p);
+}
+
+// `count` (<= LANES) elements from element i on of an array of f32 or bf16, zeros after them; and their store.
+INLINE vf vload_type(moru_dtype type, const void *p, size_t i, size_t count) {
+    if (type == MORU_F32) return count == LANES ? vload((const float *)p + i) : vload_n((const float *)p + i, count);
+    return count == LANES ? vload_bf16((const uint16_t *)p + i) : vload_bf16_n((const uint16_t *)p + i, count);
+}
+
+INLINE void vstore_type(moru_dtype type, void *p, size_t i, vf v, size_t count) {
+    if (type == MORU_BF16) {
+        if (count == LANES) vstore_bf16((uint16_t *)p + i, v);
+        else vstore_bf16_n((uint16_t *)p + i, v, count);
+    } else {
+        if (count == LANES) vstore((float *)p + i, v);
+        else vstore_n((float *)p + i, v, count);
+    }
 }

@@ -1,0 +1,230 @@
+// Packing for gemm.h: A and B of any type become panels of 32-bit units along k, one f32 or with GEMM_BF16 a pair of
+// bf16. A sliver of B holds GEMM_COLUMNS columns, unit by unit; a sliver of A at most GEMM_ROWS rows.
+
+#define GEMM_COLUMNS ((size_t)GEMM_VECTORS * LANES)
+#define GEMM_KC ((size_t)256)  // units
+#define GEMM_MC ((size_t)16 * GEMM_ROWS)
+#define GEMM_NC ((size_t)512)
+#define GEMM_UNIT ((size_t)(GEMM_BF16 ? 2 : 1))  // elements of k in a unit
+#define GEMM_WIDE (LANES * GEMM_KC * 2 + 2048)
+
+typedef struct {
+    float *a, *b;
+    float *wide;       // rows of B as f32: a vector of rows of KC units, or two of NC columns and a block either side
+    uint16_t *narrow;  // the same as bf16
+    float *c;          // a C of bf16 that several steps of k add up to: GEMM_C_ROWS rows of NC columns
+} gemm_scratch;
+
+// Panels and scratch rows, in floats, and what aligning them takes.
+#define GEMM_SCRATCH (GEMM_MC * GEMM_KC + 64 + GEMM_NC * GEMM_KC + GEMM_WIDE + GEMM_WIDE / 2)
+
+INLINE gemm_scratch carve(void *memory) {
+    gemm_scratch parts;
+    parts.b = (float *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
+    parts.a = parts.b + GEMM_NC * GEMM_KC;
+    parts.wide = parts.a + GEMM_MC * GEMM_KC + 64;
+    parts.narrow = (uint16_t *)(parts.wide + GEMM_WIDE);
+    parts.c = parts.b + GEMM_SCRATCH;
+    return parts;
+}
+
+INLINE size_t gemm_units(size_t depth) { return (depth + GEMM_UNIT - 1) / GEMM_UNIT; }
+
+// Element (row, column) of A.
+INLINE const void *gemm_a(const moru_gemm *args, size_t row, size_t column) {
+    size_t size = args->a_type == MORU_BF16 ? sizeof(uint16_t) : sizeof(float);
+    return (const uint8_t *)args->a + (row * args->a_row_stride + column * args->a_column_stride) * size;
+}
+
+// `count` elements of a row of B from column `first`, as f32. Quantised rows are read from a block boundary on.
+INLINE const float *gemm_row(const moru_gemm *args, size_t row, size_t first, size_t count, float *wide) {
+    const uint8_t *bytes = (const uint8_t *)args->b + row * args->b_row_bytes;
+    size_t unit = moru_block_elements(args->b_type), size = moru_block_bytes(args->b_type);
+    if (args->b_type == MORU_F32) return (const float *)(const void *)bytes + first;
+    size_t start = first / unit * unit, stop = moru_round_up(first + count, unit);
+    MORU_NAME(dequantize)(args->b_type, bytes + start / unit * size, wide, stop - start);
+    return wide + (first - start);
+}
+
+#if GEMM_BF16
+// Two rows of f32 as one row of bf16 pairs.
+INLINE vf gemm_pair(vf even, vf odd) {
+    int16_t index[32];
+    for (int i = 0; i < 32; i++) index[i] = (int16_t)(i / 2 + i % 2 * 16);
+    __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
+    return (vf)_mm512_permutexvar_epi16(_mm512_loadu_si512(index), halves);
+}
+
+// The same of rows of bf16, `count` (<= LANES) elements of each; `odd` may be NULL, for a row of zeros.
+INLINE vf gemm_pair_narrow(const uint16_t *even, const uint16_t *odd, size_t count) {
+    __mmask16 mask = (__mmask16)((1u << count) - 1);
+    __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, even));
+    if (!odd) return (vf)low;
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, odd));
+    return (vf)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+// `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
+INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        __m512bh pairs = _mm512_cvtne2ps_pbh((__m512)vload(x + i + 16), (__m512)vload(x + i));
+        __builtin_memcpy(narrow + i, &pairs, sizeof pairs);
+    }
+    MORU_NAME(quantize)(MORU_BF16, x + i, narrow + i, count - i);
+    if (count % 2) narrow[count] = 0;
+}
+
+// A row of f32 or bf16 as bf16 in whole units: where it is, or converted or copied into `narrow`.
+INLINE const float *gemm_narrow_row(moru_dtype type, const void *row, size_t count, uint16_t *narrow) {
+    if (type == MORU_BF16 && count % 2 == 0) return row;
+    if (type == MORU_F32) {
+        gemm_narrow(row, count, narrow);
+    } else {
+        memcpy(narrow, row, count * sizeof *narrow);
+        narrow[count] = 0;
+    }
+    return (const float *)(const void *)narrow;
+}
+#endif
+
+// Packs LANES rows (`rows` of them real, the others zero) of `units` 32-bit units each, transposed: unit i of row r goes
+// to out[i * step + r]. Unless `exact`, each store writes LANES elements, of which the next store overwrites those
+// beyond `step`.
+INLINE void gemm_pack_transposed(const float *const source[LANES], size_t rows, size_t units, float *out, size_t step,
+                                 bool exact) {
+    size_t i = 0;
+    for (; i + LANES <= units; i += LANES) {
+        vf v[MORU_LANES];
+        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload(source[r] + i) : vset(0);
+        transpose(v);
+        for (size_t r = 0; r < LANES; r++) {
+            if (exact) vstore_n(out + (i + r) * step, v[r], rows);
+            else vstore(out + (i + r) * step, v[r]);
+        }
+    }
+    if (i < units) {
+        vf v[MORU_LANES];
+        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload_n(source[r] + i, units - i) : vset(0);
+        transpose(v);
+        for (size_t r = 0; r < units - i; r++) {
+            if (exact) vstore_n(out + (i + r) * step, v[r], rows);
+            else vstore(out + (i + r) * step, v[r]);
+        }
+    }
+}
+
+// The columns [column, column + columns) of rows [first, first + depth) of a B that is not transposed, into slivers that
+// are `sliver` units apart.
+static void gemm_pack_strip(const moru_gemm *args, size_t first, size_t depth, size_t column, size_t columns,
+                            float *slivers, size_t sliver, const gemm_scratch *scratch) {
+    for (size_t i = 0; i < gemm_units(depth); i++) {
+#if GEMM_BF16
+        bool paired = i * 2 + 1 < depth;
+        if (args->b_type == MORU_BF16) {
+            const uint8_t *row = (const uint8_t *)args->b + (first + i * 2) * args->b_row_bytes;
+            const uint16_t *even = (const uint16_t *)(const void *)row + column;
+            const uint16_t *odd = paired ? (const uint16_t *)(const void *)(row + args->b_row_bytes) + column : NULL;
+            for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+                float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
+                size_t count = j < columns ? moru_min_size(LANES, columns - j) : 0;
+                vstore(out, count ? gemm_pair_narrow(even + j, odd ? odd + j : NULL, count) : vset(0));
+            }
+            continue;
+        }
+        const float *odd = NULL;
+        if (paired) odd = gemm_row(args, first + i * 2 + 1, column, columns, scratch->wide + 1024);
+#endif
+        const float *even = gemm_row(args, first + i * GEMM_UNIT, column, columns, scratch->wide);
+        for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+            float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
+            bool whole = j + LANES <= columns;
+            vf v = whole ? vload(even + j) : j < columns ? vload_n(even + j, columns - j) : vset(0);
+#if GEMM_BF16
+            vf w = !paired || j >= columns ? vset(0) : whole ? vload(odd + j) : vload_n(odd + j, columns - j);
+            v = gemm_pair(v, w);
+#endif
+            vstore(out, v);
+        }
+    }
+}
+
+// Columns [column, column + columns) and elements [first, first + depth) of k, with depth at most KC units, into
+// slivers that are `sliver` units apart.
+static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_t column, size_t columns,
+                        float *slivers, size_t sliver, const gemm_scratch *scratch) {
+    if (args->b_transposed) {
+        for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+            float *out = slivers + j / GEMM_COLUMNS * sliver + j % GEMM_COLUMNS;
+            const float *source[MORU_LANES];
+            size_t rows = j < columns ? moru_min_size(LANES, columns - j) : 0;
+            for (size_t r = 0; r < LANES; r++) {
+                source[r] = scratch->wide;
+                if (r >= rows) continue;
+#if GEMM_BF16
+                uint16_t *narrow = scratch->narrow + r * 2 * GEMM_KC;
+                const void *row = (const uint8_t *)args->b + (column + j + r) * args->b_row_bytes;
+                if (args->b_type == MORU_BF16) {
+                    source[r] = gemm_narrow_row(MORU_BF16, (const uint16_t *)row + first, depth, narrow);
+                } else {
+                    row = gemm_row(args, column + j + r, first, depth, scratch->wide);
+                    source[r] = gemm_narrow_row(MORU_F32, row, depth, narrow);
+                }
+#else
+                source[r] = gemm_row(args, column + j + r, first, depth, scratch->wide + r * GEMM_KC);
+#endif
+            }
+            gemm_pack_transposed(source, rows, gemm_units(depth), out, GEMM_COLUMNS, false);
+        }
+        return;
+    }
+    // Dense rows are taken in strips, whose slivers stay in the first-level cache; quantised ones are read once, whole.
+    size_t strip = args->b_type <= MORU_BF16 ? 4 * GEMM_COLUMNS : GEMM_NC;
+    for (size_t start = 0; start < columns; start += strip) {
+        gemm_pack_strip(args, first, depth, column + start, moru_min_size(strip, columns - start),
+                        slivers + start / GEMM_COLUMNS * sliver, sliver, scratch);
+    }
+}
+
+// Rows [row, row + rows) with rows <= GEMM_ROWS, elements [first, first + depth) of k, into one sliver of `rows`.
+static void gemm_pack_a(const moru_gemm *args, size_t first, size_t depth, size_t row, size_t rows, float *out,
+                        const gemm_scratch *scratch) {
+    size_t units = gemm_units(depth);
+    if (args->a_column_stride == 1) {
+        for (size_t part = 0; part < rows; part += LANES) {
+            const float *source[MORU_LANES];
+            size_t count = moru_min_size(LANES, rows - part);
+            for (size_t r = 0; r < LANES; r++) {
+                source[r] = scratch->wide;
+                if (r >= count) continue;
+                const void *from = gemm_a(args, row + part + r, first);
+#if GEMM_BF16
+                source[r] = gemm_narrow_row(args->a_type, from, depth, scratch->narrow + r * 2 * GEMM_KC);
+#else
+                source[r] = from;
+                if (args->a_type == MORU_F32) continue;
+                MORU_NAME(dequantize)(args->a_type, from, scratch->wide + r * GEMM_KC, depth);
+                source[r] = scratch->wide + r * GEMM_KC;
+#endif
+            }
+            gemm_pack_transposed(source, count, units, out + part, rows, part > 0 && count < LANES);
+        }
+        return;
+    }
+    for (size_t i = 0; i < units; i++) {
+        for (size_t part = 0; part < rows; part += LANES) {
+            size_t count = moru_min_size(LANES, rows - part);
+            const void *even = gemm_a(args, row + part, first + i * GEMM_UNIT);
+#if GEMM_BF16
+            const void *odd = i * 2 + 1 < depth ? gemm_a(args, row + part, first + i * 2 + 1) : NULL;
+            vf v = args->a_type == MORU_BF16
+                       ? gemm_pair_narrow(even, odd, count)
+                       : gemm_pair(vload_type(MORU_F32, even, 0, count), odd ? vload_type(MORU_F32, odd, 0, count) : vset(0));
+#else
+            vf v = vload_type(args->a_type, even, 0, count);
+#endif
+            if (count == LANES) vstore(out + i * rows + part, v);
+            else vstore_n(out + i * rows + part, v, count);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+import CMoruKernels
+import Testing
+
+/// The fused row kernels over every combination of types, against their parts in f32.
+@Suite("Fused rows")
+struct FusedRowTests {
+    static let sizes = [1, 7, 16, 17, 31, 33, 64, 100, 576]
+    static let types = [MORU_F32, MORU_BF16]
+
+    private func tolerance(_ type: moru_dtype) -> Double { type == MORU_BF16 ? 5e-3 : 5e-6 }
+
+    @Test("Residual addition and RMS normalisation, and their gradient", arguments: Level.all, sizes)
+    func addRMSNorm(_ level: Level, _ dim: Int) {
+        var random = Random(UInt64(dim))
+        let scalar = Level.all[0].functions, rows = 3, count = rows * dim
+        let w = random.floats(dim, 0.5...2), start = random.floats(dim)
+        for (xType, sumType, yType) in Self.types.flatMap({ a in
+            Self.types.flatMap { b in Self.types.map { (a, b, $0) } }
+        }) {
+            let x = Activations(random.floats(count), type: xType)
+            let residual = Activations(random.floats(count, -3...3), type: sumType)
+            for hasResidual in [true, false] {
+                let total = hasResidual ? rounded(zip(x.floats, residual.floats).map { $0 + $1 }, sumType) : x.floats
+                var expected = [Float](repeating: 0, count: count), expectedInverse = [Float](repeating: 0, count: rows)
+                scalar.rms_norm(total, w, 1e-5, &expected, &expectedInverse, dim, 0, rows)
+                var sum = residual.bytes, y = stored([Float](repeating: 7, count: count), yType)
+                var inverse = [Float](repeating: 7, count: rows)
+                x.bytes.withUnsafeBytes { x in
+                    w.withUnsafeBufferPointer { w in
+                        sum.withUnsafeMutableBytes { sum in
+                            y.withUnsafeMutableBytes { y in
+                                inverse.withUnsafeMutableBufferPointer { inverse in
+                                    var args = moru_add_rms_norm()
+                                    (args.dim, args.epsilon, args.w) = (dim, 1e-5, w.baseAddress)
+                                    (args.x, args.x_type) = (x.baseAddress, xType)
+                                    args.sum_type = sumType
+                                    if hasResidual {  // in place
+                                        (args.residual, args.sum) = (UnsafeRawPointer(sum.baseAddress), sum.baseAddress)
+                                    }
+                                    (args.y, args.y_type) = (y.baseAddress, yType)
+                                    args.inverse_rms = inverse.baseAddress
+                                    level.functions.add_rms_norm(&args, 1, rows)
+                                    level.functions.add_rms_norm(&args, 0, 1)
+                                }
+                            }
+                        }
+                    }
+                }
+                expectClose(dequantized(yType, y, count: count), doubles(expected), tolerance: tolerance(yType))
+                expectClose(inverse, doubles(expectedInverse), tolerance: 2e-6)
+                if hasResidual { #expect(dequantized(sumType, sum, count: count) == total) }
+            }
+
+            // The gradient: xType stands for that of dx, yType for that of dy.
+            let dy = Activations(random.floats(count), type: yType),
+                other = Activations(random.floats(count), type: xType)
+            let total = residual.floats
+            var ignored = [Float](repeating: 0, count: count), inverse = [Float](repeating: 0, count: rows)
+            scalar.rms_norm(total, w, 1e-5, &ignored, &inverse, dim, 0, rows)
+            var expected = [Float](repeating: 0, count: count), expectedDW = start
+            scalar.rms_norm_backward(dy.floats, total, w, inverse, &expected, &expectedDW, dim, 0, rows)
+            for (hasOther, isFrozen) in [(true, false), (false, true)] {
+                var dx = hasOther ? other.bytes : stored([Float](repeating: 7, count: count), xType), dw = start
+                dy.bytes.withUnsafeBytes { dy in
+                    residual.bytes.withUnsafeBytes { sum in
+                        dx.withUnsafeMutableBytes { dx in
+                            dw.withUnsafeMutableBufferPointer { dw in
+                                w.withUnsafeBufferPointer { w in
+                                    inverse.withUnsafeBufferPointer { inverse in
+                                        var args = moru_add_rms_norm_gradient()
+                                        args.dim = dim
+                                        (args.dy, args.dy_type) = (dy.baseAddress, yType)
+                                        (args.sum, args.sum_type) = (sum.baseAddress, sumType)
+                                        (args.w, args.inverse_rms) = (w.baseAddress, inverse.baseAddress)
+                                        if hasOther { args.d_residual = UnsafeRawPointer(dx.baseAddress) }
+                                        (args.dx, args.dx_type) = (dx.baseAddress, xType)
+                                        if !isFrozen { args.dw = dw.baseAddress }
+                                        level.functions.add_rms_norm_backward(&args, 0, rows)
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+                let all = hasOther ? zip(expected, other.floats).map { Double($0 + $1) } : doubles(expected)
+                expectClose(dequantized(xType, dx, count: count), all, tolerance: tolerance(xType))
+                expectClose(dw, isFrozen ? doubles(start) : doubles(expectedDW), tolerance: 5e-6)
+            }
+        }
+    }
+
+    @Test("SwiGLU of rows side by side, and its gradient in place", arguments: Level.all, sizes)
+    func swiglu(_ level: Level, _ dim: Int) {
+        var random = Random(UInt64(dim) + 50)
+        let scalar = Level.all[0].functions, rows = 3, wide = 2 * dim + 5
+        for (inType, outType) in Self.types.flatMap({ a in Self.types.map { (a, $0) } }) {
+            let input = Activations(random.floats(rows * wide, -4...4), type: inType)
+            let dy = Activations(random.floats(rows * dim), type: outType)
+            var y = stored([Float](repeating: 7, count: rows * dim), outType), gradient = input.bytes
+            let upOffset = dim * moru_block_bytes(inType)
+            input.bytes.withUnsafeBytes { input in
+                dy.bytes.withUnsafeBytes { dy in
+                    y.withUnsafeMutableBytes { y in
+                        gradient.withUnsafeMutableBytes { gradient in
+                            var args = moru_swiglu()
+                            (args.dim, args.input_type, args.output_type) = (dim, inType, outType)
+                            (args.gate, args.up) = (input.baseAddress, input.baseAddress! + upOffset)
+                            (args.input_row_stride, args.output_row_stride) = (wide, dim)
+                            (args.y, args.dy) = (y.baseAddress, dy.baseAddress)
+                            level.functions.swiglu_rows(&args, 0, rows)
+                            args.gate = UnsafeRawPointer(gradient.baseAddress)
+                            args.up = UnsafeRawPointer(gradient.baseAddress! + upOffset)
+                            (args.d_gate, args.d_up) = (gradient.baseAddress, gradient.baseAddress! + upOffset)
+                            level.functions.swiglu_rows_backward(&args, 0, rows)
+                        }
+                    }
+                }
+            }
+            let found = dequantized(outType, y, count: rows * dim)
+            let foundGradient = dequantized(inType, gradient, count: rows * wide)
+            for row in 0..<rows {
+                let gate = Array(input.floats[row * wide..<row * wide + dim])
+                let up = Array(input.floats[row * wide + dim..<row * wide + 2 * dim])
+                let d = Array(dy.floats[row * dim..<(row + 1) * dim])
+                var expected = [Float](repeating: 0, count: dim), dGate = expected, dUp = expected
+                scalar.swiglu(gate, up, &expected, 0, dim)
+                scalar.swiglu_backward(d, gate, up, &dGate, &dUp, 0, dim)
+                expectClose(
+                    Array(found[row * dim..<(row + 1) * dim]), doubles(expected), tolerance: tolerance(outType))
+                expectClose(
+                    Array(foundGradient[row * wide..<row * wide + 2 * dim]), doubles(dGate + dUp),
+                    tolerance: tolerance(inType))
+                // What lies between the rows is left alone.
+                let gap = row * wide + 2 * dim..<(row + 1) * wide
+                #expect(foundGradient[gap] == input.floats[gap])
+            }
+        }
+    }
+
+    @Test(
+        "Rotary embedding of parts of rows, in place", arguments: Level.all,
+        [(8, 8), (64, 64), (40, 20), (13, 6), (96, 34)])
+    func rope(_ level: Level, _ size: (headDim: Int, rotated: Int)) {
+        var random = Random(UInt64(size.headDim))
+        let scalar = Level.all[0].functions, rows = 3, heads = 2, width = heads * size.headDim, stride = width + 9
+        let half = size.rotated / 2
+        let angles = random.floats(rows * half, -3...3)
+        let cosines = rounded(angles, MORU_F32).map { 1 - $0 * $0 / 20 }, sines = angles.map { $0 / 3 }
+        for type in Self.types {
+            for (interleaved, inverse) in [(false, false), (false, true), (true, false), (true, true)] {
+                let x = Activations(random.floats(rows * stride), type: type)
+                var y = x.bytes
+                y.withUnsafeMutableBytes { y in
+                    cosines.withUnsafeBufferPointer { cosines in
+                        sines.withUnsafeBufferPointer { sines in
+                            var args = moru_rope()
+                            (args.heads, args.head_dim, args.rotated) = (heads, size.headDim, size.rotated)
+                            (args.x, args.y, args.type) = (UnsafeRawPointer(y.baseAddress), y.baseAddress, type)
+                            (args.x_row_stride, args.y_row_stride) = (stride, stride)
+                            (args.cosines, args.sines) = (cosines.baseAddress, sines.baseAddress)
+                            (args.interleaved, args.inverse) = (interleaved, inverse)
+                            level.functions.rope_rows(&args, 1, rows)
+                            level.functions.rope_rows(&args, 0, 1)
+                        }
+                    }
+                }
+                let found = dequantized(type, y, count: rows * stride)
+                for row in 0..<rows {
+                    let part = row * stride..<row * stride + width
+                    var expected = [Float](repeating: 0, count: width)
+                    scalar.rope(
+                        Array(x.floats[part]), Array(cosines[row * half..<(row + 1) * half]),
+                        Array(sines[row * half..<(row + 1) * half]), &expected, heads, size.headDim, size.rotated,
+                        interleaved, inverse, 0, 1)
+                    expectClose(Array(found[part]), doubles(expected), tolerance: tolerance(type))
+                    #expect(
+                        found[part.upperBound..<(row + 1) * stride] == x.floats[part.upperBound..<(row + 1) * stride])
+                }
+            }
+        }
+    }
+}
