@@ -10,7 +10,7 @@ import Testing
 @Suite("A batched answer equals the same request alone", .timeLimit(.minutes(2)))
 struct BatchInvarianceTests {
     /// Requests of all kinds: short and long prompts, greedy and sampled, penalised, scored, adapted.
-    private func requests(_ count: Int, adapters: [LoRAAdapter], seed: UInt64) -> [GenerationRequest] {
+    private func requests(_ count: Int, adapters: [any Adapter], seed: UInt64) -> [GenerationRequest] {
         var random = RandomGenerator(seed: seed)
         return (0..<count).map { index in
             let prompt = (0..<Int.random(in: 1...70, using: &random)).map { _ in
@@ -45,7 +45,7 @@ struct BatchInvarianceTests {
         }
     }
 
-    private func compare(_ model: any LanguageModel, adapters: [LoRAAdapter] = [], seed: UInt64) async throws {
+    private func compare(_ model: any LanguageModel, adapters: [any Adapter] = [], seed: UInt64) async throws {
         let requests = requests(14, adapters: adapters, seed: seed)
         let chunk = 24
         var alone: [Answer] = []
@@ -108,6 +108,55 @@ struct BatchInvarianceTests {
         let engine = try Engine(model: model)
         #expect(try await engine.answer(request).tokens != engine.answer(adapted).tokens)
         try await compare(model, adapters: adapters, seed: 4)
+    }
+
+    @Test("with adapters of every kind side by side, bit for bit")
+    func kindsOfAdapters() async throws {
+        let model = try TestModels.tinyLlama(seed: 4)
+        let facts = model.facts
+        let scales = try IA3Adapter(IA3Configuration(), adapting: model.linears)
+        for parameter in scales.parameters {
+            parameter.value = Deterministic.tensor(parameter.path, parameter.value.shape, scale: 4)
+        }
+        let decomposed = try LoRAAdapter(
+            LoRAConfiguration(rank: 2, targets: ["v_proj", "up_proj"], decomposesWeights: true),
+            adapting: model.linears, seed: 1)
+        for pair in decomposed.pairs.values { pair.b.value = Deterministic.tensor(pair.b.path, pair.b.value.shape) }
+        let keysAndValues = [5, facts.layerCount * 2 * facts.kvHeads * facts.headDim]
+        let adapters: [any Adapter] = [
+            scales, decomposed, PromptTuningAdapter(Deterministic.tensor("prompt", [11, facts.hiddenSize])),
+            PrefixTuningAdapter(
+                Deterministic.tensor("prefix", keysAndValues, scale: 2), layerCount: facts.layerCount,
+                kvHeads: facts.kvHeads),
+        ]
+        try await compare(model, adapters: adapters, seed: 9)
+        // Served greedily, each gives the tokens that whole sequences give
+        let engine = try Engine(model: model)
+        for adapter in adapters {
+            var request = GenerationRequest(prompt: [1, 2, 3], maximumTokens: 6, logProbabilities: 0)
+            request.adapter = adapter
+            var known = request.prompt
+            for _ in 0..<6 {
+                let hidden = model.hiddenStates(TokenBatch([known], adapter: adapter))
+                let logits = model.logits(hidden.rows(known.count - 1..<known.count)).values()
+                known.append(Int32(logits.firstIndex(of: logits.max() ?? 0) ?? 0))
+            }
+            #expect(try await engine.answer(request).ids[...] == known.suffix(6))
+        }
+    }
+
+    @Test("virtual tokens take positions of the context")
+    func virtualTokensCount() async throws {
+        let model = try TestModels.tinyLlama(seed: 4)
+        let engine = try Engine(model: model)
+        let length = engine.contextLength
+        var request = GenerationRequest(prompt: Array(repeating: 3, count: length - 12), maximumTokens: 20)
+        request.adapter = PromptTuningAdapter(Deterministic.tensor("prompt", [10, model.facts.hiddenSize]))
+        #expect(try await engine.answer(request).tokens.count == 2)
+        request.prompt += [1, 2]
+        #expect(try await Engine(model: model).code(request)?.code == .promptTooLong)
+        request.adapter = nil
+        #expect(try await engine.answer(request).tokens.count == 10)
     }
 
     @Test("an adapter of another model is refused by name")
