@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import MoruBase
 import MoruEngine
+import MoruTraining
 import MoruTrust
 
 /// `moru eval`: how well a model answers labelled examples.
@@ -18,6 +19,10 @@ struct Eval: AsyncParsableCommand {
             other words is understood where it is unambiguous, so that an untuned model is
             judged fairly. --metric compares answers of any text with the references.
             Every figure comes with the interval that holds it 95 times of 100.
+
+            Lines with question, choices and answer (its place from 0, letter or text)
+            are multiple choice: the likeliest answer counts, by its log-probability
+            and by that for its length, as in the lm-eval harness.
 
             Examples:
               moru eval smollm2-135m-instruct Examples/customer-feedback/test.jsonl
@@ -71,6 +76,7 @@ struct Eval: AsyncParsableCommand {
         if let save, FileSystem.isDirectory(save) {
             throw MoruError(.fileUnwritable, "\(save) is a directory", remedy: "give --save the name of a file")
         }
+        if try isMultipleChoice() { return try await askQuestions() }
         let examples = try EvaluationExample.read(data, limit: limit, instruction: instruction)
         let pretrained = try model.load()
         let evaluation = Evaluation(
@@ -96,104 +102,31 @@ struct Eval: AsyncParsableCommand {
             Terminal.result(output.json ? report.json(includingOutcomes: outcomes).text(pretty: true) : report.text)
         }
     }
-}
 
-extension EvaluationReport {
-    /// The report for people.
-    var text: String {
-        var parts: [String] = []
-        for metrics in labels {
-            var table = Table(
-                [metrics.name, "precision", "recall", "F1", "examples"], [.left, .right, .right, .right, .right])
-            for value in metrics.byValue {
-                table.add(
-                    value.value, Format.percent(value.precision), Format.percent(value.recall),
-                    Format.percent(value.f1), "\(value.support)")
-            }
-            parts.append(table.text)
-            parts.append(
-                "accuracy \(Format.percent(metrics.accuracy))\(Self.range(metrics.accuracyInterval)), "
-                    + "macro F1 \(Format.percent(metrics.macroF1))\(Self.range(metrics.macroF1Interval))"
-                    + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answered no known value" : ""))
-            parts.append(metrics.confusionTable)
+    /// Whether the data's first line is a question with choices.
+    private func isMultipleChoice() throws -> Bool {
+        var reader = try JSONLReader(path: data)
+        guard let first = try reader.next(), MultipleChoiceExample.describes(first.value) else { return false }
+        let unused = [
+            ("--against", against != nil), ("--instruction", instruction != nil), ("--label", !labels.isEmpty),
+            ("--metric", !metrics.isEmpty),
+        ].filter(\.1).map(\.0)
+        guard unused.isEmpty else {
+            throw ValidationError("\(data) is multiple choice, for which \(unused.joined(separator: ", ")) has no use.")
         }
-        if !texts.isEmpty {
-            var table = Table(["text", "value", "95 times of 100"], [.left, .right, .left])
-            for score in texts {
-                func number(_ value: Double) -> String { Format.fixed(value, 3) }
-                table.add(
-                    score.metric.rawValue, score.value.map(number) ?? "undefined",
-                    score.interval.map { "\(number($0.lower)) to \(number($0.upper))" } ?? "")
-            }
-            parts.append(table.text)
-        }
-        parts.append(
-            "exact match \(Format.percent(exactMatch))\(Self.range(exactMatchInterval)) of \(outcomes.count) examples, "
-                + "perplexity \(Format.fixed(perplexity.value, 3)) over \(perplexity.tokens) tokens, "
-                + "\(Format.fixed(bitsPerByte, 3)) bits per byte")
-        parts.append(
-            "\(Format.duration(seconds)), \(Int(tokensPerSecond)) tokens/s "
-                + "(\(promptTokens) read, \(generatedTokens) written)")
-        return parts.joined(separator: "\n\n")
+        return true
     }
 
-    /// The ends of a share's interval: ` (81.2 to 89.4)`.
-    private static func range(_ interval: ConfidenceInterval?) -> String {
-        interval.map { " (\(Format.fixed($0.lower * 100, 1)) to \(Format.fixed($0.upper * 100, 1)))" } ?? ""
-    }
-}
-
-extension TextMetric: ExpressibleByArgument {}
-
-extension ClassificationMetrics {
-    /// The confusion matrix: a row for each true value, a column for each predicted one.
-    fileprivate var confusionTable: String {
-        var columns = values
-        if unreadable > 0 { columns.append("(none)") }
-        var table = Table(["true \\ predicted"] + columns, [.left] + columns.map { _ in .right })
-        for (value, counts) in zip(values, confusion) {
-            table.add([value] + counts.prefix(columns.count).map(String.init))
-        }
-        return table.text
-    }
-}
-
-extension EvaluationComparison {
-    /// The comparison for people: the figures, then some answers.
-    var text: String {
-        var table = Table(["", "before", "after", "change"], [.left, .right, .right, .right])
-        for row in rows {
-            table.add(row.name, show(row.before, row.unit), show(row.after, row.unit), change(row))
-        }
-        let answers = samples(4).map { pair in
-            """
-            › \(Self.oneLine(pair.question))
-              right   \(Self.oneLine(pair.reference))
-              before  \(Self.oneLine(pair.before))
-              after   \(Self.oneLine(pair.after))
-            """
-        }
-        return ([table.text] + answers).joined(separator: "\n\n")
-    }
-
-    private func show(_ value: Double?, _ unit: Unit) -> String {
-        guard let value else { return "-" }
-        return switch unit {
-        case .share: Format.percent(value)
-        case .number: Format.fixed(value, value < 100 ? 2 : 0)
-        case .seconds: Format.fixed(value, 1)
-        case .tokensPerSecond: Format.fixed(value, 0)
-        }
-    }
-
-    private func change(_ row: Row) -> String {
-        guard row.unit == .share, let before = row.before, let after = row.after else { return "" }
-        let points = (after - before) * 100
-        return (points < 0 ? "−" : "+") + Format.fixed(abs(points), 1)
-    }
-
-    private static func oneLine(_ text: String) -> String {
-        let line = text.split(whereSeparator: \.isNewline).joined(separator: " · ")
-        return line.count > 100 ? line.prefix(99) + "…" : line
+    private func askQuestions() async throws {
+        let questions = try MultipleChoiceExample.read(data, limit: limit)
+        let pretrained = try model.load()
+        let choice = MultipleChoice(
+            try TextGenerator(pretrained), questions, adapter: try adapter.load(for: pretrained))
+        let line = ProgressLine("asking", unit: "questions")
+        defer { line.finish() }
+        let report = try await choice.run { line.update($0.done, of: $0.total) }
+        line.finish()
+        Terminal.result(output.json ? report.json(includingOutcomes: outcomes).text(pretty: true) : report.text)
+        if let save { try FileSystem.write(report.json(includingOutcomes: true).text(pretty: true).utf8, to: save) }
     }
 }
