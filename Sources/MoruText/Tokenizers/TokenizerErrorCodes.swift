@@ -5,4 +5,6 @@ extension MoruError.Code {
     public static let tokenizerMalformed = MoruError.Code("tokenizer.malformed", .invalidInput)
     /// A tokenizer that asks for a component or a regular expression Moru does not have.
     public static let tokenizerUnsupported = MoruError.Code("tokenizer.unsupported", .unsupported)
+    /// A tokenizer that cannot be trained on the text or with the settings given.
+    public static let tokenizerTraining = MoruError.Code("tokenizer.training", .invalidInput)
 }
