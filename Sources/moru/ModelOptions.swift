@@ -30,7 +30,7 @@ struct ModelArgument: ParsableArguments {
 
 /// An adapter for one run of a command.
 struct AdapterOption: ParsableArguments {
-    @Option(help: ArgumentHelp("A LoRA adapter in PEFT's layout to use with the model.", valueName: "directory"))
+    @Option(help: ArgumentHelp("An adapter in PEFT's layout to use with the model.", valueName: "directory"))
     var adapter: String?
 
     /// Loads the adapter for a model; nil when none was named.

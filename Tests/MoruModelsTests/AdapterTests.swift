@@ -11,6 +11,7 @@ import Testing
         "plain", "rslora", "layers", "pattern", "gaussian", "dora", "dora-rslora", "ia3", "ia3-inputs", "prompt",
         "prefix", "prefix-projected",
     ]
+    static let loadableOnGPT2 = ["gpt2-lora", "gpt2-dora", "gpt2-ia3", "gpt2-prompt", "gpt2-prefix"]
     static let refused = [
         "bias", "modules_to_save", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_bias",
         "trainable_token_indices",
@@ -23,6 +24,16 @@ import Testing
         let expected = try written.logits("adapters", name)
         // Without the adapter they must differ, or the comparison would show nothing
         #expect(disagreement(expected[0], try written.logits("models", "llama")[0], absolute: 0.1, relative: 0) != nil)
+        Interoperation.expectAgreement(
+            Interoperation.logits(base.model, written, adapter: adapter), expected, name)
+    }
+
+    @Test(arguments: loadableOnGPT2) func adaptersOfGPT2GiveTheSameLogits(name: String) throws {
+        let written = try Interoperation.written()
+        let base = try PretrainedModel.load(written.path("adapters", "gpt2"))
+        let adapter = try AdapterDirectory.load(from: written.path("adapters", name), for: base.model)
+        let expected = try written.logits("adapters", name)
+        #expect(disagreement(expected[0], try written.logits("adapters", "gpt2")[0], absolute: 0.1, relative: 0) != nil)
         Interoperation.expectAgreement(
             Interoperation.logits(base.model, written, adapter: adapter), expected, name)
     }
@@ -65,6 +76,14 @@ import Testing
             let again = try LoRAAdapter.load(from: "\(scratch.path)/\(name)", for: base.model)
             #expect(again.configuration == configuration)
             #expect(again.parameters.map(\.path) == adapter.parameters.map(\.path))
+        }
+        let gpt2Path = written.path("adapters", "gpt2")
+        let gpt2 = try PretrainedModel.load(gpt2Path)
+        for name in Self.loadableOnGPT2 {
+            let adapter = try AdapterDirectory.load(from: written.path("adapters", name), for: gpt2.model)
+            try adapter.save(to: "\(scratch.path)/again-\(name)", baseModel: gpt2Path)
+            plan["again-\(name)"] = [.string(gpt2Path), .string("\(scratch.path)/again-\(name)")]
+            expected["again-\(name)"] = try written.logits("adapters", name)
         }
         for (name, adapter) in try otherKinds(base) {
             for parameter in adapter.parameters {

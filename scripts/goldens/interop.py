@@ -236,6 +236,15 @@ ADAPTERS = {
     "prefix-projected": dict(kind=PrefixTuningConfig, num_virtual_tokens=4, prefix_projection=True,
                              encoder_hidden_size=16),
 }
+# Of GPT-2, which stores its projections transposed
+GPT2_ADAPTERS = {
+    "gpt2-lora": dict(r=4, lora_alpha=8, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True),
+    "gpt2-dora": dict(r=4, lora_alpha=8, target_modules=["c_proj"], fan_in_fan_out=True, use_dora=True),
+    "gpt2-ia3": dict(kind=IA3Config, target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"],
+                     fan_in_fan_out=True),
+    "gpt2-prompt": dict(kind=PromptTuningConfig, num_virtual_tokens=5),
+    "gpt2-prefix": dict(kind=PrefixTuningConfig, num_virtual_tokens=3),
+}
 REFUSED = {
     "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
     "rank_pattern": dict(rank_pattern={"q_proj": 2}), "alpha_pattern": dict(alpha_pattern={"q_proj": 2}),
@@ -244,11 +253,20 @@ REFUSED = {
 }
 
 
-def write_adapters(root):
-    result = {}
-    base = root.parent / "models" / "llama"
+def write_gpt2(directory, tokenizer):
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=64, n_layer=2, n_head=4, n_positions=128, bos_token_id=1, eos_token_id=2))
+    fill(model.float().eval())
+    model.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory, "jinja")
+    return {"logits": logits(model)}
+
+
+def write_adapters(root, tokenizer):
+    result = {"gpt2": write_gpt2(root / "gpt2", tokenizer)}
     refused = {key: dict(r=4, target_modules=["q_proj"], **more) for key, more in REFUSED.items()}
-    for name, options in {**ADAPTERS, **refused}.items():
+    for name, options in {**ADAPTERS, **GPT2_ADAPTERS, **refused}.items():
+        base = root / "gpt2" if name in GPT2_ADAPTERS else root.parent / "models" / "llama"
         config = {"kind": LoraConfig, **options}
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config.pop("kind")(
             task_type=TaskType.CAUSAL_LM, **config))
@@ -267,7 +285,7 @@ def write(root):
     tokenizer = train_tokenizer()
     result = {"tokens": TOKENS, "rows": ROWS, "texts": TEXTS, "messages": MESSAGES, "template": TEMPLATE}
     for part, make_part in [("models", lambda p: write_models(p, tokenizer)), ("ggufs", lambda p: write_ggufs(p, tokenizer)),
-                            ("adapters", write_adapters)]:
+                            ("adapters", lambda p: write_adapters(p, tokenizer))]:
         (root / part).mkdir(parents=True)
         result[part] = make_part(root / part)
     return result
