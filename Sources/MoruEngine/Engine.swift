@@ -42,7 +42,7 @@ public actor Engine {
     ///
     /// - Throws: ``MoruError/Code/engineConfiguration``.
     public init(model: any LanguageModel, configuration: EngineConfiguration = .init()) throws(MoruError) {
-        try configuration.validate()
+        try configuration.validate(for: model)
         self.model = model
         self.configuration = configuration
         contextLength = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
@@ -135,7 +135,7 @@ public actor Engine {
         for submission in submissions {
             let request = submission.request
             let sequence = ActiveSequence(
-                submission, cache: model.makeCache(for: request.adapter),
+                submission, cache: model.makeCache(for: request.adapter, configuration.cacheFormat.dtype),
                 speculates: configuration.speculation == .lookup)
             guard request.maximumTokens > 0 || request.prompt.count > 1 else {
                 // One token and none to generate: there is nothing to compute.

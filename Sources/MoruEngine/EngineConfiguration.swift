@@ -1,4 +1,24 @@
 import MoruBase
+import MoruModels
+import MoruTensor
+
+/// How an engine stores the keys and values of its sequences.
+public enum CacheFormat: String, Sendable, Hashable, CaseIterable {
+    /// As they are computed.
+    case f32
+    /// Half of the memory and of the traffic.
+    case bf16
+    /// 8 bits and a scale for each 32 elements: a bit more than a quarter.
+    case int8
+
+    var dtype: DType {
+        switch self {
+        case .f32: .f32
+        case .bf16: .bf16
+        case .int8: .q8_0
+        }
+    }
+}
 
 /// Whether an engine guesses at next tokens, to compute several in one pass. Answers are the same with and without.
 public enum Speculation: String, Sendable, Hashable, CaseIterable {
@@ -18,22 +38,33 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var contextLength: Int?
     /// Whether next tokens are guessed.
     public var speculation: Speculation
+    /// How keys and values are stored.
+    public var cacheFormat: CacheFormat
 
     /// Makes a configuration.
     public init(
         maximumSequences: Int = 8, tokenBudget: Int = 520, contextLength: Int? = nil,
-        speculation: Speculation = .lookup
+        speculation: Speculation = .lookup, cacheFormat: CacheFormat = .bf16
     ) {
         self.speculation = speculation
+        self.cacheFormat = cacheFormat
         self.maximumSequences = maximumSequences
         self.tokenBudget = tokenBudget
         self.contextLength = contextLength
     }
 
-    /// Checks the settings.
+    /// Checks the settings against a model.
     ///
     /// - Throws: ``MoruError/Code/engineConfiguration``, naming the setting.
-    public func validate() throws(MoruError) {
+    public func validate(for model: any LanguageModel) throws(MoruError) {
+        let headDim = model.facts.headDim
+        guard headDim % cacheFormat.dtype.blockElements == 0 else {
+            throw MoruError(
+                .engineConfiguration,
+                "keys and values cannot be stored as \(cacheFormat.rawValue): the model's heads have \(headDim) elements, "
+                    + "which is no multiple of \(cacheFormat.dtype.blockElements)",
+                remedy: "use bf16")
+        }
         guard maximumSequences >= 1 else {
             throw MoruError(
                 .engineConfiguration, "maximumSequences is \(maximumSequences)", remedy: "use 1 or more")

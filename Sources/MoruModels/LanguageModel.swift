@@ -55,6 +55,11 @@ public protocol LanguageModel: AnyObject, Sendable {
     /// Segments with a cache continue their sequence: their keys and values are stored in it and the cache advances.
     /// Without a cache a segment is a whole sequence of its own, and gradients flow.
     func hiddenStates(_ batch: TokenBatch) -> Tensor
+    /// An empty cache for one sequence.
+    ///
+    /// - Parameter dtype: How keys and values are stored: `f32`, `bf16`, or `q8_0`, for which the elements of a head
+    ///   must be a multiple of 32. A model whose caches hold something else than keys and values may keep to f32.
+    func makeCache(_ dtype: DType) -> SequenceCache
     /// The model's configuration, as `config.json` holds it.
     var configurationJSON: JSON { get }
     /// Paths of the parameters that checkpoints store transposed, [inputs, outputs]; none by default.
@@ -70,10 +75,13 @@ extension LanguageModel {
     /// Logits [N, V] of hidden states [N, D].
     public func logits(_ hiddenStates: Tensor) -> Tensor { hiddenStates.linear(outputProjection.tensor) }
 
-    /// An empty cache for one sequence.
-    public func makeCache() -> SequenceCache {
-        SequenceCache(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim)
+    /// An empty cache for one sequence, of keys and values.
+    public func makeCache(_ dtype: DType) -> SequenceCache {
+        SequenceCache(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim, dtype: dtype)
     }
+
+    /// An empty cache for one sequence, in f32.
+    public func makeCache() -> SequenceCache { makeCache(.f32) }
 
     /// The number of parameters, tied ones counted once.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.value.count } }

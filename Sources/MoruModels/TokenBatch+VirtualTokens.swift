@@ -81,8 +81,8 @@ extension LanguageModel {
     ///
     /// The virtual tokens are computed in a pass of their own, so that the cache is the same to the last bit whatever
     /// sequence follows.
-    public func makeCache(for adapter: (any Adapter)?) -> SequenceCache {
-        let cache = makeCache()
+    public func makeCache(for adapter: (any Adapter)?, _ dtype: DType = .f32) -> SequenceCache {
+        let cache = makeCache(dtype)
         guard let adapter, let virtualTokens = adapter.virtualTokens else { return cache }
         let (kvHeads, headDim) = (facts.kvHeads, facts.headDim)
         for layer in 0..<facts.layerCount {

@@ -1,3 +1,4 @@
+import Foundation
 import MoruBase
 import MoruModels
 import MoruTestKit
@@ -98,6 +99,54 @@ struct RealModelTests {
             #expect(answer.tokens == alone.tokens && answer.text == alone.text)
         }
     }
+
+    @Test("keys and values in fewer bits change the perplexity by less than half a per cent")
+    func cacheFormats() async throws {
+        let pretrained = try PretrainedModel.load(try #require(TestNeeds.smolLM2))
+        func perplexity(_ format: CacheFormat) async throws -> Double {
+            let generator = try TextGenerator(
+                pretrained, configuration: EngineConfiguration(cacheFormat: format))
+            var (sum, count) = (0.0, 0)
+            for passage in Self.passages {
+                let scores = try await generator.score(tokens: generator.tokens(of: .text(passage)))
+                let found = scores.compactMap(\.logProbability)
+                sum -= found.reduce(0) { $0 + Double($1) }
+                count += found.count
+            }
+            return exp(sum / Double(count))
+        }
+        let exact = try await perplexity(.f32)
+        #expect(5..<60 ~= exact)
+        for format in [CacheFormat.bf16, .int8] {
+            let rounded = try await perplexity(format)
+            #expect(rounded != exact && abs(rounded / exact - 1) < 0.005, "\(format): \(rounded), f32 \(exact)")
+        }
+    }
+
+    private static let passages = [
+        """
+        Rivers do not stay where they are put. Over a few hundred years a river in a flat valley moves from one side to \
+        the other, cutting away the outer bank of every bend and leaving sand and gravel on the inner one. When two \
+        bends come close enough the water breaks through between them, and the loop that is left behind becomes a lake \
+        in the shape of a horn. Farmers have always known this, which is why old villages stand on the higher ground \
+        and why the fields near the water belong to nobody in particular.
+        """,
+        """
+        Bread needs four things: flour, water, salt and time. The first three are cheap. Flour and water make gluten, a \
+        net of protein that holds the gas which the yeast gives off; salt makes the net stronger and the yeast slower; \
+        and time does almost everything else. A dough that rises slowly in a cool place tastes better than one that \
+        rises fast in a warm one, because there is more to taste.
+        """,
+        """
+        def moving_average(values, width):
+            total = sum(values[:width])
+            averages = [total / width]
+            for index in range(width, len(values)):
+                total += values[index] - values[index - width]
+                averages.append(total / width)
+            return averages
+        """,
+    ]
 
     @Test("a chat remembers")
     func chat() async throws {

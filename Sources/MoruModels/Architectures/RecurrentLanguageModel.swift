@@ -120,6 +120,11 @@ public final class RecurrentLanguageModel: LanguageModel {
         return x.gatheringRows(order.places)
     }
 
+    /// An empty cache; states stay in f32, since each is computed from the one before.
+    public func makeCache(_ dtype: DType) -> SequenceCache {
+        SequenceCache(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim)
+    }
+
     /// The projections of the layers' inputs.
     public var linears: [Linear] { layers.map(\.input) }
 

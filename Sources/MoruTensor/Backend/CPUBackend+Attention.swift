@@ -61,31 +61,18 @@ extension CPUBackend {
 
     func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor {
         let out = Tensor(uninitialized: q.shape)
-        let headDim = q.shape[2]
-        var keys: [UnsafeRawPointer?] = []
-        var values: [UnsafeRawPointer?] = []
-        var starts: [Int] = []
-        for run in runs {
-            starts.append(keys.count)
-            let pages = run.cache.pages(layer: run.layer)
-            keys += pages.keys.map { UnsafeRawPointer($0) }
-            values += pages.values.map { UnsafeRawPointer($0) }
+        let all = runs.map { run in
+            var one = arguments(
+                q: q, rows: run.rows, firstPosition: run.firstPosition,
+                keyCount: run.firstPosition + run.rows.count, kvHeads: run.cache.rowElements / q.shape[2], out: out,
+                options)
+            one.k_pages = run.cache.keyPages(layer: run.layer)
+            one.v_pages = run.cache.valuePages(layer: run.layer)
+            one.page_tokens = SequenceCache.pageTokens
+            one.kv_type = run.cache.dtype.kernelType!
+            return one
         }
-        keys.withUnsafeBufferPointer { keys in
-            values.withUnsafeBufferPointer { values in
-                let all = zip(runs, starts).map { run, start in
-                    var one = arguments(
-                        q: q, rows: run.rows, firstPosition: run.firstPosition,
-                        keyCount: run.firstPosition + run.rows.count, kvHeads: run.cache.rowElements / headDim,
-                        out: out, options)
-                    one.k_pages = keys.baseAddress! + start
-                    one.v_pages = values.baseAddress! + start
-                    one.page_tokens = SequenceCache.pageTokens
-                    return one
-                }
-                withExtendedLifetime((q, runs)) { self.run(all) }
-            }
-        }
+        withExtendedLifetime((q, runs)) { run(all) }
         return out
     }
 

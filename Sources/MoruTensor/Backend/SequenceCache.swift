@@ -1,3 +1,5 @@
+import MoruBase
+
 /// The keys and values of one sequence, for every layer, in pages of a fixed number of tokens.
 ///
 /// Not safe for concurrent use: whoever steps the sequence owns it.
@@ -9,22 +11,36 @@ public final class SequenceCache: @unchecked Sendable {
     public let layerCount: Int
     /// Elements of one token's keys in one layer: `kvHeads * headDim`.
     public let rowElements: Int
+    /// How keys and values are stored.
+    public let dtype: DType
     /// Positions stored so far in every layer; ``advance(by:)`` moves it.
     public private(set) var count = 0
 
-    private var keys: [[Storage]]
-    private var values: [[Storage]]
+    /// Each page holds the keys and then the values of every layer, [2 * layerCount, pageTokens, rowElements].
+    private var pages: [Storage] = []
+    private let rowBytes: Int
+    /// Where each layer's keys and values lie in each page, [2 * layerCount, tableCapacity].
+    private var table: UnsafeMutablePointer<UnsafeRawPointer?>
+    private var tableCapacity = 8
 
     /// An empty cache.
-    public init(layerCount: Int, kvHeads: Int, headDim: Int) {
+    ///
+    /// - Parameter dtype: `f32`, `bf16` or `q8_0`, which needs heads of a multiple of 32 elements.
+    public init(layerCount: Int, kvHeads: Int, headDim: Int, dtype: DType = .f32) {
+        precondition(
+            [.f32, .bf16, .q8_0].contains(dtype) && headDim % dtype.blockElements == 0,
+            "a cache cannot hold heads of \(headDim) elements as \(dtype)")
         self.layerCount = layerCount
+        self.dtype = dtype
         rowElements = kvHeads * headDim
-        keys = Array(repeating: [], count: layerCount)
-        values = keys
+        rowBytes = dtype.byteCount(of: rowElements) ?? 0
+        table = .allocate(capacity: max(1, 2 * layerCount * tableCapacity))
     }
 
+    deinit { table.deallocate() }
+
     /// Bytes that the pages hold.
-    public var byteCount: Int { keys.reduce(0) { $0 + $1.count } * 2 * pageBytes }
+    public var byteCount: Int { pages.count * 2 * layerCount * partBytes }
 
     /// Writes the keys and values of positions from `position` on.
     ///
@@ -41,15 +57,13 @@ public final class SequenceCache: @unchecked Sendable {
             "rows \(rows) of \(k.shape) and \(v.shape) do not fit a cache of \(rowElements) elements a token")
         precondition(
             0...count ~= position && !k.isTracked && !v.isTracked, "the cache has no backward rule and no gaps")
-        let pages = (position + rows.count + Self.pageTokens - 1) / Self.pageTokens
-        while keys[layer].count < pages {
-            keys[layer].append(Storage(byteCount: pageBytes))
-            values[layer].append(Storage(byteCount: pageBytes))
-        }
-        for (offset, row) in rows.enumerated() {
-            let (page, slot) = (position + offset).quotientAndRemainder(dividingBy: Self.pageTokens)
-            floats(keys[layer][page], slot).update(from: k.floats + row * rowElements, count: rowElements)
-            floats(values[layer][page], slot).update(from: v.floats + row * rowElements, count: rowElements)
+        reserve(position + rows.count)
+        let (quantize, type) = (Runtime.shared.kernels.quantize!, dtype.kernelType!)
+        forRuns(position..<position + rows.count) { offset, count, page, slot in
+            let source = (rows.lowerBound + offset) * rowElements
+            let place = slot * rowBytes
+            quantize(type, k.floats + source, part(2 * layer, page) + place, count * rowElements)
+            quantize(type, v.floats + source, part(2 * layer + 1, page) + place, count * rowElements)
         }
     }
 
@@ -58,16 +72,21 @@ public final class SequenceCache: @unchecked Sendable {
         precondition(
             0...count ~= positions.lowerBound && positions.upperBound <= count,
             "positions \(positions) lie outside a cache of \(count) tokens")
-        let (k, v) = (
-            Tensor(uninitialized: [positions.count, rowElements]),
-            Tensor(uninitialized: [positions.count, rowElements])
-        )
-        for (row, position) in positions.enumerated() {
-            let (page, slot) = position.quotientAndRemainder(dividingBy: Self.pageTokens)
-            (k.floats + row * rowElements).update(from: floats(keys[layer][page], slot), count: rowElements)
-            (v.floats + row * rowElements).update(from: floats(values[layer][page], slot), count: rowElements)
+        let shape = [positions.count, rowElements]
+        let (k, v) = (Tensor(uninitialized: shape), Tensor(uninitialized: shape))
+        let (dequantize, type) = (Runtime.shared.kernels.dequantize!, dtype.kernelType!)
+        forRuns(positions) { offset, count, page, slot in
+            let place = slot * rowBytes
+            dequantize(type, part(2 * layer, page) + place, k.floats + offset * rowElements, count * rowElements)
+            dequantize(type, part(2 * layer + 1, page) + place, v.floats + offset * rowElements, count * rowElements)
         }
         return (k, v)
+    }
+
+    /// The keys and values of one stored position of a layer, each [kvHeads * headDim], copied.
+    package func row(_ position: Int, layer: Int) -> (keys: Tensor, values: Tensor) {
+        let (keys, values) = rows(position..<position + 1, layer: layer)
+        return (keys.reshaped(rowElements), values.reshaped(rowElements))
     }
 
     /// Says that `tokens` more positions are now stored in every layer.
@@ -77,23 +96,63 @@ public final class SequenceCache: @unchecked Sendable {
     public func truncate(to position: Int) {
         precondition(0...count ~= position, "cannot truncate a cache of \(count) tokens to \(position)")
         count = position
-        let pages = (position + Self.pageTokens - 1) / Self.pageTokens
-        for layer in 0..<layerCount {
-            keys[layer].removeLast(keys[layer].count - min(pages, keys[layer].count))
-            values[layer].removeLast(values[layer].count - min(pages, values[layer].count))
+        pages.removeLast(max(0, pages.count - Self.pageCount(position)))
+    }
+
+    /// Positions that a layer's pages have room for.
+    func capacity(layer: Int) -> Int { pages.count * Self.pageTokens }
+
+    /// Where a layer's keys lie in each page; valid until the cache grows.
+    func keyPages(layer: Int) -> UnsafePointer<UnsafeRawPointer?> {
+        UnsafePointer(table + 2 * layer * tableCapacity)
+    }
+
+    /// Where a layer's values lie in each page; valid until the cache grows.
+    func valuePages(layer: Int) -> UnsafePointer<UnsafeRawPointer?> {
+        UnsafePointer(table + (2 * layer + 1) * tableCapacity)
+    }
+
+    /// Makes room for `positions`; the memory's content is unspecified.
+    func reserve(_ positions: Int) {
+        let needed = Self.pageCount(positions)
+        guard pages.count < needed else { return }
+        let first = pages.count
+        while pages.count < needed { pages.append(Storage(byteCount: 2 * layerCount * partBytes)) }
+        guard needed <= tableCapacity else {
+            while tableCapacity < needed { tableCapacity *= 2 }
+            table.deallocate()
+            table = .allocate(capacity: max(1, 2 * layerCount * tableCapacity))
+            fillTable(0..<needed)
+            return
+        }
+        fillTable(first..<needed)
+    }
+
+    private func fillTable(_ numbers: Range<Int>) {
+        for number in numbers {
+            for part in 0..<2 * layerCount {
+                table[part * tableCapacity + number] = UnsafeRawPointer(self.part(part, number))
+            }
         }
     }
 
-    /// Positions that the pages of a layer have room for.
-    func capacity(layer: Int) -> Int { keys[layer].count * Self.pageTokens }
+    private static func pageCount(_ positions: Int) -> Int { (positions + pageTokens - 1) / pageTokens }
 
-    func pages(layer: Int) -> (keys: [UnsafePointer<Float>?], values: [UnsafePointer<Float>?]) {
-        (keys[layer].map { UnsafePointer(floats($0, 0)) }, values[layer].map { UnsafePointer(floats($0, 0)) })
-    }
+    /// Bytes of one layer's keys, or values, in a page.
+    private var partBytes: Int { Self.pageTokens * rowBytes }
 
-    private var pageBytes: Int { Self.pageTokens * rowElements * MemoryLayout<Float>.stride }
+    private func part(_ part: Int, _ page: Int) -> UnsafeMutableRawPointer { pages[page].base + part * partBytes }
 
-    private func floats(_ page: Storage, _ slot: Int) -> UnsafeMutablePointer<Float> {
-        page.base.assumingMemoryBound(to: Float.self) + slot * rowElements
+    /// Cuts positions at the ends of pages.
+    private func forRuns(
+        _ positions: Range<Int>, _ body: (_ offset: Int, _ count: Int, _ page: Int, _ slot: Int) -> Void
+    ) {
+        var next = positions.lowerBound
+        while next < positions.upperBound {
+            let (page, slot) = next.quotientAndRemainder(dividingBy: Self.pageTokens)
+            let count = min(positions.upperBound - next, Self.pageTokens - slot)
+            body(next - positions.lowerBound, count, page, slot)
+            next += count
+        }
     }
 }
