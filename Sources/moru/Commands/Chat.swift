@@ -26,6 +26,7 @@ struct Chat: AsyncParsableCommand {
     var maximumTokens: Int?
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var adapter: AdapterOption
+    @OptionGroup var engine: EngineOptions
 
     func validate() throws {
         if let maximumTokens, maximumTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
@@ -35,7 +36,8 @@ struct Chat: AsyncParsableCommand {
         let pretrained = try model.load()
         var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))
         sampling.apply(to: &options)
-        let session = ChatSession(try TextGenerator(pretrained), system: system, options: options)
+        let generator = try TextGenerator(pretrained, configuration: engine.configuration)
+        let session = ChatSession(generator, system: system, options: options)
         Terminal.talk("Chatting with \(model.model). /help lists the commands, Ctrl-D ends.")
         try await ChatLoop(session: session).run()
     }

@@ -35,6 +35,7 @@ struct Generate: AsyncParsableCommand {
     var stop: [String] = []
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var adapter: AdapterOption
+    @OptionGroup var engine: EngineOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -50,7 +51,7 @@ struct Generate: AsyncParsableCommand {
         var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))
         sampling.apply(to: &options)
         options.stop = stop
-        let generator = try TextGenerator(pretrained)
+        let generator = try TextGenerator(pretrained, configuration: engine.configuration)
         let input: Prompt = raw ? .text(text) : .chat(messages)
         guard !output.json else {
             let generated = try await generator.generate(input, options)
@@ -84,8 +85,9 @@ extension SamplingOptions {
 extension GenerationUsage {
     /// What an answer took, for people.
     func summary(_ reason: FinishReason) -> String {
-        "\(promptTokens) tokens read at \(Int(promptTokensPerSecond))/s, \(generatedTokens) written at "
-            + "\(Int(generatedTokensPerSecond))/s, ended by \(reason.name)"
+        let guesses = speculation.accepted > 0 ? ", \(speculation.accepted) of them guessed" : ""
+        return "\(promptTokens) tokens read at \(Int(promptTokensPerSecond))/s, \(generatedTokens) written at "
+            + "\(Int(generatedTokensPerSecond))/s\(guesses), ended by \(reason.name)"
     }
 }
 
@@ -104,6 +106,9 @@ extension GeneratedText {
                 "decode_seconds": .double(usage.decodeSeconds),
                 "prefill_tokens_per_second": .double(usage.promptTokensPerSecond),
                 "decode_tokens_per_second": .double(usage.generatedTokensPerSecond),
+            ],
+            "speculation": [
+                "proposed": .int(usage.speculation.proposed), "accepted": .int(usage.speculation.accepted),
             ],
         ]
     }

@@ -37,6 +37,7 @@ struct Serve: AsyncParsableCommand {
     var host: String?
     @Option(parsing: .unconditional, help: "The port to listen on; 0 takes any free one. Default: MORU_PORT, or 8080.")
     var port: Int?
+    @OptionGroup var engine: EngineOptions
     @Flag(help: "Log every request.")
     var verbose = false
 
@@ -47,7 +48,7 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let settings = try Settings.load()
         let pretrained = try model.load()
-        let generator = try TextGenerator(pretrained)
+        let generator = try TextGenerator(pretrained, configuration: engine.configuration)
         let baseName = name ?? Self.servedName(model.model)
         var served = [ServedModel(name: baseName, generator: generator)]
         for text in adapters {

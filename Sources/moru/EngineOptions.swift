@@ -1,0 +1,22 @@
+import ArgumentParser
+import MoruEngine
+
+/// How the engine goes about its work.
+struct EngineOptions: ParsableArguments {
+    @Option(
+        name: .customLong("kv-cache"),
+        help: ArgumentHelp("How keys and values are stored.", valueName: "format"))
+    var cacheFormat: CacheFormat = .bf16
+    @Option(
+        help: ArgumentHelp(
+            "Whether to guess next tokens from earlier text; the answer is the same.", valueName: "kind"))
+    var speculation: Speculation = .lookup
+
+    /// The engine's settings.
+    var configuration: EngineConfiguration {
+        EngineConfiguration(speculation: speculation, cacheFormat: cacheFormat)
+    }
+}
+
+extension CacheFormat: ExpressibleByArgument {}
+extension Speculation: ExpressibleByArgument {}
