@@ -27,7 +27,8 @@ struct Moru: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Tune.self, Eval.self,
+            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Tune.self, DataCommand.self,
+            Eval.self,
             Serve.self, Bench.self, Config.self, Doctor.self,
         ])
 

@@ -9,6 +9,8 @@ extension MoruError.Code {
     public static let dataUnsupported = MoruError.Code("data.unsupported", .unsupported)
     /// A data file or folder that can be read in more than one way.
     public static let dataAmbiguous = MoruError.Code("data.ambiguous", .invalidInput)
+    /// A file that is not overwritten without being asked to.
+    public static let fileExists = MoruError.Code("file.exists", .conflict)
     /// A directory of token shards that is damaged, or belongs to another tokenizer.
     public static let shardsMalformed = MoruError.Code("shards.malformed", .invalidInput)
     /// A directory that token shards cannot be written to because something is there.

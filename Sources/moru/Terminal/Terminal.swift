@@ -53,8 +53,12 @@ enum Terminal {
         showsColor ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
     }
 
-    private static let showsColor =
-        talkIsInteractive && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
+    /// Whether results may be coloured.
+    static let resultShowsColor = resultIsInteractive && allowsColor
+
+    private static let showsColor = talkIsInteractive && allowsColor
+    private static let allowsColor =
+        ProcessInfo.processInfo.environment["NO_COLOR"] == nil
         && ProcessInfo.processInfo.environment["TERM"] != "dumb"
 
     /// The number of columns.

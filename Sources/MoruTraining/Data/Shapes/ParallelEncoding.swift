@@ -11,48 +11,56 @@ extension ExampleReader {
     ///
     /// - Parameters:
     ///   - transform: Called on many threads.
+    ///   - failing: Called on this one with what is wrong with an example, after the examples before it were handed
+    ///     over; what it throws ends the walk, else the example is passed over.
     ///   - body: Called on this one, in order; returns whether to go on.
-    /// - Throws: The first error in the order of the data, after all examples before it.
+    /// - Throws: What `failing` and `body` throw.
     mutating func forEach<Result>(
-        _ transform: (Entry) throws(MoruError) -> Result, _ body: (Entry, Result) throws(MoruError) -> Bool
+        _ transform: (Entry) throws(MoruError) -> Result,
+        failing: (MoruError) throws(MoruError) -> Void = { (error) throws(MoruError) in throw error },
+        _ body: (Entry, Result) throws(MoruError) -> Bool
     ) throws(MoruError) {
-        var failure: MoruError?
-        while failure == nil {
+        var isAtEnd = false
+        while !isAtEnd {
             var entries: [Entry] = []
             var bytes = 0
+            var failure: MoruError?
             do throws(MoruError) {
-                while entries.count < Self.chunkCount, bytes < Self.chunkBytes, let entry = try next() {
-                    bytes += entry.record.textSize
-                    entries.append(entry)
+                while entries.count < Self.chunkCount, bytes < Self.chunkBytes, !isAtEnd {
+                    if let entry = try next() {
+                        bytes += entry.record.textSize
+                        entries.append(entry)
+                    } else {
+                        isAtEnd = true
+                    }
                 }
             } catch {
                 failure = error
             }
-            guard !entries.isEmpty else { break }
-            for (entry, result) in zip(entries, Self.inParallel(entries, transform)) {
-                guard try body(entry, result.get()) else { return }
-            }
-        }
-        if let failure { throw failure }
-    }
-
-    private static func inParallel<Result>(
-        _ entries: [Entry], _ transform: (Entry) throws(MoruError) -> Result
-    ) -> [Swift.Result<Result, MoruError>] {
-        typealias Outcome = Swift.Result<Result, MoruError>
-        return Array(unsafeUninitializedCapacity: entries.count) { outcomes, count in
-            let base = outcomes.baseAddress
-            Runtime.shared.threads.run(entries.count) { index in
-                let outcome: Outcome
+            let results = inParallel(entries.count) { index -> Swift.Result<Result, MoruError> in
                 do throws(MoruError) {
-                    outcome = .success(try transform(entries[index]))
+                    return .success(try transform(entries[index]))
                 } catch {
-                    outcome = .failure(error)
+                    return .failure(error)
                 }
-                base.map { ($0 + index).initialize(to: outcome) }
             }
-            count = entries.count
+            for (entry, result) in zip(entries, results) {
+                switch result {
+                case .success(let value): guard try body(entry, value) else { return }
+                case .failure(let error): try failing(error)
+                }
+            }
+            if let failure { try failing(failure) }
         }
+    }
+}
+
+/// `body(0) ... body(count - 1)`, worked out on all threads.
+func inParallel<Result>(_ count: Int, _ body: (Int) -> Result) -> [Result] {
+    Array(unsafeUninitializedCapacity: count) { results, initialized in
+        let base = results.baseAddress
+        Runtime.shared.threads.run(count) { index in base.map { ($0 + index).initialize(to: body(index)) } }
+        initialized = count
     }
 }
 

@@ -1,5 +1,4 @@
 import MoruBase
-import MoruTensor
 import MoruText
 
 /// Makes tokens of texts of any length: a long one is cut at lines and tokenised on all threads, where the tokenizer
@@ -28,21 +27,11 @@ struct DocumentEncoder: Sendable {
     func encode(_ text: String) -> TokenizedExample {
         let pieces = splitsAtLines && text.utf8.count > 2 * pieceBytes ? self.pieces(of: text) : [text[...]]
         var tokens = prefix
-        for part in encodeInParallel(pieces) { tokens += part }
+        let parts = inParallel(pieces.count) { tokenizer.encode(String(pieces[$0]), addSpecialTokens: false) }
+        for part in parts { tokens += part }
         tokens += suffix
         if let end = tokenizer.endOfSequence, tokens.last != end { tokens.append(end) }
         return TokenizedExample(tokens: tokens, isTarget: Array(repeating: true, count: tokens.count))
-    }
-
-    private func encodeInParallel(_ pieces: [Substring]) -> [[Int32]] {
-        Array(unsafeUninitializedCapacity: pieces.count) { parts, count in
-            let base = parts.baseAddress
-            Runtime.shared.threads.run(pieces.count) { index in
-                let tokens = tokenizer.encode(String(pieces[index]), addSpecialTokens: false)
-                base.map { ($0 + index).initialize(to: tokens) }
-            }
-            count = pieces.count
-        }
     }
 
     /// The text cut after line breaks that something other than a blank follows.
