@@ -14,8 +14,20 @@ typedef struct {
 
 _Static_assert(sizeof(amx_configuration) == 64, "ldtilecfg operand");
 
+// Memory of its own behind that of the bf16 product.
+typedef struct {
+    float *a;     // AMX_ROWS rows of GEMM_KC units
+    float *tile;  // [32, 32]
+    float *c;     // a C of bf16 that several steps of k add up to: GEMM_C_ROWS rows of GEMM_NC columns
+} amx_scratch;
+
+INLINE bool amx_gathers(const moru_gemm *args) {
+    return args->c_type == MORU_BF16 && gemm_depth_step(args) < args->k;
+}
+
 size_t moru_amx_gemm_scratch_bytes(const moru_gemm *args) {
-    size_t tiles = (AMX_ROWS * GEMM_KC + 32 * 32) * sizeof(float) + bf16_gemm_scratch_bytes(args) + 64;
+    size_t own = AMX_ROWS * GEMM_KC + 32 * 32 + (amx_gathers(args) ? GEMM_C_ROWS * GEMM_NC : 0);
+    size_t tiles = own * sizeof(float) + bf16_gemm_scratch_bytes(args) + 64;
     return moru_max_size(tiles, moru_avx512_gemm_scratch_bytes(args));
 }
 
@@ -77,9 +89,9 @@ static void amx_block(size_t units, const float *a, const float *b, float *tile,
 
 // Rows [m_begin, m_end) by columns [column, column + columns) of C, columns <= GEMM_NC; k is a multiple of 32 and not 0.
 static void amx_columns(const moru_gemm *args, size_t m_begin, size_t m_end, size_t column, size_t columns,
-                        const gemm_scratch *scratch, float *rows_of_a, float *tile) {
+                        const gemm_scratch *scratch, const amx_scratch *own) {
     size_t depth_step = gemm_depth_step(args);
-    bool gathers = args->c_type == MORU_BF16 && depth_step < args->k;
+    bool gathers = amx_gathers(args);
     for (size_t first = 0; first < args->k; first += depth_step) {
         size_t depth = moru_min_size(depth_step, args->k - first), units = depth / 2, sliver = units * GEMM_COLUMNS;
         const float *slivers = scratch->b;
@@ -93,20 +105,20 @@ static void amx_columns(const moru_gemm *args, size_t m_begin, size_t m_end, siz
         for (size_t block = m_begin; block < m_end; block += AMX_ROWS) {
             size_t block_rows = moru_min_size(AMX_ROWS, m_end - block);
             for (size_t r = 0; r < block_rows; r += 32) {
-                amx_pack_a(args, first, units, block + r, moru_min_size(32, block_rows - r), rows_of_a + r * units);
+                amx_pack_a(args, first, units, block + r, moru_min_size(32, block_rows - r), own->a + r * units);
             }
             for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
                 for (size_t r = 0; r < block_rows; r += 32) {
                     size_t rows = moru_min_size(32, block_rows - r);
-                    amx_block(units, rows_of_a + r * units, slivers + j / GEMM_COLUMNS * sliver, tile, rows > 16);
+                    amx_block(units, own->a + r * units, slivers + j / GEMM_COLUMNS * sliver, own->tile, rows > 16);
                     for (size_t i = 0; i < rows; i++) {
                         size_t m = block + r + i;
                         for (size_t part = j; part < moru_min_size(columns, j + GEMM_COLUMNS); part += LANES) {
                             size_t at = m * args->c_row_stride + column + part;
                             size_t count = moru_min_size(LANES, columns - part);
-                            vf sum = vload(tile + 32 * i + part - j);
+                            vf sum = vload(own->tile + 32 * i + part - j);
                             if (gathers) {
-                                float *c = scratch->c + (m - m_begin) * GEMM_NC + part;
+                                float *c = own->c + (m - m_begin) * GEMM_NC + part;
                                 gemm_put(MORU_F32, c, sum, count, args->alpha, accumulate);
                             } else if (args->c_type == MORU_BF16) {
                                 gemm_put(MORU_BF16, (uint16_t *)args->c + at, sum, count, args->alpha, accumulate);
@@ -119,13 +131,16 @@ static void amx_columns(const moru_gemm *args, size_t m_begin, size_t m_end, siz
             }
         }
     }
-    if (gathers) gemm_scatter(args, m_begin, m_end, column, columns, scratch);
+    if (gathers) gemm_scatter(args, m_begin, m_end - m_begin, column, columns, own->c, GEMM_NC);
 }
 
 static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end,
                          void *memory) {
-    gemm_scratch scratch = carve(memory);
-    float *rows_of_a = (float *)(((uintptr_t)memory + bf16_gemm_scratch_bytes(args) + 63) & ~(uintptr_t)63);
+    gemm_scratch scratch = carve(args, memory);
+    amx_scratch own;
+    own.a = (float *)(((uintptr_t)memory + bf16_gemm_scratch_bytes(args) + 63) & ~(uintptr_t)63);
+    own.tile = own.a + AMX_ROWS * GEMM_KC;
+    own.c = own.tile + 32 * 32;
     amx_configuration configuration __attribute__((aligned(64)));
     memset(&configuration, 0, sizeof configuration);
     configuration.palette = 1;
@@ -139,8 +154,7 @@ static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, si
     for (size_t column = n_begin; column < n_end; column += column_step) {
         for (size_t row = m_begin; row < m_end; row += row_step) {
             amx_columns(args, row, moru_min_size(m_end, row + row_step), column,
-                        moru_min_size(column_step, n_end - column), &scratch, rows_of_a,
-                        rows_of_a + AMX_ROWS * GEMM_KC);
+                        moru_min_size(column_step, n_end - column), &scratch, &own);
         }
     }
     _tile_release();

@@ -7,8 +7,6 @@
 
 #include "gemm_pack.h"
 
-#define GEMM_C_ROWS ((size_t)1024)
-
 #if GEMM_BF16
 INLINE vf gemm_step(vf a, vf b, vf sum) {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
@@ -98,21 +96,10 @@ static gemm_tile_function *const gemm_tiles[GEMM_ROWS + 1][2] = {
 };
 #undef TILE
 
-// Splits `total` into equal parts of at most `most`, each a multiple of `unit`; `unit` divides `most`.
-INLINE size_t even_part(size_t total, size_t most, size_t unit) {
-    size_t parts = (total + most - 1) / most;
-    return parts == 0 ? unit : moru_round_up((total + parts - 1) / parts, unit);
-}
-
-// The elements of k that one step takes: B's blocks stay whole, and pairs together.
-INLINE size_t gemm_depth_step(const moru_gemm *args) {
-    size_t unit = args->b_transposed && args->b_type > MORU_BF16 ? moru_block_elements(args->b_type) : 32;
-    return even_part(args->k, GEMM_KC * GEMM_UNIT, unit);
-}
-
 size_t GEMM_NAME(gemm_scratch_bytes)(const moru_gemm *args) {
-    bool gathers = args->c_type == MORU_BF16 && gemm_depth_step(args) < args->k;
-    return (GEMM_SCRATCH + (gathers ? GEMM_C_ROWS * GEMM_NC : 0)) * sizeof(float) + 64;
+    gemm_scratch parts = carve(args, NULL);
+    size_t sums = gemm_gathers(args) ? GEMM_C_ROWS * GEMM_NC * sizeof(float) : 0;
+    return (size_t)(uintptr_t)parts.c + sums + 64;
 }
 
 // A B of at most 16 rows (the thin matrices of low-rank adapters): dot products along k need no packing.
@@ -143,6 +130,16 @@ static void gemm_thin(const moru_gemm *args, size_t m_begin, size_t m_end, size_
 }
 #endif
 
+// Columns [column, column + columns) of elements [begin, end) of k, into slivers of that depth.
+static void gemm_pack_panel(const moru_gemm *args, size_t begin, size_t end, size_t column, size_t columns,
+                            float *slivers, size_t sliver, const gemm_scratch *scratch) {
+    size_t step = gemm_depth_step(args);
+    for (size_t first = begin; first < end; first += step) {
+        gemm_pack_b(args, first, moru_min_size(step, end - first), column, columns,
+                    slivers + (first - begin) / GEMM_UNIT * GEMM_COLUMNS, sliver, scratch);
+    }
+}
+
 // Bytes of B packed for every column, or 0 where that does not pay.
 size_t GEMM_NAME(gemm_packed_bytes)(const moru_gemm *args) {
     if (gemm_is_thin(args)) return 0;
@@ -151,80 +148,87 @@ size_t GEMM_NAME(gemm_packed_bytes)(const moru_gemm *args) {
 
 // Slivers of all of k, one after the other.
 void GEMM_NAME(gemm_pack)(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *memory) {
-    gemm_scratch scratch = carve(memory);
-    size_t sliver = gemm_units(args->k) * GEMM_COLUMNS, depth_step = gemm_depth_step(args);
+    gemm_scratch scratch = carve(args, memory);
+    size_t sliver = gemm_units(args->k) * GEMM_COLUMNS;
     for (size_t column = n_begin; column < n_end; column += GEMM_NC) {
-        size_t columns = moru_min_size(GEMM_NC, n_end - column);
-        for (size_t first = 0; first < args->k; first += depth_step) {
-            gemm_pack_b(args, first, moru_min_size(depth_step, args->k - first), column, columns,
-                        (float *)packed + column / GEMM_COLUMNS * sliver + first / GEMM_UNIT * GEMM_COLUMNS, sliver,
-                        &scratch);
-        }
+        gemm_pack_panel(args, 0, args->k, column, moru_min_size(GEMM_NC, n_end - column),
+                        (float *)packed + column / GEMM_COLUMNS * sliver, sliver, &scratch);
     }
 }
 
-// Rows [m_begin, m_end) by columns [column, column + columns) of a C of bf16, from their sums in scratch.
-static void gemm_scatter(const moru_gemm *args, size_t m_begin, size_t m_end, size_t column, size_t columns,
-                         const gemm_scratch *scratch) {
-    for (size_t m = m_begin; m < m_end; m++) {
-        const float *from = scratch->c + (m - m_begin) * GEMM_NC;
-        uint16_t *to = (uint16_t *)args->c + m * args->c_row_stride + column;
+// Rows of `columns` sums, sums_stride apart, to C at (row, column).
+static void gemm_scatter(const moru_gemm *args, size_t row, size_t rows, size_t column, size_t columns,
+                         const float *sums, size_t sums_stride) {
+    for (size_t r = 0; r < rows; r++) {
+        uint16_t *to = (uint16_t *)args->c + (row + r) * args->c_row_stride + column;
         for (size_t j = 0; j < columns; j += LANES) {
             size_t count = moru_min_size(LANES, columns - j);
-            gemm_put(MORU_BF16, to + j, vload_type(MORU_F32, from + j, 0, count), count, 1, args->accumulate);
+            vf sum = vload_type(MORU_F32, sums, r * sums_stride + j, count);
+            gemm_put(MORU_BF16, to + j, sum, count, 1, args->accumulate);
         }
     }
 }
 
-// Rows [m_begin, m_end) by columns [column, column + columns) of C, columns <= GEMM_NC.
+// Rows [m_begin, m_end) by columns [column, column + columns) of C; columns <= GEMM_NC unless B is packed and C not
+// gathered.
 static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, size_t column, size_t columns,
                          const gemm_scratch *scratch) {
-    size_t depth_step = gemm_depth_step(args), rows_at_once = even_part(m_end - m_begin, GEMM_ROWS, 1);
-    bool narrow = args->c_type == MORU_BF16, gathers = narrow && depth_step < args->k;
+    size_t depth_step = gemm_depth_step(args), panel_step = gemm_panel_step(args);
+    size_t sliver_rows = even_part(m_end - m_begin, GEMM_ROWS, 1), block_rows = GEMM_MC / GEMM_ROWS * sliver_rows;
+    bool narrow = args->c_type == MORU_BF16, gathers = gemm_gathers(args);
+    // Sums of bf16 stay in f32 until the last step.
+    bool keeps = narrow && !gathers && depth_step < args->k;
     // With one or two slivers of rows, packing B would cost more than it saves: it is read where it is.
     bool direct = !GEMM_BF16 && !args->packed_b && !args->b_transposed && args->b_type == MORU_F32 &&
                   args->b_row_bytes % 4 == 0 && m_end - m_begin <= 2 * GEMM_ROWS;
     size_t in_place = direct ? columns / GEMM_COLUMNS * GEMM_COLUMNS : 0;
-    for (size_t first = 0; first < args->k; first += depth_step) {
-        size_t depth = moru_min_size(depth_step, args->k - first), units = gemm_units(depth);
+    for (size_t panel = 0; panel < args->k; panel += panel_step) {
+        size_t panel_end = moru_min_size(args->k, panel + panel_step), units = gemm_units(panel_end - panel);
         size_t sliver = units * GEMM_COLUMNS;
         const float *slivers = scratch->b;
         if (args->packed_b) {
             sliver = gemm_units(args->k) * GEMM_COLUMNS;
-            slivers = (const float *)args->packed_b + column / GEMM_COLUMNS * sliver + first / GEMM_UNIT * GEMM_COLUMNS;
+            slivers = (const float *)args->packed_b + column / GEMM_COLUMNS * sliver + panel / GEMM_UNIT * GEMM_COLUMNS;
         } else if (in_place < columns) {
-            gemm_pack_b(args, first, depth, column + in_place, columns - in_place,
-                        scratch->b + in_place / GEMM_COLUMNS * sliver, sliver, scratch);
+            gemm_pack_panel(args, panel, panel_end, column + in_place, columns - in_place,
+                            scratch->b + in_place / GEMM_COLUMNS * sliver, sliver, scratch);
         }
-        bool accumulate = first > 0 || (args->accumulate && !gathers);
-        for (size_t block = m_begin; block < m_end; block += 16 * rows_at_once) {
-            size_t block_end = moru_min_size(m_end, block + 16 * rows_at_once);
-            for (size_t m = block; m < block_end; m += rows_at_once) {
-                gemm_pack_a(args, first, depth, m, moru_min_size(rows_at_once, block_end - m),
-                            scratch->a + (m - block) * units, scratch);
-            }
+        for (size_t block = m_begin; block < m_end; block += block_rows) {
+            size_t block_end = moru_min_size(m_end, block + block_rows);
+            gemm_pack_a(args, panel, panel_end, depth_step, block, block_end, sliver_rows, scratch->a, scratch);
             for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
-                size_t width = moru_min_size(GEMM_COLUMNS, columns - j), b_step = GEMM_COLUMNS;
-                const float *b = slivers + j / GEMM_COLUMNS * sliver;
-                if (j < in_place) {
-                    b_step = args->b_row_bytes / sizeof(float);
-                    b = (const float *)args->b + first * b_step + column + j;
-                }
-                for (size_t m = block; m < block_end; m += rows_at_once) {
-                    size_t rows = moru_min_size(rows_at_once, block_end - m), stride = args->c_row_stride;
-                    size_t at = m * stride + column + j;
-                    void *c = narrow ? (void *)((uint16_t *)args->c + at) : (void *)((float *)args->c + at);
-                    if (gathers) {
-                        stride = GEMM_NC;
-                        c = scratch->c + (m - m_begin) * stride + j;
+                size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
+                for (size_t first = panel; first < panel_end; first += depth_step) {
+                    size_t depth = gemm_units(moru_min_size(depth_step, panel_end - first)), b_step = GEMM_COLUMNS;
+                    size_t start = (first - panel) / GEMM_UNIT;
+                    const float *b = slivers + j / GEMM_COLUMNS * sliver + start * GEMM_COLUMNS;
+                    if (j < in_place) {
+                        b_step = args->b_row_bytes / sizeof(float);
+                        b = (const float *)args->b + first * b_step + column + j;
                     }
-                    gemm_tiles[rows][width > LANES](units, scratch->a + (m - block) * units, b, b_step, c, stride,
-                                                    width, args->alpha, accumulate, narrow && !gathers);
+                    bool accumulate = first > 0 || (args->accumulate && !gathers && !keeps);
+                    for (size_t m = block; m < block_end; m += sliver_rows) {
+                        size_t rows = moru_min_size(sliver_rows, block_end - m), stride = args->c_row_stride;
+                        size_t at = m * stride + column + j;
+                        void *c = narrow ? (void *)((uint16_t *)args->c + at) : (void *)((float *)args->c + at);
+                        if (gathers) {
+                            stride = GEMM_NC;
+                            c = scratch->c + (m - m_begin) * stride + j;
+                        } else if (keeps) {
+                            stride = GEMM_COLUMNS;
+                            c = scratch->block + (m - block) * stride;
+                        }
+                        gemm_tiles[rows][width > LANES](depth, scratch->a + (m - block) * units + start * rows, b,
+                                                        b_step, c, stride, width, args->alpha, accumulate,
+                                                        narrow && !gathers && !keeps);
+                    }
                 }
+                if (!keeps) continue;
+                gemm_scatter(args, block, block_end - block, column + j, width, scratch->block, GEMM_COLUMNS);
             }
         }
     }
-    if (gathers) gemm_scatter(args, m_begin, m_end, column, columns, scratch);
+    if (gathers) gemm_scatter(args, m_begin, m_end - m_begin, column, columns, scratch->c, GEMM_NC);
 }
 
 // The columns of a packed B come in whole slivers: n_begin is then a multiple of GEMM_COLUMNS.
@@ -241,9 +245,10 @@ void GEMM_NAME(gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t
         return;
     }
 #endif
-    gemm_scratch scratch = carve(memory);
+    gemm_scratch scratch = carve(args, memory);
     size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS), row_step = m_end - m_begin;
-    if (args->c_type == MORU_BF16) row_step = GEMM_C_ROWS;
+    if (gemm_gathers(args)) row_step = GEMM_C_ROWS;
+    else if (args->packed_b) column_step = n_end - n_begin;
     for (size_t column = n_begin; column < n_end; column += column_step) {
         size_t columns = moru_min_size(column_step, n_end - column);
         for (size_t row = m_begin; row < m_end; row += row_step) {

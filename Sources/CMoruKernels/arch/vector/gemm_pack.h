@@ -2,33 +2,73 @@
 // bf16. A sliver of B holds GEMM_COLUMNS columns, unit by unit; a sliver of A at most GEMM_ROWS rows.
 
 #define GEMM_COLUMNS ((size_t)GEMM_VECTORS * LANES)
-#define GEMM_KC ((size_t)256)  // units
-#define GEMM_MC ((size_t)16 * GEMM_ROWS)
+#define GEMM_KC ((size_t)256)   // units of k that a tile adds up: a sliver of A and one of B in the first-level cache
+#define GEMM_KD ((size_t)1024)  // units of k that a panel holds
+#define GEMM_MC ((size_t)8 * GEMM_ROWS)
 #define GEMM_NC ((size_t)512)
+#define GEMM_C_ROWS ((size_t)1024)
 #define GEMM_UNIT ((size_t)(GEMM_BF16 ? 2 : 1))  // elements of k in a unit
 #define GEMM_WIDE (LANES * GEMM_KC * 2 + 2048)
 
 typedef struct {
-    float *a, *b;
+    float *a;          // a block of rows of a panel's units
     float *wide;       // rows of B as f32: a vector of rows of KC units, or two of NC columns and a block either side
     uint16_t *narrow;  // the same as bf16
-    float *c;          // a C of bf16 that several steps of k add up to: GEMM_C_ROWS rows of NC columns
+    float *block;      // sums of a block of rows and a sliver of columns of a C of bf16
+    float *b;          // NC columns of a panel's units, unless B is packed ahead
+    float *c;          // a C of bf16 that several panels of k add up to: GEMM_C_ROWS rows of NC columns
 } gemm_scratch;
 
-// Panels and scratch rows, in floats, and what aligning them takes.
-#define GEMM_SCRATCH (GEMM_MC * GEMM_KC + 64 + GEMM_NC * GEMM_KC + GEMM_WIDE + GEMM_WIDE / 2)
+INLINE size_t gemm_units(size_t depth) { return (depth + GEMM_UNIT - 1) / GEMM_UNIT; }
 
-INLINE gemm_scratch carve(void *memory) {
+// Splits `total` into equal parts of at most `most`, each a multiple of `unit`; `unit` divides `most`.
+INLINE size_t even_part(size_t total, size_t most, size_t unit) {
+    size_t parts = (total + most - 1) / most;
+    return parts == 0 ? unit : moru_round_up((total + parts - 1) / parts, unit);
+}
+
+// The elements of k that one step takes: B's blocks stay whole, and pairs together.
+INLINE size_t gemm_depth_step(const moru_gemm *args) {
+    size_t unit = args->b_transposed && args->b_type > MORU_BF16 ? moru_block_elements(args->b_type) : 32;
+    return even_part(args->k, GEMM_KC * GEMM_UNIT, unit);
+}
+
+// The elements of k that a panel holds, in whole steps.
+INLINE size_t gemm_panel_step(const moru_gemm *args) {
+    size_t step = gemm_depth_step(args);
+    return even_part(args->k, GEMM_KD * GEMM_UNIT / step * step, step);
+}
+
+// Whether a C of bf16 is added up over several panels.
+INLINE bool gemm_gathers(const moru_gemm *args) {
+    return args->c_type == MORU_BF16 && gemm_panel_step(args) < args->k;
+}
+
+// Memory for a product, from the next multiple of 64 bytes on.
+INLINE gemm_scratch carve(const moru_gemm *args, void *memory) {
+    size_t units = gemm_units(moru_min_size(args->k, gemm_panel_step(args)));
+    uintptr_t next = ((uintptr_t)memory + 63) & ~(uintptr_t)63;
     gemm_scratch parts;
-    parts.b = (float *)(((uintptr_t)memory + 63) & ~(uintptr_t)63);
-    parts.a = parts.b + GEMM_NC * GEMM_KC;
-    parts.wide = parts.a + GEMM_MC * GEMM_KC + 64;
-    parts.narrow = (uint16_t *)(parts.wide + GEMM_WIDE);
-    parts.c = parts.b + GEMM_SCRATCH;
+    parts.a = (float *)next;
+    next += moru_round_up(GEMM_MC * units + 64, 16) * sizeof(float);
+    parts.wide = (float *)next;
+    next += GEMM_WIDE * sizeof(float);
+    parts.narrow = (uint16_t *)next;
+    next += GEMM_WIDE * sizeof(uint16_t);
+    parts.block = (float *)next;
+    next += GEMM_MC * GEMM_COLUMNS * sizeof(float);
+    parts.b = (float *)next;
+    if (!args->packed_b) next += GEMM_NC * units * sizeof(float);
+    parts.c = (float *)next;
     return parts;
 }
 
-INLINE size_t gemm_units(size_t depth) { return (depth + GEMM_UNIT - 1) / GEMM_UNIT; }
+// Short pieces of far rows, which the hardware does not foresee, are fetched this many units ahead.
+#define GEMM_AHEAD ((size_t)6)
+
+INLINE void gemm_prefetch(const void *begin, const void *end) {
+    for (const char *line = begin; line < (const char *)end; line += 64) __builtin_prefetch(line);
+}
 
 // Element (row, column) of A.
 INLINE const void *gemm_a(const moru_gemm *args, size_t row, size_t column) {
@@ -118,7 +158,14 @@ INLINE void gemm_pack_transposed(const float *const source[LANES], size_t rows, 
 // are `sliver` units apart.
 static void gemm_pack_strip(const moru_gemm *args, size_t first, size_t depth, size_t column, size_t columns,
                             float *slivers, size_t sliver, const gemm_scratch *scratch) {
+    size_t unit = moru_block_elements(args->b_type), size = moru_block_bytes(args->b_type);
     for (size_t i = 0; i < gemm_units(depth); i++) {
+        for (size_t ahead = 0; ahead < GEMM_UNIT; ahead++) {
+            size_t far = (i + GEMM_AHEAD) * GEMM_UNIT + ahead;
+            if (far >= depth) break;
+            const uint8_t *row = (const uint8_t *)args->b + (first + far) * args->b_row_bytes;
+            gemm_prefetch(row + column / unit * size, row + (column + columns) / unit * size);
+        }
 #if GEMM_BF16
         bool paired = i * 2 + 1 < depth;
         if (args->b_type == MORU_BF16) {
@@ -178,53 +225,80 @@ static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_
         }
         return;
     }
-    // Dense rows are taken in strips, whose slivers stay in the first-level cache; quantised ones are read once, whole.
-    size_t strip = args->b_type <= MORU_BF16 ? 4 * GEMM_COLUMNS : GEMM_NC;
+    // Rows of f32 are taken in strips, whose slivers stay in the first-level cache; the others are read once, whole.
+    size_t strip = args->b_type == MORU_F32 ? 4 * GEMM_COLUMNS : GEMM_NC;
     for (size_t start = 0; start < columns; start += strip) {
         gemm_pack_strip(args, first, depth, column + start, moru_min_size(strip, columns - start),
                         slivers + start / GEMM_COLUMNS * sliver, sliver, scratch);
     }
 }
 
-// Rows [row, row + rows) with rows <= GEMM_ROWS, elements [first, first + depth) of k, into one sliver of `rows`.
-static void gemm_pack_a(const moru_gemm *args, size_t first, size_t depth, size_t row, size_t rows, float *out,
-                        const gemm_scratch *scratch) {
-    size_t units = gemm_units(depth);
-    if (args->a_column_stride == 1) {
-        for (size_t part = 0; part < rows; part += LANES) {
-            const float *source[MORU_LANES];
-            size_t count = moru_min_size(LANES, rows - part);
-            for (size_t r = 0; r < LANES; r++) {
-                source[r] = scratch->wide;
-                if (r >= count) continue;
-                const void *from = gemm_a(args, row + part + r, first);
+// Rows [row, row + rows) with rows <= GEMM_ROWS, elements [first, first + depth) of k, of an A with whole rows, into one
+// sliver of `rows`.
+static void gemm_pack_a_rows(const moru_gemm *args, size_t first, size_t depth, size_t row, size_t rows, float *out,
+                             const gemm_scratch *scratch) {
+    for (size_t part = 0; part < rows; part += LANES) {
+        const float *source[MORU_LANES];
+        size_t count = moru_min_size(LANES, rows - part);
+        for (size_t r = 0; r < LANES; r++) {
+            source[r] = scratch->wide;
+            if (r >= count) continue;
+            const void *from = gemm_a(args, row + part + r, first);
 #if GEMM_BF16
-                source[r] = gemm_narrow_row(args->a_type, from, depth, scratch->narrow + r * 2 * GEMM_KC);
+            source[r] = gemm_narrow_row(args->a_type, from, depth, scratch->narrow + r * 2 * GEMM_KC);
 #else
-                source[r] = from;
-                if (args->a_type == MORU_F32) continue;
-                MORU_NAME(dequantize)(args->a_type, from, scratch->wide + r * GEMM_KC, depth);
-                source[r] = scratch->wide + r * GEMM_KC;
+            source[r] = from;
+            if (args->a_type == MORU_F32) continue;
+            MORU_NAME(dequantize)(args->a_type, from, scratch->wide + r * GEMM_KC, depth);
+            source[r] = scratch->wide + r * GEMM_KC;
 #endif
+        }
+        gemm_pack_transposed(source, count, gemm_units(depth), out + part, rows, part > 0 && count < LANES);
+    }
+}
+
+// Up to LANES rows of one unit of an A with whole columns.
+INLINE vf gemm_unit_of_a(const moru_gemm *args, size_t row, size_t column, size_t count, size_t end) {
+    const void *even = gemm_a(args, row, column);
+#if GEMM_BF16
+    const void *odd = column + 1 < end ? gemm_a(args, row, column + 1) : NULL;
+    if (args->a_type == MORU_BF16) return gemm_pair_narrow(even, odd, count);
+    return gemm_pair(vload_type(MORU_F32, even, 0, count), odd ? vload_type(MORU_F32, odd, 0, count) : vset(0));
+#else
+    (void)end;
+    return vload_type(args->a_type, even, 0, count);
+#endif
+}
+
+// Rows [row, end) in slivers of `rows`, elements [panel, panel_end) of k in steps of `step`; slivers are as long as the
+// panel. Whole columns are read row after row, through all the slivers.
+static void gemm_pack_a(const moru_gemm *args, size_t panel, size_t panel_end, size_t step, size_t row, size_t end,
+                        size_t rows, float *out, const gemm_scratch *scratch) {
+    size_t units = gemm_units(panel_end - panel);
+    if (args->a_column_stride == 1) {
+        for (size_t m = row; m < end; m += rows) {
+            size_t count = moru_min_size(rows, end - m);
+            for (size_t first = panel; first < panel_end; first += step) {
+                gemm_pack_a_rows(args, first, moru_min_size(step, panel_end - first), m, count,
+                                 out + (m - row) * units + (first - panel) / GEMM_UNIT * count, scratch);
             }
-            gemm_pack_transposed(source, count, units, out + part, rows, part > 0 && count < LANES);
         }
         return;
     }
     for (size_t i = 0; i < units; i++) {
-        for (size_t part = 0; part < rows; part += LANES) {
-            size_t count = moru_min_size(LANES, rows - part);
-            const void *even = gemm_a(args, row + part, first + i * GEMM_UNIT);
-#if GEMM_BF16
-            const void *odd = i * 2 + 1 < depth ? gemm_a(args, row + part, first + i * 2 + 1) : NULL;
-            vf v = args->a_type == MORU_BF16
-                       ? gemm_pair_narrow(even, odd, count)
-                       : gemm_pair(vload_type(MORU_F32, even, 0, count), odd ? vload_type(MORU_F32, odd, 0, count) : vset(0));
-#else
-            vf v = vload_type(args->a_type, even, 0, count);
-#endif
-            if (count == LANES) vstore(out + i * rows + part, v);
-            else vstore_n(out + i * rows + part, v, count);
+        for (size_t ahead = 0; ahead < GEMM_UNIT; ahead++) {
+            size_t column = panel + (i + GEMM_AHEAD) * GEMM_UNIT + ahead;
+            if (column < panel_end) gemm_prefetch(gemm_a(args, row, column), gemm_a(args, end, column));
+        }
+        for (size_t m = row; m < end; m += rows) {
+            size_t count = moru_min_size(rows, end - m);
+            float *to = out + (m - row) * units + i * count;
+            for (size_t part = 0; part < count; part += LANES) {
+                size_t lanes = moru_min_size(LANES, count - part);
+                vf v = gemm_unit_of_a(args, m + part, panel + i * GEMM_UNIT, lanes, panel_end);
+                if (lanes == LANES) vstore(to + part, v);
+                else vstore_n(to + part, v, lanes);
+            }
         }
     }
 }
