@@ -36,7 +36,7 @@ public struct ServedModel: Sendable {
     }
 
     /// The most tokens of a prompt and its answer together.
-    var contextLength: Int { generator.engine.contextLength }
+    var contextLength: Int { generator.engine.contextLength - (adapter?.virtualTokenCount ?? 0) }
 
     /// Whether two models share an engine.
     func isOnSameEngine(as other: ServedModel) -> Bool { generator.engine === other.generator.engine }

@@ -123,7 +123,7 @@ public struct Evaluation: Sendable {
     }
 
     private func requireFit(_ count: Int, _ what: String) throws(MoruError) {
-        let limit = generator.pretrained.model.facts.contextLength
+        let limit = generator.pretrained.model.contextLength(with: adapter)
         guard count > limit else { return }
         throw MoruError(
             .dataTooLong, "\(what) take \(count) tokens, more than the model's context of \(limit)",

@@ -154,7 +154,7 @@ public struct MultipleChoice: Sendable {
         let whole = trimmed + context.suffix(context.count - trimmed.count) + " " + choice
         let tokens = tokenizer.encode(whole, addSpecialTokens: true)
         let contextCount = max(1, tokenizer.encode(trimmed, addSpecialTokens: true).count)
-        let limit = generator.engine.contextLength
+        let limit = generator.engine.contextLength - (adapter?.virtualTokenCount ?? 0)
         guard tokens.count <= limit else {
             throw MoruError(
                 .dataTooLong, "\(place): the question and an answer take \(tokens.count) tokens, more than \(limit)",

@@ -27,7 +27,7 @@ public struct Perplexity: Sendable, Hashable {
     public init(
         of model: any LanguageModel, adapter: (any Adapter)?, on examples: [TokenizedExample], tokensAtATime: Int = 1024
     ) throws(MoruError) {
-        let limit = model.facts.contextLength
+        let limit = model.contextLength(with: adapter)
         if let position = examples.firstIndex(where: { $0.tokens.count > limit }) {
             throw MoruError(
                 .dataTooLong,
