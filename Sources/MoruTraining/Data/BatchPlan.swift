@@ -21,8 +21,6 @@ struct BatchPlan: Sendable {
             order: EpochOrder(count: exampleCount, seed: seed), batchSize: batchSize, accumulation: accumulation)
     }
 
-    /// Examples of an epoch.
-    var exampleCount: Int { order.length }
     /// Examples of a step; the last of an epoch may have fewer.
     private var stepSize: Int { batchSize * accumulation }
     /// Steps that pass over the data once; the last may be smaller.

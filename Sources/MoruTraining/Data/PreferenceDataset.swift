@@ -6,8 +6,8 @@ public struct PreferenceDataset: Sendable {
     public let source: String
     /// The pairs, in the order of the sources and of their files.
     public let pairs: [TokenizedPair]
-    /// The sources' sizes and weights.
-    public let parts: [EpochOrder.Part]
+    /// How the sources are mixed.
+    private let mixing: EpochOrder
     /// Pairs that were left out because one of their answers is too long.
     public let skippedCount: Int
     /// Pairs of which an answer was cut because it is too long.
@@ -17,7 +17,7 @@ public struct PreferenceDataset: Sendable {
     public init(source: String, pairs: [TokenizedPair]) {
         self.source = source
         self.pairs = pairs
-        parts = [EpochOrder.Part(count: pairs.count)]
+        mixing = EpochOrder(count: pairs.count, seed: 0)
         (skippedCount, truncatedCount) = (0, 0)
     }
 
@@ -26,10 +26,11 @@ public struct PreferenceDataset: Sendable {
     /// - Parameters:
     ///   - maxLength: The most tokens of a prompt with either answer.
     ///   - tooLong: What happens to longer ones; a pair that loses an answer is left out.
-    /// - Throws: As ``TokenizedDataset/init(sources:encoder:maxLength:tooLong:)``.
+    ///   - epochEnd: Where an epoch over weighted sources ends.
+    /// - Throws: As ``TokenizedDataset/init(sources:encoder:maxLength:tooLong:epochEnd:)``.
     public init(
         sources: [DataSource], encoder: ExampleEncoder, maxLength: Int,
-        tooLong: DataSettings.LengthPolicy = .error
+        tooLong: DataSettings.LengthPolicy = .error, epochEnd: EpochOrder.End = .largest
     ) throws(MoruError) {
         var limit = LengthLimit(maximum: maxLength, policy: tooLong)
         var (pairs, parts): ([TokenizedPair], [EpochOrder.Part]) = ([], [])
@@ -63,7 +64,8 @@ public struct PreferenceDataset: Sendable {
             guard pairs.count > begin else { throw limit.nothingLeft(of: source.path) }
         }
         self.source = sources.map(\.path).joined(separator: ", ")
-        (self.pairs, self.parts) = (pairs, parts)
+        self.pairs = pairs
+        mixing = try EpochOrder(parts, end: epochEnd, seed: 0)
         (skippedCount, truncatedCount) = (skipped, truncated)
     }
 
@@ -78,10 +80,14 @@ public struct PreferenceDataset: Sendable {
             targets: pair.chosen.targetCount + pair.rejected.targetCount)
     }
 
-    /// A hash of every token and target.
+    /// In which order a run sees them, mixed as the sources' weights say.
+    public func order(seed: UInt64) -> EpochOrder { mixing.reseeded(seed) }
+
+    /// A hash of every token and target, and of the sources' shares.
     public var fingerprintText: String {
         var fingerprint = Fingerprint()
         fingerprint.add(pairs.count)
+        if mixing.shares.count > 1 { for share in mixing.shares { fingerprint.add(share) } }
         for pair in pairs {
             fingerprint.add(pair.chosen)
             fingerprint.add(pair.rejected)

@@ -6,8 +6,8 @@ public struct TokenizedDataset: Sendable {
     public let source: String
     /// The examples, in the order of the sources and of their files.
     public let examples: [TokenizedExample]
-    /// The sources' sizes and weights.
-    public let parts: [EpochOrder.Part]
+    /// How the sources are mixed.
+    private let mixing: EpochOrder
     /// Examples that were left out because they are too long.
     public let skippedCount: Int
     /// Examples that were cut because they are too long.
@@ -15,22 +15,22 @@ public struct TokenizedDataset: Sendable {
 
     /// Takes over examples, each of which must have a target.
     public init(source: String, examples: [TokenizedExample], skippedCount: Int = 0, truncatedCount: Int = 0) {
-        self.init(source, examples, [EpochOrder.Part(count: examples.count)], skippedCount, truncatedCount)
+        self.init(source, examples, EpochOrder(count: examples.count, seed: 0), skippedCount, truncatedCount)
     }
 
     private init(
-        _ source: String, _ examples: [TokenizedExample], _ parts: [EpochOrder.Part], _ skipped: Int, _ truncated: Int
+        _ source: String, _ examples: [TokenizedExample], _ mixing: EpochOrder, _ skipped: Int, _ truncated: Int
     ) {
         self.source = source
         self.examples = examples
-        self.parts = parts
+        self.mixing = mixing
         skippedCount = skipped
         truncatedCount = truncated
     }
 
     /// Reads and encodes a data file.
     ///
-    /// - Throws: As ``init(sources:encoder:maxLength:tooLong:)``.
+    /// - Throws: As ``init(sources:encoder:maxLength:tooLong:epochEnd:)``.
     public init(
         path: String, encoder: ExampleEncoder, format: DataSettings.Format = .auto, maxLength: Int,
         tooLong: DataSettings.LengthPolicy = .error
@@ -44,11 +44,12 @@ public struct TokenizedDataset: Sendable {
     /// - Parameters:
     ///   - maxLength: The most tokens of an example.
     ///   - tooLong: What happens to longer ones. An example that loses all its targets when cut is left out.
-    /// - Throws: ``MoruError/Code/dataMalformed``, ``MoruError/Code/dataEmpty``, ``MoruError/Code/dataTooLong``, or
-    ///   what reading the source and the template throw, naming file and line.
+    ///   - epochEnd: Where an epoch over weighted sources ends.
+    /// - Throws: ``MoruError/Code/dataMalformed``, ``MoruError/Code/dataEmpty``, ``MoruError/Code/dataTooLong``,
+    ///   ``MoruError/Code/dataMixture``, or what reading the source and the template throw, naming file and line.
     public init(
         sources: [DataSource], encoder: ExampleEncoder, maxLength: Int,
-        tooLong: DataSettings.LengthPolicy = .error
+        tooLong: DataSettings.LengthPolicy = .error, epochEnd: EpochOrder.End = .largest
     ) throws(MoruError) {
         var limit = LengthLimit(maximum: maxLength, policy: tooLong)
         var examples: [TokenizedExample] = []
@@ -70,7 +71,8 @@ public struct TokenizedDataset: Sendable {
             parts.append(EpochOrder.Part(count: examples.count - begin, weight: source.weight))
             guard examples.count > begin else { throw limit.nothingLeft(of: source.path) }
         }
-        self.init(sources.map(\.path).joined(separator: ", "), examples, parts, limit.skipped, limit.truncated)
+        let mixing = try EpochOrder(parts, end: epochEnd, seed: 0)
+        self.init(sources.map(\.path).joined(separator: ", "), examples, mixing, limit.skipped, limit.truncated)
     }
 
     /// All tokens.
@@ -78,9 +80,10 @@ public struct TokenizedDataset: Sendable {
     /// All tokens to be learnt.
     public var targetCount: Int { examples.reduce(0) { $0 + $1.targetCount } }
 
-    /// A number that changes with any token or target.
+    /// A number that changes with any token, target or share of a source.
     var fingerprint: Fingerprint {
         var fingerprint = Fingerprint()
+        if mixing.shares.count > 1 { for share in mixing.shares { fingerprint.add(share) } }
         fingerprint.add(examples.count)
         for example in examples { fingerprint.add(example) }
         return fingerprint
@@ -90,6 +93,8 @@ public struct TokenizedDataset: Sendable {
 extension TokenizedDataset: ExampleSet {
     /// The number of examples.
     public var count: Int { examples.count }
+    /// Mixed as the sources' weights say.
+    public func order(seed: UInt64) -> EpochOrder { mixing.reseeded(seed) }
     /// The tokens of an example.
     public func size(of index: Int) -> ExampleSize {
         let example = examples[index]
@@ -97,7 +102,7 @@ extension TokenizedDataset: ExampleSet {
     }
     /// The example itself.
     public func sequences(of index: Int) -> [TokenizedExample] { [examples[index]] }
-    /// A hash of every token and target.
+    /// A hash of every token and target, and of the sources' shares.
     public var fingerprintText: String { fingerprint.description }
 }
 

@@ -36,8 +36,8 @@ struct TrainingRun {
         givenNotices = trainer.notices
         (self.directory, self.isCancelled, report) = (directory, isCancelled, events)
         plan = BatchPlan(
-            exampleCount: task.count(of: .training), batchSize: settings.batchSize,
-            accumulation: settings.gradientAccumulation, seed: settings.seed)
+            order: task.order(of: .training, seed: settings.seed), batchSize: settings.batchSize,
+            accumulation: settings.gradientAccumulation)
         totalSteps = settings.totalSteps(stepsPerEpoch: plan.stepsPerEpoch)
         schedule = settings.schedule(totalSteps: totalSteps)
         let parameters = method.parameters
@@ -312,10 +312,11 @@ struct TrainingRun {
     }
 
     private var start: TrainingEvent.Start {
-        let sizes = (0..<plan.exampleCount).map { task.size(of: $0, in: .training) }
+        let order = plan.order
+        let sizes = (0..<order.length).map { task.size(of: order.example(epoch: 0, index: $0), in: .training) }
         return TrainingEvent.Start(
             totalSteps: totalSteps, stepsPerEpoch: plan.stepsPerEpoch, resumedStep: progress.steps,
-            trainingExamples: plan.exampleCount, validationExamples: task.count(of: .validation),
+            trainingExamples: order.length, validationExamples: task.count(of: .validation),
             inputsPerEpoch: sizes.reduce(0) { $0 + $1.inputs }, targetsPerEpoch: sizes.reduce(0) { $0 + $1.targets },
             trainableParameters: method.parameters.reduce(0) { $0 + $1.value.count }, machine: machine)
     }

@@ -28,6 +28,8 @@ public struct ExampleSize: Sendable, Hashable {
 public protocol TrainingTask: Sendable {
     /// The number of examples of a split; 0 where there is no such split.
     func count(of split: DataSplit) -> Int
+    /// In which order a run sees the examples of a split; several sources are mixed as their weights say.
+    func order(of split: DataSplit, seed: UInt64) -> EpochOrder
     /// How large an example is.
     func size(of example: Int, in split: DataSplit) -> ExampleSize
     /// The loss of some examples, summed over their targets.
@@ -44,6 +46,11 @@ public protocol TrainingTask: Sendable {
 }
 
 extension TrainingTask {
+    /// Every example once an epoch.
+    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
+        EpochOrder(count: count(of: split), seed: seed)
+    }
+
     /// The loss alone.
     public func measure(_ examples: [Int], in split: DataSplit) throws -> TaskMeasurement {
         TaskMeasurement(loss: Double(try summedLoss(of: examples, in: split, dropout: nil).scalar))

@@ -68,6 +68,11 @@ public struct PreferenceTask: TrainingTask {
     /// The number of pairs of a split.
     public func count(of split: DataSplit) -> Int { pairs(split).count }
 
+    /// The order of a split's sources, mixed as their weights say.
+    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
+        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
+    }
+
     /// The tokens of a pair; its loss is one number.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
         let pair = pairs(split)[example]

@@ -206,7 +206,16 @@ struct SeveralSourcesTests {
             DataSource(try folder.write("text,label\nhi,x\n", to: "b.csv"), shape: .text, weight: 1),
         ]
         let data = try TokenizedDataset(sources: sources, encoder: encoder, maxLength: 100)
-        #expect(data.parts == [.init(count: 700, weight: 2), .init(count: 1, weight: 1)])
+        #expect(data.order(seed: 5).shares == [700, 350])
+        let plain = try TokenizedDataset(
+            sources: sources.map { DataSource($0.path, shape: .text) }, encoder: encoder, maxLength: 100)
+        #expect(plain.order(seed: 5).shares == [700, 1] && plain.fingerprint != data.fingerprint)
+        // the loop asks the task
+        let task = LanguageModelTask(model: try TestModels.tinyLlama(), adapter: nil, training: data)
+        #expect(task.order(of: .training, seed: 5) == data.order(seed: 5))
+        let mixture = try ExampleMixture([plain, data], weights: [1, 3], end: .smallest)
+        #expect(mixture.count == 1402 && mixture.order(seed: 1).shares == [234, 700])
+        #expect(mixture.sequences(of: 701 + 700) == [data.examples[700]])
         #expect(data.count == 701 && data.source.hasSuffix("b.csv"))
         let texts = data.examples.map { encoder.tokenizer.decode($0.tokens, skipSpecialTokens: true) }
         #expect(texts == (0..<700).map { "line \($0)" } + ["hi"])

@@ -26,14 +26,14 @@ public struct EpochOrder: Sendable, Hashable {
     public enum End: String, Sendable, Hashable, CaseIterable {
         /// When every source has been seen wholly at least once; the others repeat until then.
         case largest
-        /// When the first source has been seen wholly; no example repeats within an epoch.
+        /// When the first source has been seen wholly; the others go on in the next epoch where they were.
         case smallest
     }
 
     /// The sources.
     public let parts: [Part]
     /// Decides the order.
-    public let seed: UInt64
+    public private(set) var seed: UInt64
     /// How many examples of each source an epoch has.
     public let shares: [Int]
     /// How many examples an epoch has.
@@ -62,6 +62,13 @@ public struct EpochOrder: Sendable, Hashable {
         parts = [Part(count: count)]
         (shares, length, self.seed) = ([count], count, seed)
         (firstNumbers, firstDraws) = ([0, count], [0, count])
+    }
+
+    /// The order that another seed gives.
+    public func reseeded(_ seed: UInt64) -> EpochOrder {
+        var order = self
+        order.seed = seed
+        return order
     }
 
     /// The example at a place of an epoch.
