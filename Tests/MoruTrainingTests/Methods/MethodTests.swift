@@ -74,7 +74,9 @@ import Testing
     }
 
     /// A run of a method on a model of its own, as a new process would make it.
-    private func trainer(_ kind: String, _ directory: String) throws -> Trainer {
+    private func trainer(
+        _ kind: String, _ directory: String, precision: Precision = .f32
+    ) throws -> Trainer {
         let base = try pretrained(seed: 5)
         if kind.hasPrefix("q") { try base.model.quantizeLinears(to: .q4_0) }
         var configuration = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0.2, targets: ["q_proj", "down_proj"])
@@ -104,10 +106,31 @@ import Testing
             if let adapter { AdapterMethod(adapter: adapter, baseModel: "tiny") } else {
                 kind == "last" ? try LastLayersMethod(base, count: 1) : try FullMethod(base)
             }
-        return Trainer(task: task, method: method, settings: settings(steps: 6))
+        var settings = settings(steps: 6)
+        settings.precision = precision
+        return Trainer(task: task, method: method, settings: settings)
     }
 
-    @Test(arguments: ["dora", "qdora", "ia3", "prompt", "prefix", "full", "last", "dpo", "full-dpo", "distil"])
+    /// Every kind of run.
+    private static let kinds = [
+        "lora", "dora", "qdora", "ia3", "prompt", "prefix", "full", "last", "dpo", "full-dpo", "distil",
+    ]
+
+    /// However the machine likes to compute products, losses are those of full precision but for rounding.
+    @Test(arguments: kinds) func everyMethodTrainsInAutomaticPrecision(kind: String) throws {
+        let folder = try TemporaryFolder()
+        var losses: [[Float]] = []
+        for precision in [Precision.f32, .automatic] {
+            var events: [TrainingEvent] = []
+            let directory = "\(folder.path)/\(precision.rawValue)"
+            try trainer(kind, directory, precision: precision).run(in: directory) { events.append($0) }
+            losses.append(events.losses.map { Float($0) })
+        }
+        #expect(losses[0].count == 6)
+        expectClose(losses[1], losses[0], absolute: 0.02, relative: 0.02)
+    }
+
+    @Test(arguments: kinds)
     func runsGoOnToTheSameLosses(kind: String) throws {
         let folder = try TemporaryFolder()
         let (whole, parted) = (folder.path + "/whole", folder.path + "/parted")
