@@ -76,6 +76,11 @@ public struct DistillationTask: TrainingTask {
     /// The number of examples of a split.
     public func count(of split: DataSplit) -> Int { examples(split).count }
 
+    /// The order of a split's sources, mixed as their weights say.
+    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
+        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
+    }
+
     /// The tokens of an example.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
         let example = examples(split)[example]

@@ -81,14 +81,17 @@ import Testing
         if kind.hasPrefix("q") { try base.model.quantizeLinears(to: .q4_0) }
         var configuration = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0.2, targets: ["q_proj", "down_proj"])
         configuration.decomposesWeights = kind.hasSuffix("dora")
-        let adapter: (any Adapter)? =
+        let settings = VirtualTokenSettings(count: 3, start: kind == "prompt" ? .text("Hello") : .random)
+        let tuning: TuningMethod =
             switch kind {
-            case "full", "last", "full-dpo": nil
-            case "ia3": try IA3Adapter(IA3Configuration(), adapting: base.model.linears)
-            case "prompt": try PromptTuningAdapter(tokens: 3, start: .text("Hello"), for: base, seed: 1)
-            case "prefix": try PrefixTuningAdapter(tokens: 3, start: .random, for: base, seed: 1)
-            default: try LoRAAdapter(configuration, adapting: base.model.linears, seed: 1)
+            case "full", "full-dpo": .full()
+            case "last": .lastLayers(1)
+            case "ia3": .ia3(IA3Configuration())
+            case "prompt": .prompt(settings)
+            case "prefix": .prefix(settings)
+            default: .lora(configuration)
             }
+        let (method, adapter) = try tuning.make(for: base, baseModel: "tiny", seed: 1)
         let task: any TrainingTask
         if kind.hasSuffix("dpo") {
             let pairs = zip(SmallRun.examples(8), SmallRun.examples(8, from: 20)).map(TokenizedPair.init)
@@ -102,13 +105,9 @@ import Testing
         } else {
             task = LanguageModelTask(model: base.model, adapter: adapter, training: data)
         }
-        let method: any TrainingMethod =
-            if let adapter { AdapterMethod(adapter: adapter, baseModel: "tiny") } else {
-                kind == "last" ? try LastLayersMethod(base, count: 1) : try FullMethod(base)
-            }
-        var settings = settings(steps: 6)
-        settings.precision = precision
-        return Trainer(task: task, method: method, settings: settings)
+        var training = self.settings(steps: 6)
+        training.precision = precision
+        return Trainer(task: task, method: method, settings: training)
     }
 
     /// Every kind of run.
