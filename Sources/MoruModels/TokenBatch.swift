@@ -107,20 +107,40 @@ extension TokenBatch {
         for segment in segments {
             guard let cache = segment.cache else { continue }
             cache.store(k, v, rows: segment.rows, layer: layer, position: segment.firstPosition)
-            // Few rows go one by one, as products of few rows do: a row of several is then that row alone, bit for bit
-            let step = segment.rows.count <= Runtime.fewRows ? 1 : segment.rows.count
-            for begin in stride(from: segment.rows.lowerBound, to: segment.rows.upperBound, by: step) {
-                let position = segment.firstPosition + begin - segment.rows.lowerBound
-                runs.append(
-                    CachedAttentionRun(
-                        rows: begin..<begin + step, firstPosition: position, cache: cache, layer: layer))
-            }
+            runs += segment.runs(cache, layer: layer)
         }
         return cachedAttention(q: q, runs: runs, options)
+    }
+
+    /// Each row alone, where the batch is a few rows of sequences with caches and nothing acts on them but the model;
+    /// nil otherwise.
+    var singleRows: [CachedAttentionRun]? {
+        guard 1...Runtime.fewRows ~= count, dropout == nil else { return nil }
+        var runs: [CachedAttentionRun] = []
+        runs.reserveCapacity(count)
+        for segment in segments {
+            guard let cache = segment.cache, segment.adapter == nil else { return nil }
+            runs += segment.runs(cache, layer: 0)
+        }
+        return runs
     }
 
     /// Says to every cache that this batch's tokens are stored; a model calls it once, after its last layer.
     public func advanceCaches() {
         for segment in segments { segment.cache?.advance(by: segment.rows.count) }
+    }
+}
+
+extension TokenBatch.Segment {
+    /// The segment's rows, as attention over its cache takes them.
+    ///
+    /// Few rows go one by one, as products of few rows do: a row of several is then that row alone, bit for bit.
+    fileprivate func runs(_ cache: SequenceCache, layer: Int) -> [CachedAttentionRun] {
+        let step = rows.count <= Runtime.fewRows ? 1 : rows.count
+        return stride(from: rows.lowerBound, to: rows.upperBound, by: step).map { begin in
+            CachedAttentionRun(
+                rows: begin..<begin + step, firstPosition: firstPosition + begin - rows.lowerBound, cache: cache,
+                layer: layer)
+        }
     }
 }

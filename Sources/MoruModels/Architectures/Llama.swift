@@ -100,8 +100,8 @@ public final class Llama: LanguageModel {
     /// The output projection; the embedding table where they are tied.
     public let outputProjection: Parameter
     private let tokenEmbedding: Embedding
-    private let blocks: [LlamaBlock]
-    private let norm: RMSNorm
+    let blocks: [LlamaBlock]
+    let norm: RMSNorm
     private let inverseFrequencies: [Double]
 
     /// Builds the model from its parameters.
@@ -131,6 +131,10 @@ public final class Llama: LanguageModel {
         let angles = RotaryAngles(
             positions: batch.positions, inverseFrequencies: inverseFrequencies,
             attentionFactor: configuration.ropeScaling.attentionFactor)
+        if !embedded.isTracked, let rows = batch.singleRows {
+            defer { batch.advanceCaches() }
+            return hiddenStates(embedded, rows, angles)
+        }
         let context = batch.layerContext
         var x = embedded
         for block in blocks { x = block(x, batch, angles, context) }

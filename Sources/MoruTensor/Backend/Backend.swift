@@ -87,6 +87,8 @@ public protocol Backend: Sendable {
         _ dOutputs: Tensor, _ trace: RecurrentTrace, weight: Tensor, cell: RecurrentCell, active: [Int],
         initial: RecurrentState
     ) -> (input: Tensor, weight: Tensor, bias: Tensor)
+    /// A pass of few rows [N, dim] through a decoder's layers, each row with its sequence's cache.
+    func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass
     /// Attention of each run's query rows over that sequence's cached keys and values.
     func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor
 }

@@ -76,7 +76,8 @@ extension CPUBackend {
         return out
     }
 
-    private func run(_ all: [moru_attention]) {
+    /// Computes the attention of some rows, split between the threads.
+    func run(_ all: [moru_attention]) {
         var pieces: [Piece] = []
         for (index, one) in all.enumerated() where one.rows > 0 {
             // Long sequences split by rows; a single row splits by groups of query heads that share keys.

@@ -2,40 +2,49 @@ import CMoruKernels
 
 extension CPUBackend {
     /// The products of at most ``Runtime/fewRows`` rows with weights [n_i, k], bound by reading the weights once.
+    func productsOfFewRows(_ x: Tensor, _ weights: [Tensor]) -> [Tensor] {
+        let products = weights.map { Tensor(uninitialized: [x.shape[0], $0.shape[0]]) }
+        multiplyFewRows(x.floats, rows: x.shape[0], zip(weights, products).map { ($0, $1.floats) })
+        return withExtendedLifetime(x) { products }
+    }
+
+    /// Writes the products of some rows [rows, k] with weights [n_i, k] to [rows, n_i] each.
     ///
     /// The rows are prepared once for each format of the weights, and the threads share all outputs in one loop.
-    func productsOfFewRows(_ x: Tensor, _ weights: [Tensor]) -> [Tensor] {
-        let (rows, k) = (x.shape[0], x.shape[1])
-        let products = weights.map { Tensor(uninitialized: [rows, $0.shape[0]]) }
-        let types = weights.map { $0.dtype.kernelType! }
-        let preparedBytes = types.enumerated().map { index, type in
-            types[..<index].contains(type) ? 0 : (kernels.activation_bytes(type, k) + 63) & ~63
+    func multiplyFewRows(
+        _ x: UnsafePointer<Float>, rows: Int, _ products: [(weight: Tensor, y: UnsafeMutablePointer<Float>)]
+    ) {
+        guard let k = products.first?.weight.shape[1] else { return }
+        var all: [moru_matvec] = []
+        all.reserveCapacity(products.count)
+        var scratchBytes = 1
+        for (weight, y) in products {
+            var arguments = moru_matvec()
+            (arguments.rows, arguments.n, arguments.k) = (rows, weight.shape[0], k)
+            arguments.w = weight.bytes
+            arguments.w_type = weight.dtype.kernelType!
+            arguments.w_row_bytes = weight.dtype.byteCount(of: k)!
+            arguments.x_row_bytes = (kernels.activation_bytes(arguments.w_type, k) + 63) & ~63
+            arguments.y = y
+            arguments.y_row_stride = weight.shape[0]
+            scratchBytes += rows * arguments.x_row_bytes
+            all.append(arguments)
         }
-        withScratch(max(1, rows * preparedBytes.reduce(0, +))) { scratch in
+        withScratch(scratchBytes) { scratch in
             var next = scratch
-            var all: [moru_matvec] = []
-            for (index, weight) in weights.enumerated() {
-                var arguments = moru_matvec()
-                (arguments.rows, arguments.n, arguments.k) = (rows, weight.shape[0], k)
-                arguments.w = weight.bytes
-                arguments.w_type = types[index]
-                arguments.w_row_bytes = weight.dtype.byteCount(of: k)!
-                if let same = all.first(where: { $0.w_type == types[index] }) {
-                    (arguments.x, arguments.x_row_bytes) = (same.x, same.x_row_bytes)
-                } else {
-                    (arguments.x, arguments.x_row_bytes) = (UnsafeRawPointer(next), preparedBytes[index])
-                    for row in 0..<rows {
-                        kernels.prepare_activation(types[index], x.floats + row * k, k, next)
-                        next += preparedBytes[index]
-                    }
+            for index in all.indices {
+                if let same = all[..<index].first(where: { $0.w_type == all[index].w_type }) {
+                    all[index].x = same.x
+                    continue
                 }
-                arguments.y = products[index].floats
-                arguments.y_row_stride = weight.shape[0]
-                all.append(arguments)
+                all[index].x = UnsafeRawPointer(next)
+                for row in 0..<rows {
+                    kernels.prepare_activation(all[index].w_type, x + row * k, k, next)
+                    next += all[index].x_row_bytes
+                }
             }
-            withExtendedLifetime((x, weights)) { run(all) }
+            withExtendedLifetime(products) { run(all) }
         }
-        return products
     }
 
     /// Splits the bytes of all weights evenly between the threads.

@@ -57,13 +57,18 @@ public final class SequenceCache: @unchecked Sendable {
             "rows \(rows) of \(k.shape) and \(v.shape) do not fit a cache of \(rowElements) elements a token")
         precondition(
             0...count ~= position && !k.isTracked && !v.isTracked, "the cache has no backward rule and no gaps")
-        reserve(position + rows.count)
+        let first = rows.lowerBound * rowElements
+        store(k.floats + first, v.floats + first, count: rows.count, layer: layer, position: position)
+    }
+
+    /// Writes `count` rows of keys and values.
+    func store(_ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, count: Int, layer: Int, position: Int) {
+        reserve(position + count)
         let (quantize, type) = (Runtime.shared.kernels.quantize!, dtype.kernelType!)
-        forRuns(position..<position + rows.count) { offset, count, page, slot in
-            let source = (rows.lowerBound + offset) * rowElements
-            let place = slot * rowBytes
-            quantize(type, k.floats + source, part(2 * layer, page) + place, count * rowElements)
-            quantize(type, v.floats + source, part(2 * layer + 1, page) + place, count * rowElements)
+        forRuns(position..<position + count) { offset, count, page, slot in
+            let (source, place) = (offset * rowElements, slot * rowBytes)
+            quantize(type, k + source, part(2 * layer, page) + place, count * rowElements)
+            quantize(type, v + source, part(2 * layer + 1, page) + place, count * rowElements)
         }
     }
 

@@ -1,0 +1,119 @@
+import CMoruKernels
+
+/// A few rows on their way through a decoder's layers, on the CPU.
+///
+/// All intermediate values lie in one piece of memory that the layers use again and again, so that it stays in the
+/// cache, and nothing is allocated but once a pass.
+struct CPUDecoderPass: DecoderPass {
+    private let backend: CPUBackend
+    private let kernels: moru_kernels
+    private let rows: Int
+    private let dim: Int
+    private let runs: [CachedAttentionRun]
+    private let angles: RotaryAngles
+    private let residual: Tensor
+    private let delta: Tensor
+    private var hasDelta = false
+    private var work = Tensor(uninitialized: [0])
+
+    init(_ backend: CPUBackend, _ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) {
+        self.backend = backend
+        kernels = backend.kernels
+        (rows, dim) = (embedded.shape[0], embedded.shape[1])
+        self.runs = runs
+        self.angles = angles
+        residual = embedded.copied()
+        delta = Tensor(uninitialized: embedded.shape)
+        for run in runs { run.cache.reserve(run.firstPosition + 1) }
+    }
+
+    func result() -> (residual: Tensor, delta: Tensor) {
+        if !hasDelta { delta.floats.update(repeating: 0, count: rows * dim) }
+        return (residual, delta)
+    }
+
+    mutating func apply(_ layer: DecoderLayer) {
+        let (queries, keys) = (layer.query.weight.shape[0], layer.key.weight.shape[0])
+        let inner = layer.gate.weight.shape[0]
+        if work.count == 0 { work = Tensor(uninitialized: [rows * (dim + 2 * queries + 2 * keys + 2 * inner)]) }
+        let normalized = work.floats
+        let q = normalized + rows * dim
+        let mixed = q + rows * queries
+        let k = mixed + rows * queries
+        let v = k + rows * keys
+        let gate = v + rows * keys
+        let up = gate + rows * inner
+
+        normalize(layer.inputNorm, layer.epsilon, to: normalized)
+        project(normalized, [(layer.query, q), (layer.key, k), (layer.value, v)])
+        let headDim = queries / layer.heads
+        turn(q, heads: layer.heads, headDim, layer.queryNorm, layer.epsilon)
+        turn(k, heads: keys / headDim, headDim, layer.keyNorm, layer.epsilon)
+        for (row, run) in runs.enumerated() {
+            run.cache.store(
+                k + row * keys, v + row * keys, count: 1, layer: layer.number, position: run.firstPosition)
+        }
+        attend(layer, q, mixed, headDim)
+        project(mixed, [(layer.output, delta.floats)])
+        hasDelta = true
+        normalize(layer.feedForwardNorm, layer.epsilon, to: normalized)
+        project(normalized, [(layer.gate, gate), (layer.up, up)])
+        backend.forElements(rows * inner) { kernels.swiglu(gate, up, gate, $0, $1) }
+        project(gate, [(layer.down, delta.floats)])
+    }
+
+    /// Adds what the last step left to the residual stream, and normalises it.
+    private func normalize(_ weight: Tensor, _ epsilon: Float, to y: UnsafeMutablePointer<Float>) {
+        if hasDelta { kernels.add(residual.floats, delta.floats, residual.floats, 0, rows * dim) }
+        kernels.rms_norm(residual.floats, weight.floats, epsilon, y, nil, dim, 0, rows)
+    }
+
+    private func project(
+        _ x: UnsafeMutablePointer<Float>, _ projections: [(DecoderLayer.Projection, UnsafeMutablePointer<Float>)]
+    ) {
+        backend.multiplyFewRows(x, rows: rows, projections.map { ($0.weight, $1) })
+        for (projection, y) in projections {
+            guard let bias = projection.bias else { continue }
+            for row in 0..<rows { kernels.add(y + row * bias.count, bias.floats, y + row * bias.count, 0, bias.count) }
+        }
+    }
+
+    /// Normalises heads, where the model does, and turns them by their row's angles.
+    private func turn(
+        _ x: UnsafeMutablePointer<Float>, heads: Int, _ headDim: Int, _ norm: Tensor?, _ epsilon: Float
+    ) {
+        if let norm { kernels.rms_norm(x, norm.floats, epsilon, x, nil, headDim, 0, rows * heads) }
+        kernels.rope(
+            x, angles.cosines.floats, angles.sines.floats, x, heads, headDim, angles.rotated, angles.interleaved, false,
+            0, rows)
+    }
+
+    private func attend(
+        _ layer: DecoderLayer, _ q: UnsafeMutablePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ headDim: Int
+    ) {
+        let rowElements = layer.heads * headDim
+        let all = runs.enumerated().map { row, run in
+            var one = moru_attention()
+            one.q = UnsafeRawPointer(q + row * rowElements)
+            one.out = UnsafeMutableRawPointer(out + row * rowElements)
+            (one.rows, one.q_row_stride, one.out_row_stride) = (1, rowElements, rowElements)
+            (one.heads, one.head_dim) = (layer.heads, headDim)
+            (one.kv_heads, one.kv_row_stride) = (run.cache.rowElements / headDim, run.cache.rowElements)
+            (one.first_position, one.kv_count) = (run.firstPosition, run.firstPosition + 1)
+            one.k_pages = run.cache.keyPages(layer: layer.number)
+            one.v_pages = run.cache.valuePages(layer: layer.number)
+            one.page_tokens = SequenceCache.pageTokens
+            one.kv_type = run.cache.dtype.kernelType!
+            (one.causal, one.window) = (layer.attention.causal, layer.attention.window ?? 0)
+            one.scale = layer.attention.scale
+            return one
+        }
+        backend.run(all)
+    }
+}
+
+extension CPUBackend {
+    func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass {
+        CPUDecoderPass(self, embedded, runs: runs, angles: angles)
+    }
+}

@@ -1,0 +1,73 @@
+/// The weights of one layer of a decoder: attention with rotary positions and grouped queries, then a gated
+/// feed-forward, each normalised before (RMS) and added to the residual stream.
+public struct DecoderLayer {
+    /// A fully connected layer.
+    public struct Projection {
+        let weight: Tensor
+        let bias: Tensor?
+
+        /// A layer of a weight [outputs, inputs], in any dtype, and a bias [outputs], or nil.
+        public init(weight: Tensor, bias: Tensor?) {
+            self.weight = weight
+            self.bias = bias
+        }
+    }
+
+    /// The weights of the two normalisations, [dim].
+    public var inputNorm, feedForwardNorm: Tensor
+    /// The weights that normalise each head's queries and keys, [headDim], or nil.
+    public var queryNorm, keyNorm: Tensor?
+    /// What is added to mean squares.
+    public var epsilon: Float
+    /// The projections of attention.
+    public var query, key, value, output: Projection
+    /// The projections of the feed-forward.
+    public var gate, up, down: Projection
+    /// Query heads.
+    public var heads: Int
+    /// How attention is computed.
+    public var attention: AttentionOptions
+    /// The layer's number in the caches.
+    public var number: Int
+
+    /// Makes a layer.
+    public init(
+        inputNorm: Tensor, feedForwardNorm: Tensor, queryNorm: Tensor?, keyNorm: Tensor?, epsilon: Float,
+        attention projections: (query: Projection, key: Projection, value: Projection, output: Projection),
+        feedForward: (gate: Projection, up: Projection, down: Projection), heads: Int, options: AttentionOptions,
+        number: Int
+    ) {
+        (self.inputNorm, self.feedForwardNorm) = (inputNorm, feedForwardNorm)
+        (self.queryNorm, self.keyNorm, self.epsilon) = (queryNorm, keyNorm, epsilon)
+        (query, key, value, output) = projections
+        (gate, up, down) = feedForward
+        (self.heads, attention, self.number) = (heads, options, number)
+    }
+}
+
+/// A few rows on their way through the layers of a decoder; for inference only, since it has no backward rule.
+///
+/// What the operations of the layers would compute one by one is computed here without making a tensor for each: at a
+/// few rows a step is bound by reading the weights, and everything else should take no time. The results are those of
+/// the single operations, bit for bit.
+public protocol DecoderPass {
+    /// Lets the rows pass a layer: their keys and values are stored in the caches.
+    mutating func apply(_ layer: DecoderLayer)
+    /// The residual stream after the last layer, and what that layer adds to it, each [N, dim].
+    func result() -> (residual: Tensor, delta: Tensor)
+}
+
+/// A pass of at most ``Runtime/fewRows`` rows.
+///
+/// - Parameters:
+///   - embedded: The residual stream before the first layer, [N, dim], f32.
+///   - runs: One for each row: its sequence's cache and its position there.
+///   - angles: The angles of the rows' positions.
+public func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass {
+    precondition(
+        embedded.rank == 2 && embedded.shape[0] <= Runtime.fewRows && !embedded.isTracked
+            && runs.count == embedded.shape[0]
+            && runs.enumerated().allSatisfy { $1.rows == $0..<$0 + 1 && $1.firstPosition >= 0 },
+        "decoderPass: \(embedded.shape) and \(runs.count) runs are not few rows one by one")
+    return Runtime.shared.backend.decoderPass(embedded, runs: runs, angles: angles)
+}

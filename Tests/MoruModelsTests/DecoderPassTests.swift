@@ -1,0 +1,65 @@
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+import MoruTestKit
+import Testing
+
+/// A pass of few rows computes what the operations of the layers compute, bit for bit.
+@Suite struct DecoderPassTests {
+    /// An adapter that changes nothing leads through the layers' own operations.
+    private func hidden(
+        _ model: any LanguageModel, _ sequences: [[[Int32]]], _ adapter: (any Adapter)?, _ dtype: DType
+    ) -> [[Float]] {
+        let caches = sequences.map { _ in model.makeCache(dtype) }
+        return sequences[0].indices.map { step in
+            var batch = TokenBatch()
+            for (cache, sequence) in zip(caches, sequences) {
+                batch.append(sequence[step], cache: cache, adapter: adapter)
+            }
+            return model.hiddenStates(batch).values()
+        }
+    }
+
+    @Test(
+        "of any format of weights and caches, with biases, head norms and windows",
+        arguments: [DType.f32, .bf16, .q8_0, .q4_1], [false, true])
+    func equalsOperations(dtype: DType, isRich: Bool) throws {
+        var configuration = TestModels.tinyLlamaConfiguration.object ?? JSONObject()
+        if isRich {
+            configuration["model_type"] = "qwen3"
+            configuration["attention_bias"] = true
+            configuration["head_dim"] = 32
+        } else {
+            configuration["model_type"] = "mistral"
+            configuration["sliding_window"] = 5
+            configuration["head_dim"] = 32
+        }
+        let model = try TestModels.tinyLlama(seed: 5, configuration: .object(configuration))
+        for layer in model.linears where layer.inputs % dtype.blockElements == 0 {
+            layer.weight.value = layer.weight.value.converted(to: dtype)
+        }
+        let adapter = try LoRAAdapter(
+            LoRAConfiguration(rank: 1, targets: ["down_proj"]), adapting: model.linears, seed: 1)
+        let sequences: [[[Int32]]] = [
+            [[1, 2, 3, 4], [5], [6, 7], [8]], [[9], [10, 11], [], [12]], [[13, 14], [15], [16, 17, 18], [19]],
+        ]
+        for cache in [DType.f32, .bf16, .q8_0] {
+            let plain = hidden(model, sequences, nil, cache)
+            let operations = hidden(model, sequences, adapter, cache)
+            #expect(plain == operations, "\(dtype), cache \(cache)")
+            let isFinite = plain.joined().allSatisfy { $0.isFinite }
+            #expect(isFinite)
+        }
+    }
+
+    @Test("a row among others is the row alone")
+    func rowsAreIndependent() throws {
+        let model = try TestModels.tinyLlama(seed: 6)
+        let together = hidden(model, [[[1, 2, 3]], [[4, 5]], [[6]]], nil, .bf16)[0]
+        let apart = [[1, 2, 3], [4, 5], [6]].map { hidden(model, [[$0]], nil, .bf16)[0] }
+        #expect(together == Array(apart.joined()))
+        let tokenByToken = hidden(model, [[[1], [2], [3]]], nil, .bf16)
+        #expect(apart[0] == Array(tokenByToken.joined()))
+    }
+}
