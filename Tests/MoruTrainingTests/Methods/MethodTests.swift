@@ -81,17 +81,18 @@ import Testing
         if kind.hasPrefix("q") { try base.model.quantizeLinears(to: .q4_0) }
         var configuration = LoRAConfiguration(rank: 2, alpha: 4, dropout: 0.2, targets: ["q_proj", "down_proj"])
         configuration.decomposesWeights = kind.hasSuffix("dora")
-        let settings = VirtualTokenSettings(count: 3, start: kind == "prompt" ? .text("Hello") : .random)
-        let tuning: TuningMethod =
+        let adapter: (any Adapter)? =
             switch kind {
-            case "full", "full-dpo": .full()
-            case "last": .lastLayers(1)
-            case "ia3": .ia3(IA3Configuration())
-            case "prompt": .prompt(settings)
-            case "prefix": .prefix(settings)
-            default: .lora(configuration)
+            case "full", "last", "full-dpo": nil
+            case "ia3": try IA3Adapter(IA3Configuration(), adapting: base.model.linears)
+            case "prompt": try PromptTuningAdapter(tokens: 3, start: .text("Hello"), for: base, seed: 1)
+            case "prefix": try PrefixTuningAdapter(tokens: 3, start: .random, for: base, seed: 1)
+            default: try LoRAAdapter(configuration, adapting: base.model.linears, seed: 1)
             }
-        let (method, adapter) = try tuning.make(for: base, baseModel: "tiny", seed: 1)
+        let method: any TrainingMethod =
+            if let adapter { AdapterMethod(adapter: adapter, baseModel: "tiny") } else {
+                kind == "last" ? try LastLayersMethod(base, count: 1) : try FullMethod(base)
+            }
         let task: any TrainingTask
         if kind.hasSuffix("dpo") {
             let pairs = zip(SmallRun.examples(8), SmallRun.examples(8, from: 20)).map(TokenizedPair.init)
