@@ -1,9 +1,10 @@
 // Times whole training steps: forward pass, backward pass and AdamW, through the code that training uses. The sizes,
 // the initialisation and the tokens (random, new ones each step) are those of scripts/bench's peers. Run in release mode:
 //
-//     swift run -c release TrainingBenchmark pretrain small|big [STEPS]
-//     swift run -c release TrainingBenchmark lora MODEL [STEPS]
+//     swift run -c release TrainingBenchmark pretrain small|big [STEPS] [recompute]
+//     swift run -c release TrainingBenchmark lora MODEL [STEPS] [recompute]
 //
+// With `recompute` the blocks' activations are computed again for the backward pass instead of kept.
 // Prints one line of JSON: tokens a second of each step, their median after the first two, the losses, CPU seconds of
 // each step, and the most memory that the process ever had resident.
 
@@ -27,7 +28,7 @@ struct Subject {
 }
 
 struct Usage: Error, CustomStringConvertible {
-    let description = "usage: TrainingBenchmark pretrain small|big [STEPS] | lora MODEL [STEPS]"
+    let description = "usage: TrainingBenchmark (pretrain small|big | lora MODEL) [STEPS] [recompute]"
 }
 
 func pretraining(_ size: String) throws -> Subject {
@@ -58,7 +59,7 @@ func resources() -> (seconds: Double, peakBytes: Int) {
 }
 
 /// Takes the steps, and reports.
-func measure(_ subject: Subject, steps: Int) throws -> JSON {
+func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
     let clock = ContinuousClock()
     let vocabulary = subject.model.facts.vocabularySize
     let nothing = TokenizedDataset(source: "random", examples: [])
@@ -77,7 +78,7 @@ func measure(_ subject: Subject, steps: Int) throws -> JSON {
         let before = resources().seconds
         let elapsed = clock.measure {
             let (loss, gradients) = valueAndGradients(of: subject.parameters) {
-                task.summedLoss(of: examples) * (1 / Float(tokensAStep))
+                Runtime.withRecomputation(recomputes) { task.summedLoss(of: examples) } * (1 / Float(tokensAStep))
             }
             optimizer.update(gradients, learningRate: subject.learningRate)
             losses.append(Double(loss.scalar))
@@ -115,7 +116,8 @@ func measure(_ subject: Subject, steps: Int) throws -> JSON {
             case "lora": try lowRank(name)
             default: throw Usage()
             }
-        print(try measure(subject, steps: steps).text(sortedKeys: false))
+        let recomputes = arguments.last == "recompute"
+        print(try measure(subject, steps: steps, recomputes: recomputes).text(sortedKeys: false))
     } catch {
         FileHandle.standardError.write(Data("error: \(error)\n".utf8))
         exit(1)

@@ -48,6 +48,10 @@ private enum GradientScope {
     @TaskLocal static var leaves: [ObjectIdentifier: Tensor]?
 }
 
+/// How the layers of a model keep the activations between products: as training does while gradients of parameters are
+/// computed (``Runtime/activationType``), in f32 otherwise.
+package var activationType: DType { GradientScope.leaves == nil ? .f32 : Runtime.shared.activationType }
+
 /// Evaluates a loss and its gradients with respect to parameters.
 ///
 /// - Parameters:
@@ -62,5 +66,23 @@ public func valueAndGradients(
         let byParameter = Dictionary(
             zip(parameters.map(ObjectIdentifier.init), leaves), uniquingKeysWith: { first, _ in first })
         return try GradientScope.$leaves.withValue(byParameter, operation: body)
+    }
+}
+
+/// Evaluates a part of a model without keeping its activations; see ``MoruTensor/recomputed(_:_:)``.
+///
+/// - Parameter dropout: The source of the part's dropout, which gives the same masks both times.
+public func recomputed(
+    _ inputs: [Tensor], dropout: DropoutSource?, _ body: @escaping ([Tensor]) -> [Tensor]
+) -> [Tensor] {
+    guard let leaves = GradientScope.leaves else { return body(inputs) }
+    let begin = dropout?.state
+    return recomputed(inputs) { inputs in
+        // The gradients are taken outside the scope in which the part was recorded
+        let isAgain = GradientScope.leaves == nil
+        let end = dropout?.state
+        if isAgain, let dropout, let begin { dropout.state = begin }
+        defer { if isAgain, let dropout, let end { dropout.state = end } }
+        return GradientScope.$leaves.withValue(leaves) { body(inputs) }
     }
 }

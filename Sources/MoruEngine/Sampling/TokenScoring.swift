@@ -9,7 +9,8 @@ import MoruTensor
 package func scores(_ logits: Tensor, _ tokens: [Int32], top: Int) -> [TokenScore] {
     guard !tokens.isEmpty else { return [] }
     let width = logits.shape[1]
-    let losses = Runtime.shared.backend.crossEntropy(logits, targets: tokens, scale: 1, wantsGradient: false).losses
+    var read = logits
+    let losses = Runtime.shared.backend.crossEntropy(&read, targets: tokens, scale: 1, wantsGradient: false)
     let lossValues = losses.values()
     return logits.withFloats { all in
         tokens.enumerated().map { row, token in

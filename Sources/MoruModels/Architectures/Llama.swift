@@ -82,9 +82,26 @@ struct LlamaBlock: Sendable {
         feedForward = try LlamaFeedForward(weights["mlp"], configuration)
     }
 
-    func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
-        let h = x + attention(inputNorm(x), batch, angles, context)
-        return h + feedForward(postAttentionNorm(h), context)
+    /// Takes the residual stream and what the block below adds to it; hands on the same.
+    func callAsFunction(
+        _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
+    ) -> (residual: Tensor, delta: Tensor) {
+        let type = activationType
+        let first = inputNorm(x, adding: delta, as: type)
+        let mixed = attention(first.normalized, batch, angles, context)
+        let second = postAttentionNorm(first.sum, adding: mixed, as: type)
+        return (second.sum, feedForward(second.normalized, context))
+    }
+
+    /// The same, its activations computed again for the backward pass.
+    func recomputing(
+        _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
+    ) -> (residual: Tensor, delta: Tensor) {
+        let results = recomputed([x] + (delta.map { [$0] } ?? []), dropout: context.dropout) { inputs in
+            let result = self(inputs[0], adding: inputs.count > 1 ? inputs[1] : nil, batch, angles, context)
+            return [result.residual, result.delta]
+        }
+        return (results[0], results[1])
     }
 
     var linears: [Linear] { attention.linears + feedForward.linears }
@@ -136,10 +153,16 @@ public final class Llama: LanguageModel {
             return hiddenStates(embedded, rows, angles)
         }
         let context = batch.layerContext
-        var x = embedded
-        for block in blocks { x = block(x, batch, angles, context) }
+        var stream: (residual: Tensor, delta: Tensor?) = (embedded, nil)
+        let recomputes = Runtime.shared.recomputesActivations
+        for block in blocks {
+            stream =
+                recomputes
+                ? block.recomputing(stream.residual, adding: stream.delta, batch, angles, context)
+                : block(stream.residual, adding: stream.delta, batch, angles, context)
+        }
         batch.advanceCaches()
-        return norm(batch.tokenRows(of: x))
+        return norm(batch.tokenRows(of: stream.residual), adding: stream.delta.map(batch.tokenRows)).normalized
     }
 
     /// The table that turns tokens into vectors.

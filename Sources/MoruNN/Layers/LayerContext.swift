@@ -48,6 +48,12 @@ public final class DropoutSource: Sendable {
     /// The masks of a seed.
     public init(seed: UInt64) { generator = Mutex(RandomGenerator(seed: seed)) }
 
+    /// Where the source stands.
+    package var state: RandomGenerator {
+        get { generator.withLock { $0 } }
+        set { generator.withLock { $0 = newValue } }
+    }
+
     /// Applies dropout.
     public func apply(_ x: Tensor, probability: Float) -> Tensor {
         generator.withLock { x.dropout(probability, using: &$0) }

@@ -30,7 +30,8 @@ public final class Linear: Sendable {
         if runs.count == 1, runs[0].rows == 0..<x.shape[0], case .inputScale(let scale) = runs[0].adaptation {
             return addingBias(x.multiplyingRow(scale.tensor.reshaped(inputs)).linear(weight.tensor))
         }
-        return completing(x.linear(weight.tensor), of: x, context, runs)
+        // What adapters add may be too little to survive in a product that is bf16 already
+        return completing(x.linear(weight.tensor, as: runs.isEmpty ? nil : .f32), of: x, context, runs)
     }
 
     /// What the layer makes of the product of `x` and its weight: the bias and the adapters added.

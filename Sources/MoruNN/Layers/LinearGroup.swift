@@ -16,9 +16,13 @@ public struct LinearGroup: Sendable {
         self.members = members
     }
 
+    private func isAdapted(in context: LayerContext) -> Bool {
+        members.contains { !context.adaptations(of: $0.path).isEmpty }
+    }
+
     /// The members' outputs of `x` [N, inputs], each [N, outputs], in their order.
     public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> [Tensor] {
-        let products = x.linear(members.map(\.weight.tensor))
-        return zip(members, products).map { $0.completing($1, of: x, context) }
+        let products = x.linear(members.map(\.weight.tensor), as: isAdapted(in: context) ? .f32 : nil)
+        return zip(members, products).map { $0.completing($1, of: x, context).cast(to: x.dtype) }
     }
 }

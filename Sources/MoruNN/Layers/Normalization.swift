@@ -15,6 +15,15 @@ public final class RMSNorm: Sendable {
 
     /// Normalises each row of the last dimension.
     public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight.tensor, epsilon: epsilon) }
+
+    /// The step of a residual stream [N, D]: adds `delta` (nil adds nothing), and normalises the sum.
+    ///
+    /// - Parameter type: The format of the normalised sum, f32 or bf16.
+    public func callAsFunction(
+        _ residual: Tensor, adding delta: Tensor?, as type: DType = .f32
+    ) -> (sum: Tensor, normalized: Tensor) {
+        residual.addingAndNormalizing(delta, weight.tensor, epsilon: epsilon, as: type)
+    }
 }
 
 /// Layer normalisation (Ba, Kiros and Hinton, 2016).

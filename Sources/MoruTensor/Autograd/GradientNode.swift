@@ -4,16 +4,18 @@ import Synchronization
 final class GradientNode: @unchecked Sendable {
     /// Gradients of the inputs, given the gradient of the output; nil where an input needs none.
     typealias BackwardRule = (Tensor) -> [Tensor?]
+    /// The same in parts.
+    typealias PartialRule = (Tensor) -> [GradientPart?]
 
     /// Later operations have larger numbers, which is the order that the backward pass needs.
     let number: Int
     private(set) var inputs: [GradientNode?]
-    private var backward: BackwardRule?
+    private var backward: PartialRule?
     private let isLeaf: Bool
 
     private static let counter = Atomic<Int>(0)
 
-    init(inputs: [GradientNode?] = [], backward: BackwardRule? = nil) {
+    init(inputs: [GradientNode?] = [], backward: PartialRule? = nil) {
         number = Self.counter.add(1, ordering: .relaxed).newValue
         self.inputs = inputs
         self.backward = backward
@@ -24,7 +26,7 @@ final class GradientNode: @unchecked Sendable {
     ///
     /// The rule and the links to the inputs are dropped, so that what they hold is freed while the backward pass runs,
     /// and a long chain of nodes is not freed by recursion.
-    func propagate(_ gradient: Tensor) -> [(input: GradientNode, part: Tensor)]? {
+    func propagate(_ gradient: Tensor) -> [(input: GradientNode, part: GradientPart)]? {
         if isLeaf { return nil }
         guard let rule = backward else { preconditionFailure("gradients were taken through this tensor before") }
         let inputs = inputs
@@ -46,6 +48,11 @@ extension Tensor {
 
     /// Records how this tensor was made; see above.
     func recording(_ inputs: [Tensor], rule: @escaping GradientNode.BackwardRule) -> Tensor {
+        recording(inputs) { dy -> [GradientPart?] in rule(dy).map { $0.map { .whole($0) } } }
+    }
+
+    /// Records how this tensor was made, by a rule that adds to gradients; see above.
+    func recording(_ inputs: [Tensor], rule: @escaping GradientNode.PartialRule) -> Tensor {
         guard inputs.contains(where: { $0.isTracked }) else { return self }
         return with(node: GradientNode(inputs: inputs.map(\.node), backward: rule))
     }

@@ -11,35 +11,48 @@ public func valueAndGradients(
     let leaves = inputs.map { $0.detached().with(node: GradientNode()) }
     let value = try body(leaves)
     precondition(value.count == 1, "gradients need a scalar, the function returned shape \(value.shape)")
-    let gradients = backpropagate(from: value, to: leaves)
+    // What was recorded before the leaves were made cannot depend on them: it belongs to an outer computation
+    let first = leaves.compactMap { $0.node?.number }.min() ?? Int.max
+    var pending = backpropagate(
+        from: [(value, Tensor.filled(1, value.shape))], to: leaves.compactMap(\.node), since: first)
+    let gradients = leaves.map { leaf in
+        leaf.node.flatMap { pending.removeValue(forKey: ObjectIdentifier($0)) } ?? Tensor.zeros(leaf.shape)
+    }
     return (value.detached(), gradients)
 }
 
-/// Walks the recorded operations from the last to the first and sums what reaches each leaf.
-private func backpropagate(from value: Tensor, to leaves: [Tensor]) -> [Tensor] {
+/// Walks the recorded operations from the last to the first and sums what reaches each node.
+///
+/// - Parameters:
+///   - values: Where to begin, with the gradients of these tensors.
+///   - leaves: Nodes from which nothing is passed on.
+///   - first: Nodes with smaller numbers are left alone, except that leaves get their gradients.
+/// - Returns: The gradients of the leaves that any arrived at, by the identity of their nodes.
+func backpropagate(
+    from values: [(tensor: Tensor, gradient: Tensor)], to leaves: [GradientNode], since first: Int
+) -> [ObjectIdentifier: Tensor] {
     var pending: [ObjectIdentifier: Tensor] = [:]
-    // What was recorded before the leaves were made cannot depend on them: it belongs to an outer computation
-    let first = leaves.compactMap { $0.node?.number }.min() ?? Int.max
-    if let root = value.node, root.number >= first {
-        pending[ObjectIdentifier(root)] = Tensor.filled(1, value.shape)
-        let leafNodes = Set(leaves.compactMap { $0.node.map(ObjectIdentifier.init) })
-        for node in reachableNodes(from: root, since: first) where !leafNodes.contains(ObjectIdentifier(node)) {
-            guard let gradient = pending.removeValue(forKey: ObjectIdentifier(node)) else { continue }
-            for (input, part) in node.propagate(gradient) ?? [] where input.number >= first {
-                let key = ObjectIdentifier(input)
-                pending[key] = pending[key].map { $0 + part } ?? part
-            }
+    var roots: [GradientNode] = []
+    for (tensor, gradient) in values {
+        guard let root = tensor.node, root.number >= first else { continue }
+        GradientPart.whole(gradient).add(to: &pending[ObjectIdentifier(root)])
+        roots.append(root)
+    }
+    let ends = Set(leaves.map(ObjectIdentifier.init))
+    for node in reachableNodes(from: roots, since: first) where !ends.contains(ObjectIdentifier(node)) {
+        guard let gradient = pending.removeValue(forKey: ObjectIdentifier(node)) else { continue }
+        for (input, part) in node.propagate(gradient) ?? []
+        where input.number >= first || ends.contains(ObjectIdentifier(input)) {
+            part.add(to: &pending[ObjectIdentifier(input)])
         }
     }
-    return leaves.map { leaf in
-        leaf.node.flatMap { pending[ObjectIdentifier($0)] } ?? Tensor.zeros(leaf.shape)
-    }
+    return pending
 }
 
-/// The nodes numbered from `first` on that lead to `root`, the latest first.
-private func reachableNodes(from root: GradientNode, since first: Int) -> [GradientNode] {
-    var seen: Set<ObjectIdentifier> = [ObjectIdentifier(root)]
-    var found = [root]
+/// The nodes numbered from `first` on that lead to the roots, the latest first.
+private func reachableNodes(from roots: [GradientNode], since first: Int) -> [GradientNode] {
+    var seen: Set<ObjectIdentifier> = []
+    var found = roots.filter { seen.insert(ObjectIdentifier($0)).inserted }
     var position = 0
     while position < found.count {
         for case let input? in found[position].inputs
@@ -49,4 +62,16 @@ private func reachableNodes(from root: GradientNode, since first: Int) -> [Gradi
         position += 1
     }
     return found.sorted { $0.number > $1.number }
+}
+
+/// The nodes numbered below `first` that tensors were made from.
+func outerNodes(of tensors: [Tensor], since first: Int) -> [GradientNode] {
+    var seen: Set<ObjectIdentifier> = []
+    var outer: [GradientNode] = []
+    for node in reachableNodes(from: tensors.compactMap(\.node).filter { $0.number >= first }, since: first) {
+        for case let input? in node.inputs where input.number < first && seen.insert(ObjectIdentifier(input)).inserted {
+            outer.append(input)
+        }
+    }
+    return outer
 }

@@ -1,21 +1,26 @@
 /// What an operation needs of the hardware. Every method computes new tensors from given ones, knows nothing of
 /// gradients, and returns when its result may be read; the operations in `Ops` add shape checks and backward rules.
 ///
-/// Matrices are [rows, columns]; token-shaped tensors are [N, heads, headDim] or [N, dim]; all results are f32.
+/// Matrices are [rows, columns]; token-shaped tensors are [N, heads, headDim] or [N, dim]. Results are f32, except
+/// where an operation says that it also takes activations in bf16.
 public protocol Backend: Sendable {
     /// `alpha * a op(b) + (addend ?? 0)`, where `a` is [m, k] (or [k, m] when transposed) and `b` is [k, n] (or [n, k]
-    /// when transposed, in any dtype).
+    /// when transposed, in any dtype). `a` is f32 or bf16; so is the result, as asked, and the addend like it.
     func matmul(
-        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?
+        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?,
+        as type: DType
     ) -> Tensor
-    /// `x w^T` [m, n_i] for each of some weights [n_i, k], in any dtype.
-    func products(_ x: Tensor, _ weights: [Tensor]) -> [Tensor]
-    /// The sum of `a_i w_i` [m, k] over pairs, at least one, of [m, n_i] and [n_i, k], the latter in any dtype.
-    func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)]) -> Tensor
+    /// Adds `op(a) b` to `sum`, in place; to zeros where there is none. Shapes as for the product.
+    func addProduct(_ a: Tensor, transposeA: Bool, _ b: Tensor, to sum: inout Tensor?)
+    /// `x w^T` [m, n_i], f32 or bf16, of `x` likewise and each of some weights [n_i, k], in any dtype.
+    func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor]
+    /// The sum of `a_i w_i` [m, k] over pairs, at least one, of [m, n_i] in f32 or bf16 and [n_i, k] in any dtype;
+    /// f32, or a single product as asked.
+    func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor
     /// Rows of `table` [V, D], in any dtype, as [ids.count, D].
     func gatherRows(_ table: Tensor, _ ids: [Int32]) -> Tensor
-    /// Zeros [rowCount, D] with the rows of `source` [ids.count, D] added at `ids`.
-    func scatterAddRows(_ source: Tensor, _ ids: [Int32], rowCount: Int) -> Tensor
+    /// Adds the rows of `source` [ids.count, D] to rows `ids` of `sum`, whose rows have D elements, in place.
+    func addRows(_ source: Tensor, at ids: [Int32], to sum: inout Tensor)
 
     /// Elementwise, same shapes.
     func add(_ a: Tensor, _ b: Tensor) -> Tensor
@@ -25,6 +30,8 @@ public protocol Backend: Sendable {
     func multiply(_ a: Tensor, _ b: Tensor) -> Tensor
     /// Elementwise, by a number.
     func scale(_ x: Tensor, by factor: Float) -> Tensor
+    /// Elementwise, by a number, in place.
+    func scale(_ x: inout Tensor, by factor: Float)
     /// `x` [N, D] with `row` [D] added to each row.
     func addRow(_ x: Tensor, _ row: Tensor) -> Tensor
     /// `x` [N, D] with each row multiplied by `row` [D].
@@ -38,7 +45,7 @@ public protocol Backend: Sendable {
     func activate(_ x: Tensor, _ function: Activation) -> Tensor
     /// The gradient of an activation's input.
     func activateBackward(_ dy: Tensor, _ x: Tensor, _ function: Activation) -> Tensor
-    /// `silu(gate) * up`, elementwise.
+    /// `silu(gate) * up`, elementwise, f32 or bf16.
     func swiglu(gate: Tensor, up: Tensor) -> Tensor
     /// The gradients of gate and up.
     func swigluBackward(_ dy: Tensor, gate: Tensor, up: Tensor) -> (gate: Tensor, up: Tensor)
@@ -47,6 +54,16 @@ public protocol Backend: Sendable {
     func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> (y: Tensor, inverseRMS: Tensor)
     /// The gradients of x and weight.
     func rmsNormBackward(_ dy: Tensor, _ x: Tensor, weight: Tensor, inverseRMS: Tensor) -> (x: Tensor, weight: Tensor)
+    /// The residual stream: `residual + delta` [N, D], f32, where delta may be bf16 (nil adds nothing), and its RMS
+    /// normalisation in f32 or bf16; also [N] inverse roots for the backward pass.
+    func addRMSNorm(
+        _ residual: Tensor, _ delta: Tensor?, weight: Tensor, epsilon: Float, as type: DType
+    ) -> (sum: Tensor, y: Tensor, inverseRMS: Tensor)
+    /// The gradient of residual and delta alike, from those of the normalised sum, f32 or bf16, and of the sum itself
+    /// (nil for none); and where wanted that of the weight.
+    func addRMSNormBackward(
+        _ dy: Tensor, _ dSum: Tensor?, sum: Tensor, weight: Tensor, inverseRMS: Tensor, wantsWeight: Bool
+    ) -> (x: Tensor, weight: Tensor?)
     /// Layer normalisation of rows; also [N] means and inverse deviations for the backward pass.
     func layerNorm(
         _ x: Tensor, weight: Tensor, bias: Tensor?, epsilon: Float
@@ -60,16 +77,14 @@ public protocol Backend: Sendable {
     func softmax(_ x: Tensor) -> Tensor
     /// The gradient of softmax's input, from its output.
     func softmaxBackward(_ dy: Tensor, y: Tensor) -> Tensor
-    /// Each row's negative log-likelihood of its target (0 for a negative target), and optionally the gradient
-    /// `(softmax - onehot) * scale` of the logits [N, V].
-    func crossEntropy(
-        _ logits: Tensor, targets: [Int32], scale: Float, wantsGradient: Bool
-    ) -> (losses: Tensor, gradient: Tensor?)
+    /// Each row's negative log-likelihood of its target (0 for a negative target); where the gradient is wanted, the
+    /// logits [N, V] become theirs, `(softmax - onehot) * scale`, in place.
+    func crossEntropy(_ logits: inout Tensor, targets: [Int32], scale: Float, wantsGradient: Bool) -> Tensor
 
-    /// Turns pairs of each head of `x` [N, heads, headDim] by the given angles (or back).
+    /// Turns pairs of each head of `x` [N, heads, headDim], f32 or bf16, by the given angles (or back).
     func rope(_ x: Tensor, _ angles: RotaryAngles, inverse: Bool) -> Tensor
 
-    /// Attention within each segment of q [N, H, D], k and v [N, Hkv, D]; also log-sum-exp [N, H].
+    /// Attention within each segment of q [N, H, D], k and v [N, Hkv, D], all f32 or all bf16; also log-sum-exp [N, H].
     func attention(
         q: Tensor, k: Tensor, v: Tensor, segments: [Range<Int>], _ options: AttentionOptions
     ) -> (out: Tensor, logSumExp: Tensor)
@@ -91,6 +106,15 @@ public protocol Backend: Sendable {
     func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass
     /// Attention of each run's query rows over that sequence's cached keys and values.
     func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor
+}
+
+extension Backend {
+    /// The product in f32.
+    public func matmul(
+        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?
+    ) -> Tensor {
+        matmul(a, transposeA: transposeA, b, transposeB: transposeB, alpha: alpha, adding: addend, as: .f32)
+    }
 }
 
 /// Elementwise activation functions.

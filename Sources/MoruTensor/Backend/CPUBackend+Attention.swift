@@ -21,13 +21,16 @@ extension CPUBackend {
         arguments.first_position = firstPosition
         arguments.kv_count = keyCount
         (arguments.heads, arguments.kv_heads, arguments.head_dim) = (heads, kvHeads, headDim)
-        arguments.q = UnsafeRawPointer(q.floats + rows.lowerBound * heads * headDim)
+        let begin = rows.lowerBound * heads * headDim * q.dtype.blockBytes
+        arguments.io_type = q.dtype.kernelType!
+        arguments.allow_bf16 = q.dtype == .bf16
+        arguments.q = q.bytes + begin
         arguments.q_row_stride = heads * headDim
         arguments.kv_row_stride = kvHeads * headDim
         arguments.causal = options.causal
         arguments.window = options.window ?? 0
         arguments.scale = options.scale
-        arguments.out = UnsafeMutableRawPointer(out.floats + rows.lowerBound * heads * headDim)
+        arguments.out = UnsafeMutableRawPointer(mutating: out.bytes + begin)
         arguments.out_row_stride = heads * headDim
         return arguments
     }
@@ -36,11 +39,11 @@ extension CPUBackend {
         q: Tensor, k: Tensor, v: Tensor, segments: [Range<Int>], _ options: AttentionOptions
     ) -> (out: Tensor, logSumExp: Tensor) {
         let (heads, kvHeads) = (q.shape[1], k.shape[1])
-        let rowElements = kvHeads * k.shape[2]
-        let out = Tensor(uninitialized: q.shape)
+        let rowBytes = kvHeads * k.shape[2] * k.dtype.blockBytes
+        let out = Tensor(uninitialized: q.shape, dtype: q.dtype)
         let logSumExp = Tensor(uninitialized: [q.shape[0], heads])
-        let keys = segments.map { UnsafeRawPointer(k.floats + $0.lowerBound * rowElements) as UnsafeRawPointer? }
-        let values = segments.map { UnsafeRawPointer(v.floats + $0.lowerBound * rowElements) as UnsafeRawPointer? }
+        let keys = segments.map { (k.bytes + $0.lowerBound * rowBytes) as UnsafeRawPointer? }
+        let values = segments.map { (v.bytes + $0.lowerBound * rowBytes) as UnsafeRawPointer? }
         keys.withUnsafeBufferPointer { keys in
             values.withUnsafeBufferPointer { values in
                 let all = segments.enumerated().map { index, segment in
@@ -50,6 +53,7 @@ extension CPUBackend {
                     one.k_pages = keys.baseAddress! + index
                     one.v_pages = values.baseAddress! + index
                     one.page_tokens = segment.count
+                    one.kv_type = k.dtype.kernelType!
                     one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
                     return one
                 }
@@ -115,11 +119,14 @@ extension CPUBackend {
         _ dOut: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logSumExp: Tensor, segments: [Range<Int>],
         _ options: AttentionOptions
     ) -> (q: Tensor, k: Tensor, v: Tensor) {
+        let dOut = dOut.converted(to: q.dtype)
         let (heads, headDim, kvHeads) = (q.shape[1], q.shape[2], k.shape[1])
-        let (queryElements, keyElements) = (heads * headDim, kvHeads * headDim)
+        let type = q.dtype
+        let (queryBytes, keyBytes) = (heads * headDim * type.blockBytes, kvHeads * headDim * type.blockBytes)
         // The segments cover every row, and the kernel overwrites theirs
         let (dQ, dK, dV) = (
-            Tensor(uninitialized: q.shape), Tensor(uninitialized: k.shape), Tensor(uninitialized: v.shape)
+            Tensor(uninitialized: q.shape, dtype: type), Tensor(uninitialized: k.shape, dtype: type),
+            Tensor(uninitialized: v.shape, dtype: type)
         )
         threads.run(segments.count * kvHeads) { index in
             let (segmentIndex, kvHead) = index.quotientAndRemainder(dividingBy: kvHeads)
@@ -128,14 +135,15 @@ extension CPUBackend {
             var one = arguments(
                 q: q, rows: segment, firstPosition: 0, keyCount: segment.count, kvHeads: kvHeads, out: out, options)
             one.page_tokens = segment.count
+            one.kv_type = type.kernelType!
             one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
             var gradient = moru_attention_gradient()
-            gradient.d_out = UnsafeRawPointer(dOut.floats + segment.lowerBound * queryElements)
-            gradient.d_q = UnsafeMutableRawPointer(dQ.floats + segment.lowerBound * queryElements)
-            gradient.d_k = UnsafeMutableRawPointer(dK.floats + segment.lowerBound * keyElements)
-            gradient.d_v = UnsafeMutableRawPointer(dV.floats + segment.lowerBound * keyElements)
-            var keys: UnsafeRawPointer? = UnsafeRawPointer(k.floats + segment.lowerBound * keyElements)
-            var values: UnsafeRawPointer? = UnsafeRawPointer(v.floats + segment.lowerBound * keyElements)
+            gradient.d_out = dOut.bytes + segment.lowerBound * queryBytes
+            gradient.d_q = UnsafeMutableRawPointer(mutating: dQ.bytes + segment.lowerBound * queryBytes)
+            gradient.d_k = UnsafeMutableRawPointer(mutating: dK.bytes + segment.lowerBound * keyBytes)
+            gradient.d_v = UnsafeMutableRawPointer(mutating: dV.bytes + segment.lowerBound * keyBytes)
+            var keys: UnsafeRawPointer? = k.bytes + segment.lowerBound * keyBytes
+            var values: UnsafeRawPointer? = v.bytes + segment.lowerBound * keyBytes
             withUnsafePointer(to: &keys) { keys in
                 withUnsafePointer(to: &values) { values in
                     one.k_pages = keys

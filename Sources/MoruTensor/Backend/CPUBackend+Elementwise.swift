@@ -72,16 +72,4 @@ extension CPUBackend {
             }
         }
     }
-
-    func swiglu(gate: Tensor, up: Tensor) -> Tensor {
-        elementwise(gate.shape) { kernels.swiglu(gate.floats, up.floats, $0, $1, $2) }
-    }
-
-    func swigluBackward(_ dy: Tensor, gate: Tensor, up: Tensor) -> (gate: Tensor, up: Tensor) {
-        let (dGate, dUp) = (Tensor(uninitialized: gate.shape), Tensor(uninitialized: up.shape))
-        forElements(gate.count) {
-            kernels.swiglu_backward(dy.floats, gate.floats, up.floats, dGate.floats, dUp.floats, $0, $1)
-        }
-        return (dGate, dUp)
-    }
 }

@@ -2,38 +2,57 @@ import CMoruKernels
 
 extension CPUBackend {
     func matmul(
-        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?
+        _ a: Tensor, transposeA: Bool, _ b: Tensor, transposeB: Bool, alpha: Float, adding addend: Tensor?,
+        as type: DType
     ) -> Tensor {
         let (m, k) = transposeA ? (a.shape[1], a.shape[0]) : (a.shape[0], a.shape[1])
         let n = transposeB ? b.shape[0] : b.shape[1]
         if m <= Runtime.fewRows, transposeB, !transposeA {
-            let product = productsOfFewRows(a, [b])[0]
-            guard let addend else { return alpha == 1 ? product : scale(product, by: alpha) }
-            let sum = addend.copied()
+            let product = productsOfFewRows(a.converted(to: .f32), [b])[0]
+            guard let addend else { return (alpha == 1 ? product : scale(product, by: alpha)).converted(to: type) }
+            let sum = addend.dtype == .f32 ? addend.copied() : addend.converted(to: .f32)
             forElements(m * n) { kernels.add_scaled(product.floats, alpha, sum.floats, $0, $1) }
-            return sum
+            return sum.converted(to: type)
         }
-        let c = Tensor(uninitialized: [m, n])
+        let c = Tensor(uninitialized: [m, n], dtype: type)
         var product = arguments(a, b, transposeB: transposeB, c)
         product.k = k
         product.a_row_stride = transposeA ? 1 : k
         product.a_column_stride = transposeA ? m : 1
         product.alpha = alpha
         product.accumulate = addend != nil
-        withExtendedLifetime((a, b, addend)) { run([product], adding: addend?.floats) }
+        withExtendedLifetime((a, b, addend)) { run([product], adding: addend?.bytes) }
         return c
     }
 
-    func products(_ x: Tensor, _ weights: [Tensor]) -> [Tensor] {
-        if x.shape[0] <= Runtime.fewRows { return productsOfFewRows(x, weights) }
-        let results = weights.map { Tensor(uninitialized: [x.shape[0], $0.shape[0]]) }
+    func addProduct(_ a: Tensor, transposeA: Bool, _ b: Tensor, to sum: inout Tensor?) {
+        let (m, k) = transposeA ? (a.shape[1], a.shape[0]) : (a.shape[0], a.shape[1])
+        let accumulates = sum != nil
+        if accumulates { sum?.makeUnique() }
+        let c = sum ?? Tensor(uninitialized: [m, b.shape[1]])
+        var product = arguments(a, b, transposeB: false, c)
+        product.k = k
+        product.a_row_stride = transposeA ? 1 : k
+        product.a_column_stride = transposeA ? m : 1
+        product.accumulate = accumulates
+        withExtendedLifetime((a, b)) { run([product], adding: nil) }
+        sum = c
+    }
+
+    func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor] {
+        if x.shape[0] <= Runtime.fewRows {
+            return productsOfFewRows(x.converted(to: .f32), weights).map { $0.converted(to: type) }
+        }
+        let results = weights.map { Tensor(uninitialized: [x.shape[0], $0.shape[0]], dtype: type) }
         let all = zip(weights, results).map { arguments(x, $0, transposeB: true, $1) }
         withExtendedLifetime((x, weights)) { runTogether(all) }
         return results
     }
 
-    func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)]) -> Tensor {
-        let c = Tensor(uninitialized: [pairs[0].a.shape[0], pairs[0].w.shape[1]])
+    func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor {
+        // Several products are added up in f32
+        let c = Tensor(
+            uninitialized: [pairs[0].a.shape[0], pairs[0].w.shape[1]], dtype: pairs.count > 1 ? .f32 : type)
         var all = pairs.map { arguments($0.a, $0.w, transposeB: false, c) }
         for index in all.indices.dropFirst() { all[index].accumulate = true }
         withExtendedLifetime(pairs) { run(all, adding: nil) }
@@ -44,14 +63,16 @@ extension CPUBackend {
     private func arguments(_ a: Tensor, _ b: Tensor, transposeB: Bool, _ c: Tensor) -> moru_gemm {
         var arguments = moru_gemm()
         (arguments.m, arguments.n, arguments.k) = (c.shape[0], c.shape[1], a.shape[1])
-        arguments.a = UnsafeRawPointer(a.floats)
+        arguments.a = a.bytes
+        arguments.a_type = a.dtype.kernelType!
         arguments.a_row_stride = a.shape[1]
         arguments.a_column_stride = 1
         arguments.b = b.bytes
         arguments.b_type = b.dtype.kernelType!
         arguments.b_row_bytes = b.dtype.byteCount(of: b.shape[1])!
         arguments.b_transposed = transposeB
-        arguments.c = UnsafeMutableRawPointer(c.floats)
+        arguments.c = UnsafeMutableRawPointer(mutating: c.bytes)
+        arguments.c_type = c.dtype.kernelType!
         arguments.c_row_stride = c.shape[1]
         arguments.alpha = 1
         arguments.allow_bf16 = runtime.precision == .automatic
@@ -60,16 +81,16 @@ extension CPUBackend {
 
     private static let columnUnit = 64
 
-    /// Computes products that add up in one C. The larger side of C is split, so that each thread packs its own part of
-    /// the operands, and first fills its own part of C with what is added to.
-    private func run(_ all: [moru_gemm], adding addend: UnsafePointer<Float>?) {
+    /// Computes products that add up in one C. Where they are small, the larger side of C is split, so that each thread
+    /// packs its own part of the operands, and first fills its own part of C with what is added to.
+    private func run(_ all: [moru_gemm], adding addend: UnsafeRawPointer?) {
         let (m, n) = (all[0].m, all[0].n)
-        guard m > 0, n > 0 else { return }
-        let scratchBytes = scratchBytes(all)
+        guard m > 0, n > 0, !runWithSharedPanels([all], adding: addend) else { return }
+        let scratchBytes = scratchBytes(of: all)
         let work = all.reduce(0) { $0 + m * n * max(1, $1.k) }
         let parts = work < 1 << 16 ? 1 : threads.threadCount
         let unit = Self.columnUnit
-        let splitsColumns = n >= m || n >= unit * parts
+        let splitsColumns = n >= m
         let length = splitsColumns ? n : m
         let units = (length + unit - 1) / unit
         let pieces = min(parts, units)
@@ -78,10 +99,10 @@ extension CPUBackend {
             let end = min(length, units * (piece + 1) / pieces * unit)
             let (rows, columns) = splitsColumns ? (0..<m, begin..<end) : (begin..<end, 0..<n)
             if let addend {
-                let c = all[0].c.assumingMemoryBound(to: Float.self)
+                let size = all[0].c_type == MORU_BF16 ? 2 : 4
                 for row in rows {
-                    let offset = row * n + columns.lowerBound
-                    (c + offset).update(from: addend + offset, count: columns.count)
+                    let offset = (row * n + columns.lowerBound) * size
+                    (all[0].c + offset).copyMemory(from: addend + offset, byteCount: columns.count * size)
                 }
             }
             withScratch(scratchBytes) { scratch in
@@ -95,6 +116,7 @@ extension CPUBackend {
 
     /// Computes products of the same rows, each with a C of its own; the threads share the columns of all.
     private func runTogether(_ all: [moru_gemm]) {
+        guard !runWithSharedPanels(all.map { [$0] }, adding: nil) else { return }
         let unit = Self.columnUnit
         let units = all.map { ($0.n + unit - 1) / unit }
         let total = units.reduce(0, +)
@@ -102,7 +124,7 @@ extension CPUBackend {
             for one in all { run([one], adding: nil) }
             return
         }
-        let scratchBytes = scratchBytes(all)
+        let scratchBytes = scratchBytes(of: all)
         threads.forRanges(total, minimum: (1 << 16) / max(1, all[0].m * all[0].k * unit)) { range in
             withScratch(scratchBytes) { scratch in
                 var start = 0
@@ -116,10 +138,6 @@ extension CPUBackend {
         }
     }
 
-    private func scratchBytes(_ all: [moru_gemm]) -> Int {
-        all.reduce(1) { most, one in max(most, withUnsafePointer(to: one) { kernels.gemm_scratch_bytes($0) }) }
-    }
-
     func gatherRows(_ table: Tensor, _ ids: [Int32]) -> Tensor {
         let dim = table.shape[1]
         let rowBytes = table.dtype.byteCount(of: dim)!
@@ -128,17 +146,6 @@ extension CPUBackend {
             for row in begin..<end {
                 let source = table.bytes + Int(ids[row]) * rowBytes
                 kernels.dequantize(table.dtype.kernelType!, source, y.floats + row * dim, dim)
-            }
-        }
-        return y
-    }
-
-    func scatterAddRows(_ source: Tensor, _ ids: [Int32], rowCount: Int) -> Tensor {
-        let dim = source.shape[1]
-        let y = Tensor.zeros([rowCount, dim])
-        forColumns(dim, rows: ids.count) { begin, end in
-            for (row, id) in ids.enumerated() {
-                kernels.add_scaled(source.floats + row * dim, 1, y.floats + Int(id) * dim, begin, end)
             }
         }
         return y

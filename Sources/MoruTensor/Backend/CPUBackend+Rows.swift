@@ -6,7 +6,7 @@ extension CPUBackend {
 
     /// Runs a backward kernel over parts of the rows, giving each its own zeroed buffers for the parameters'
     /// gradients, and sums these in order. The parts depend on the sizes alone, and with them the result.
-    private func withParameterGradients(
+    func withParameterGradients(
         _ count: Int, rows: Int, dim: Int,
         _ body: (_ gradients: [UnsafeMutablePointer<Float>], _ begin: Int, _ end: Int) -> Void
     ) -> [Tensor] {
@@ -91,29 +91,15 @@ extension CPUBackend {
         return dx
     }
 
-    func crossEntropy(
-        _ logits: Tensor, targets: [Int32], scale: Float, wantsGradient: Bool
-    ) -> (losses: Tensor, gradient: Tensor?) {
+    func crossEntropy(_ logits: inout Tensor, targets: [Int32], scale: Float, wantsGradient: Bool) -> Tensor {
         let (rows, dim) = (logits.shape[0], logits.shape[1])
         let losses = Tensor(uninitialized: [rows])
-        let gradient = wantsGradient ? Tensor(uninitialized: logits.shape) : nil
+        if wantsGradient { logits.makeUnique() }
+        let (x, gradient) = (logits.floats, wantsGradient ? logits.floats : nil)
         targets.withUnsafeBufferPointer { targets in
             guard let targets = targets.baseAddress else { return }
-            forRows(rows, dim: dim) {
-                kernels.cross_entropy(logits.floats, targets, scale, losses.floats, gradient?.floats, dim, $0, $1)
-            }
+            forRows(rows, dim: dim) { kernels.cross_entropy(x, targets, scale, losses.floats, gradient, dim, $0, $1) }
         }
-        return (losses, gradient)
-    }
-
-    func rope(_ x: Tensor, _ angles: RotaryAngles, inverse: Bool) -> Tensor {
-        let (heads, headDim) = (x.shape[1], x.shape[2])
-        let y = Tensor(uninitialized: x.shape)
-        forRows(x.shape[0], dim: heads * headDim) {
-            kernels.rope(
-                x.floats, angles.cosines.floats, angles.sines.floats, y.floats, heads, headDim, angles.rotated,
-                angles.interleaved, inverse, $0, $1)
-        }
-        return y
+        return losses
     }
 }

@@ -27,7 +27,9 @@ struct CPUBackend: Backend {
 
     /// Splits work by rows of `dim` elements.
     func forRows(_ rows: Int, dim: Int, _ body: (_ begin: Int, _ end: Int) -> Void) {
-        threads.forRanges(rows, minimum: max(1, Self.grain / max(1, dim))) { body($0.lowerBound, $0.upperBound) }
+        threads.forRanges(rows, minimum: max(1, Self.grain / max(1, dim)), partsPerThread: 4) {
+            body($0.lowerBound, $0.upperBound)
+        }
     }
 }
 

@@ -98,11 +98,31 @@ public final class Runtime: @unchecked Sendable {
     /// The precision of matrix products in this task.
     public var precision: Precision { Self.taskPrecision ?? defaultPrecision }
 
+    /// How training keeps activations between products: in bf16 where the products round them to it anyway.
+    ///
+    /// The residual stream, sums, losses, weights and their gradients are f32 all the same.
+    public var activationType: DType {
+        precision == .automatic && kernels.level.rawValue >= MORU_CPU_AVX512_BF16.rawValue ? .bf16 : .f32
+    }
+
     /// Runs `body` with matrix products in the given precision.
     public static func withPrecision<Result>(
         _ precision: Precision, _ body: () throws -> Result
     ) rethrows -> Result {
         try $taskPrecision.withValue(precision, operation: body)
+    }
+
+    @TaskLocal private static var taskRecomputesActivations = false
+
+    /// Whether models keep only what goes from block to block, and compute the rest again for the backward pass: less
+    /// memory, for about a third more time.
+    public var recomputesActivations: Bool { Self.taskRecomputesActivations }
+
+    /// Runs `body` with or without the activations of blocks being computed again for the backward pass.
+    public static func withRecomputation<Result>(
+        _ recomputes: Bool = true, _ body: () throws -> Result
+    ) rethrows -> Result {
+        try $taskRecomputesActivations.withValue(recomputes, operation: body)
     }
 
     /// Splits a tensor's elements into whole blocks over the threads.

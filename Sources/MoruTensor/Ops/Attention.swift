@@ -20,6 +20,10 @@ public func scaledDotProductAttention(
             && zip(segments, segments.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound },
         "attention: the segments do not cover the \(q.shape[0]) rows in order")
     requireWindow(options)
+    guard q.dtype == k.dtype && k.dtype == v.dtype else {
+        return scaledDotProductAttention(
+            q: q.promoted(), k: k.promoted(), v: v.promoted(), segments: segments, options)
+    }
     let backend = Runtime.shared.backend
     let (x, y, z) = (q.detached(), k.detached(), v.detached())
     let (out, logSumExp) = backend.attention(q: x, k: y, v: z, segments: segments, options)

@@ -4,6 +4,7 @@ extension Tensor {
         precondition(
             rank == 2 && 0...shape[1] ~= range.lowerBound && range.upperBound <= shape[1],
             "columns \(range) lie outside \(shape)")
+        guard dtype == .f32 else { return promoted().columns(range) }
         let (rows, width) = (shape[0], shape[1])
         let result = Tensor(uninitialized: [rows, range.count])
         Runtime.shared.threads.forRanges(rows, minimum: max(1, CPUBackend.grain / max(1, range.count))) { part in

@@ -59,16 +59,19 @@ public func linearDistillation(
         let logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
         let wanted = backend.matmul(
             teacher.detached().rows(rows), transposeA: false, teacherRows, transposeB: true, alpha: 1, adding: nil)
-        let (losses, gradient) = backend.crossEntropy(
-            logits, targets: Array(targets[rows]), scale: 1 - settings.softShare, wantsGradient: wantsX || wantsW)
+        let isFollowed = wantsX || wantsW
+        // The logits are still needed beside their gradient, so that this makes a copy
+        var gradient = logits
+        let losses = backend.crossEntropy(
+            &gradient, targets: Array(targets[rows]), scale: 1 - settings.softShare, wantsGradient: isFollowed)
         hard += Double(backend.sum(losses).scalar)
-        soft += divergence(logits, from: wanted, settings, addingGradientTo: gradient)
-        guard let gradient else { continue }
+        soft += divergence(logits, from: wanted, settings, addingGradientTo: isFollowed ? gradient : nil)
+        guard isFollowed else { continue }
         if let dX {
             let part = backend.matmul(gradient, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
             (dX.floats + begin * x.shape[1]).update(from: part.floats, count: part.count)
         }
-        if wantsW { dW = backend.matmul(gradient, transposeA: true, chunk, transposeB: false, alpha: 1, adding: dW) }
+        if wantsW { backend.addProduct(gradient, transposeA: true, chunk, to: &dW) }
     }
     let share = Double(settings.softShare)
     let loss = Tensor(Float((1 - share) * hard + share * soft)).recording(hidden, weight) { dy in

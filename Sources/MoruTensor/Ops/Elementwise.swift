@@ -1,13 +1,16 @@
+// Arithmetic is f32: activations in bf16 are promoted to it.
 extension Tensor {
     /// Elementwise sum of tensors of the same shape.
     public static func + (a: Tensor, b: Tensor) -> Tensor {
         requireSameShape(a, b, "+")
+        let (a, b) = (a.promoted(), b.promoted())
         return Runtime.shared.backend.add(a, b).recording(a, b) { [$0, $0] }
     }
 
     /// Elementwise difference of tensors of the same shape.
     public static func - (a: Tensor, b: Tensor) -> Tensor {
         requireSameShape(a, b, "-")
+        let (a, b) = (a.promoted(), b.promoted())
         let backend = Runtime.shared.backend
         return backend.subtract(a, b).recording(a, b) { [$0, backend.scale($0, by: -1)] }
     }
@@ -15,6 +18,7 @@ extension Tensor {
     /// Elementwise product of tensors of the same shape.
     public static func * (a: Tensor, b: Tensor) -> Tensor {
         requireSameShape(a, b, "*")
+        let (a, b) = (a.promoted(), b.promoted())
         let backend = Runtime.shared.backend
         let (x, y) = (a.detached(), b.detached())
         let (wantsA, wantsB) = (a.isTracked, b.isTracked)
@@ -25,7 +29,7 @@ extension Tensor {
 
     /// The tensor multiplied by a number.
     public static func * (x: Tensor, factor: Float) -> Tensor {
-        let backend = Runtime.shared.backend
+        let (backend, x) = (Runtime.shared.backend, x.promoted())
         return backend.scale(x, by: factor).recording(x) { [backend.scale($0, by: factor)] }
     }
 
@@ -33,8 +37,8 @@ extension Tensor {
     public func addingRow(_ row: Tensor) -> Tensor {
         precondition(row.rank == 1 && shape.last == row.count, "addingRow: \(shape) and \(row.shape) do not fit")
         let backend = Runtime.shared.backend
-        let wantsRow = row.isTracked
-        return backend.addRow(self, row).recording(self, row) { [$0, wantsRow ? backend.sumRows($0) : nil] }
+        let (x, wantsRow) = (promoted(), row.isTracked)
+        return backend.addRow(x, row).recording(x, row) { [$0, wantsRow ? backend.sumRows($0) : nil] }
     }
 
     /// Multiplies each row of this tensor [N, D] by `row` [D], elementwise.
@@ -42,9 +46,10 @@ extension Tensor {
         precondition(
             rank == 2 && row.rank == 1 && shape[1] == row.count, "multiplyingRow: \(shape) and \(row.shape) do not fit")
         let backend = Runtime.shared.backend
-        let (x, factors) = (detached(), row.detached())
+        let rows = promoted()
+        let (x, factors) = (rows.detached(), row.detached())
         let (wantsX, wantsRow) = (isTracked, row.isTracked)
-        return backend.multiplyRow(x, factors).recording(self, row) { dy in
+        return backend.multiplyRow(x, factors).recording(rows, row) { dy in
             [
                 wantsX ? backend.multiplyRow(dy, factors) : nil,
                 wantsRow ? backend.sumRows(backend.multiply(dy, x)) : nil,
@@ -54,8 +59,8 @@ extension Tensor {
 
     /// The sum of all elements, as a scalar.
     public func sum() -> Tensor {
-        let shape = self.shape
-        return Runtime.shared.backend.sum(self).recording(self) { [Tensor.filled($0.scalar, shape)] }
+        let (x, shape) = (promoted(), shape)
+        return Runtime.shared.backend.sum(x).recording(x) { [Tensor.filled($0.scalar, shape)] }
     }
 
     /// The mean of all elements, as a scalar.

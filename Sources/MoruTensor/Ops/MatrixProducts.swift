@@ -6,25 +6,31 @@ extension Tensor {
         )
         requireMatrix(other, "matmul")
         let backend = Runtime.shared.backend
+        guard dtype == .f32 else { return promoted().matmul(other) }
         let (a, b) = (detached(), other.detached())
-        let (wantsA, wantsB) = (isTracked, other.isTracked)
+        let (keptA, keptB) = (other.isTracked ? a : nil, isTracked ? b : nil)
         return backend.matmul(a, transposeA: false, b, transposeB: false, alpha: 1, adding: nil)
             .recording(self, other) { dy in
                 [
-                    wantsA ? backend.matmul(dy, transposeA: false, b, transposeB: true, alpha: 1, adding: nil) : nil,
-                    wantsB ? backend.matmul(a, transposeA: true, dy, transposeB: false, alpha: 1, adding: nil) : nil,
+                    keptB.map { backend.matmul(dy, transposeA: false, $0, transposeB: true, alpha: 1, adding: nil) },
+                    keptA.map { backend.matmul($0, transposeA: true, dy, transposeB: false, alpha: 1, adding: nil) },
                 ]
             }
     }
 
     /// A fully connected layer: `x W^T * alpha + addend`.
     ///
+    /// The input and the result are f32 or bf16.
+    ///
     /// - Parameters:
     ///   - weight: [out, in], in any dtype; it must be f32 to be trained.
     ///   - alpha: What the product is multiplied by.
     ///   - addend: [N, out], added to the result.
+    ///   - type: The format of the result; nil for that of the addend, or without one of the input.
     /// - Returns: [N, out].
-    public func linear(_ weight: Tensor, alpha: Float = 1, adding addend: Tensor? = nil) -> Tensor {
+    public func linear(
+        _ weight: Tensor, alpha: Float = 1, adding addend: Tensor? = nil, as type: DType? = nil
+    ) -> Tensor {
         precondition(
             rank == 2 && weight.rank == 2 && shape[1] == weight.shape[1],
             "linear: input \(shape) and weight \(weight.shape) do not fit")
@@ -32,15 +38,22 @@ extension Tensor {
         precondition(
             addend.map { $0.shape == [shape[0], weight.shape[0]] } ?? true,
             "linear: the addend \(addend?.shape ?? []) is not [\(shape[0]), \(weight.shape[0])]")
-        let backend = Runtime.shared.backend
+        let (backend, resultType) = (Runtime.shared.backend, type ?? addend?.dtype ?? dtype)
+        let addend = addend?.cast(to: resultType)
         let (x, w) = (detached(), weight.detached())
-        let (wantsX, wantsW) = (isTracked, weight.isTracked)
+        // What is not needed for the gradients asked for is not kept
+        let (keptX, keptW, inputType) = (weight.isTracked ? x : nil, isTracked ? w : nil, dtype)
         let y = backend.matmul(
-            x, transposeA: false, w, transposeB: true, alpha: alpha, adding: addend?.detached())
+            x, transposeA: false, w, transposeB: true, alpha: alpha, adding: addend?.detached(),
+            as: resultType)
         func gradients(_ dy: Tensor) -> [Tensor?] {
             [
-                wantsX ? backend.matmul(dy, transposeA: false, w, transposeB: false, alpha: alpha, adding: nil) : nil,
-                wantsW ? backend.matmul(dy, transposeA: true, x, transposeB: false, alpha: alpha, adding: nil) : nil,
+                keptW.map {
+                    backend.matmul(
+                        dy, transposeA: false, $0, transposeB: false, alpha: alpha, adding: nil,
+                        as: inputType)
+                },
+                keptX.map { backend.matmul(dy, transposeA: true, $0, transposeB: false, alpha: alpha, adding: nil) },
             ]
         }
         guard let addend else { return y.recording(self, weight, rule: gradients) }
@@ -57,7 +70,8 @@ public func embedding(_ ids: [Int32], _ table: Tensor) -> Tensor {
     precondition(ids.allSatisfy { $0 >= 0 && $0 < rows }, "embedding: an id lies outside the table of \(rows) rows")
     requireMatrix(table, "embedding")
     let backend = Runtime.shared.backend
-    return backend.gatherRows(table, ids).recording(table) { [backend.scatterAddRows($0, ids, rowCount: rows)] }
+    let shape = table.shape
+    return backend.gatherRows(table, ids).recording([table]) { dy in [.rows(dy, at: ids, of: shape)] }
 }
 
 /// A matrix in any dtype of real numbers, its rows in whole blocks; f32 where it is followed.

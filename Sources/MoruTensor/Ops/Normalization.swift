@@ -5,6 +5,7 @@ extension Tensor {
     public func rmsNorm(_ weight: Tensor, epsilon: Float) -> Tensor {
         precondition(
             rank > 0 && [shape[rank - 1]] == weight.shape, "rmsNorm: \(shape) and weight \(weight.shape) do not fit")
+        guard dtype == .f32 else { return promoted().rmsNorm(weight, epsilon: epsilon) }
         let backend = Runtime.shared.backend
         let (x, w) = (detached(), weight.detached())
         let (y, inverseRMS) = backend.rmsNorm(x, weight: w, epsilon: epsilon)
@@ -23,6 +24,7 @@ extension Tensor {
         precondition(
             rank > 0 && [shape[rank - 1]] == weight.shape && bias.map { $0.shape == weight.shape } ?? true,
             "layerNorm: \(shape), weight \(weight.shape) and bias \(bias?.shape ?? []) do not fit")
+        guard dtype == .f32 else { return promoted().layerNorm(weight, bias: bias, epsilon: epsilon) }
         let backend = Runtime.shared.backend
         let (x, w) = (detached(), weight.detached())
         let (y, mean, inverse) = backend.layerNorm(x, weight: w, bias: bias?.detached(), epsilon: epsilon)

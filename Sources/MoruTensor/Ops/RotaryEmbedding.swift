@@ -23,9 +23,16 @@ public struct RotaryAngles: Sendable {
         let pairs = inverseFrequencies.count
         let cosines = Tensor(uninitialized: [positions.count, pairs])
         let sines = Tensor(uninitialized: [positions.count, pairs])
+        // Sequences of a batch share positions: each is computed once, and copied
+        var rowOfPosition: [Int: Int] = [:]
+        let sources = positions.enumerated().map { row, position in
+            let source = rowOfPosition[position] ?? row
+            rowOfPosition[position] = source
+            return source
+        }
+        let (cosine, sine) = (cosines.floats, sines.floats)
         Runtime.shared.threads.forRanges(positions.count, minimum: 256) { rows in
-            let (cosine, sine) = (cosines.floats, sines.floats)
-            for row in rows {
+            for row in rows where sources[row] == row {
                 for pair in 0..<pairs {
                     // f32 angles, as the reference implementations compute them
                     let angle = Float(positions[row]) * Float(inverseFrequencies[pair])
@@ -33,6 +40,10 @@ public struct RotaryAngles: Sendable {
                     sine[row * pairs + pair] = Float(sin(Double(angle)) * attentionFactor)
                 }
             }
+        }
+        for (row, source) in sources.enumerated() where source != row {
+            (cosine + row * pairs).update(from: cosine + source * pairs, count: pairs)
+            (sine + row * pairs).update(from: sine + source * pairs, count: pairs)
         }
         (self.cosines, self.sines) = (cosines, sines)
         rotated = pairs * 2

@@ -23,32 +23,26 @@ extension Tensor {
             storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes,
             shape: [range.count] + shape.dropFirst(), dtype: dtype)
         let fullShape = shape
-        return view.recording(self) { dy in
-            let full = Tensor.zeros(fullShape)
-            (full.floats + range.lowerBound * rowElements).update(from: dy.floats, count: dy.count)
-            return [full]
-        }
+        return view.recording([self]) { dy in [.rows(dy, range, of: fullShape)] }
     }
 
     /// Chosen slices of the leading dimension of an f32 tensor, in the given order.
     public func gatheringRows(_ indices: [Int]) -> Tensor {
         let rowElements = shape.dropFirst().reduce(1, *)
         precondition(indices.allSatisfy { 0..<shape[0] ~= $0 }, "gatheringRows: an index lies outside \(shape)")
+        guard dtype == .f32 else { return promoted().gatheringRows(indices) }
         let result = Tensor(uninitialized: [indices.count] + shape.dropFirst())
         for (row, index) in indices.enumerated() {
             (result.floats + row * rowElements).update(from: floats + index * rowElements, count: rowElements)
         }
-        let rowCount = shape[0]
-        return result.recording(self) { dy in
-            let flat = dy.reshaped(indices.count, rowElements)
-            let sums = Runtime.shared.backend.scatterAddRows(flat, indices.map(Int32.init), rowCount: rowCount)
-            return [sums.reshaped([rowCount] + dy.shape.dropFirst())]
-        }
+        let (fullShape, ids) = (shape, indices.map(Int32.init))
+        return result.recording([self]) { dy in [.rows(dy, at: ids, of: fullShape)] }
     }
 
     /// Tensors of the same trailing shape, one after the other along the leading dimension.
     public static func concatenated(_ parts: [Tensor]) -> Tensor {
         guard let first = parts.first else { preconditionFailure("concatenated: nothing to concatenate") }
+        if Set(parts.map(\.dtype)) == [.f32, .bf16] { return concatenated(parts.map { $0.promoted() }) }
         precondition(
             parts.allSatisfy { $0.shape.dropFirst() == first.shape.dropFirst() && $0.dtype == first.dtype },
             "concatenated: the shapes \(parts.map(\.shape)) do not fit")
@@ -63,20 +57,14 @@ extension Tensor {
             ranges.append(row..<row + part.shape[0])
             row += part.shape[0]
         }
-        guard parts.contains(where: \.isTracked) else { return result }
-        let node = GradientNode(inputs: parts.map(\.node)) { dy in ranges.map { dy.rows($0) } }
-        return result.with(node: node)
+        return result.recording(parts) { dy in ranges.map { dy.rows($0) } }
     }
 
     /// The transpose of an f32 matrix, copied.
     public func transposed() -> Tensor {
         precondition(rank == 2, "transposed: a matrix is needed, this tensor is \(shape)")
-        let (rows, columns) = (shape[0], shape[1])
-        let result = Tensor(uninitialized: [columns, rows])
-        for row in 0..<rows {
-            for column in 0..<columns { result.floats[column * rows + row] = floats[row * columns + column] }
-        }
-        return result.recording(self) { [$0.transposed()] }
+        guard dtype == .f32 else { return promoted().transposed() }
+        return detached().transposedCopy().recording(self) { [$0.transposed()] }
     }
 }
 

@@ -2,6 +2,7 @@ extension Tensor {
     /// Softmax over the last dimension.
     public func softmax() -> Tensor {
         precondition(rank > 0, "softmax: a scalar has no last dimension")
+        guard dtype == .f32 else { return promoted().softmax() }
         let backend = Runtime.shared.backend
         let y = backend.softmax(detached())
         return y.recording(self) { [backend.softmaxBackward($0, y: y)] }
@@ -13,19 +14,26 @@ extension Tensor {
     /// - Returns: A scalar; 0 when every target is left out.
     public func crossEntropy(_ targets: [Int32]) -> Tensor {
         precondition(rank == 2, "crossEntropy: logits are [rows, classes], these are \(shape)")
+        guard dtype == .f32 else { return promoted().crossEntropy(targets) }
         requireTargets(targets, rows: shape[0], classes: shape[1], "crossEntropy")
         let backend = Runtime.shared.backend
         let scale = 1 / Float(max(1, targets.count { $0 >= 0 }))
-        let (losses, gradient) = backend.crossEntropy(
-            detached(), targets: targets, scale: scale, wantsGradient: isTracked)
-        return backend.scale(backend.sum(losses), by: scale).recording(self) { dy in
-            [gradient.map { backend.scale($0, by: dy.scalar) }]
-        }
+        var logits = detached()
+        let losses = backend.crossEntropy(&logits, targets: targets, scale: scale, wantsGradient: isTracked)
+        let gradient = LastUse(logits)
+        return backend.scale(backend.sum(losses), by: scale).recording(self) { [gradient.take(scaledBy: $0)] }
     }
 }
 
-/// Rows of logits that ``linearCrossEntropy(_:_:_:)`` holds at a time.
-private let crossEntropyChunk = 256
+/// Bytes of logits that ``linearCrossEntropy(_:_:_:)`` holds at most at a time.
+private let logitsBudget = 64 << 20
+
+/// Rows that the output projection is computed for at a time. The fewer, the oftener the weight and its gradient are
+/// read and written anew; from about as many as a row has elements, that is little beside the logits themselves.
+private func rowsAtOnce(_ weight: Tensor) -> Int {
+    let most = logitsBudget / (MemoryLayout<Float>.stride * max(1, weight.shape[0])) / 64 * 64
+    return max(64, min(most, max(256, weight.shape[1])))
+}
 
 /// The summed cross-entropy of `hidden weight^T` against target ids, in nats, without ever holding all the logits.
 ///
@@ -50,24 +58,37 @@ public func linearCrossEntropy(_ hidden: Tensor, _ weight: Tensor, _ targets: [I
     var total: Double = 0
     let dX = wantsX ? Tensor(uninitialized: x.shape) : nil
     var dW: Tensor?
-    for begin in stride(from: 0, to: targets.count, by: crossEntropyChunk) {
-        let rows = begin..<min(targets.count, begin + crossEntropyChunk)
+    let step = rowsAtOnce(w)
+    for begin in stride(from: 0, to: targets.count, by: step) {
+        let rows = begin..<min(targets.count, begin + step)
         let chunk = x.rows(rows)
-        let logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
-        let (losses, gradient) = backend.crossEntropy(
-            logits, targets: Array(targets[rows]), scale: 1, wantsGradient: wantsX || wantsW)
+        var logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
+        let losses = backend.crossEntropy(
+            &logits, targets: Array(targets[rows]), scale: 1, wantsGradient: wantsX || wantsW)
         total += Double(backend.sum(losses).scalar)
-        guard let gradient else { continue }
         if let dX {
-            let part = backend.matmul(gradient, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
+            let part = backend.matmul(logits, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
             (dX.floats + begin * x.shape[1]).update(from: part.floats, count: part.count)
         }
-        if wantsW {
-            dW = backend.matmul(gradient, transposeA: true, chunk, transposeB: false, alpha: 1, adding: dW)
-        }
+        if wantsW { backend.addProduct(logits, transposeA: true, chunk, to: &dW) }
     }
-    return Tensor(Float(total)).recording(hidden, weight) { dy in
-        [dX.map { backend.scale($0, by: dy.scalar) }, dW.map { backend.scale($0, by: dy.scalar) }]
+    let (gradientX, gradientW) = (LastUse(dX), LastUse(dW))
+    return Tensor(Float(total)).recording(hidden, weight) {
+        [gradientX.take(scaledBy: $0), gradientW.take(scaledBy: $0)]
+    }
+}
+
+/// A gradient that was computed ahead, and is handed over, scaled in place, when it is asked for.
+private final class LastUse {
+    private var gradient: Tensor?
+
+    init(_ gradient: Tensor?) { self.gradient = gradient }
+
+    func take(scaledBy factor: Tensor) -> Tensor? {
+        guard var taken = gradient else { return nil }
+        gradient = nil
+        Runtime.shared.backend.scale(&taken, by: factor.scalar)
+        return taken
     }
 }
 

@@ -40,11 +40,15 @@ public final class ThreadPool: Sendable {
         shared.end()
     }
 
-    /// Splits `0 ..< count` into ranges of at least `minimum` indices, a few for each thread, so that one that is held
-    /// up leaves the rest to the others, and runs them.
-    public func forRanges(_ count: Int, minimum: Int = 1, _ body: (Range<Int>) -> Void) {
-        let most = count / max(1, minimum)
-        let parts = threadCount == 1 || most <= threadCount ? min(threadCount, most) : min(4 * threadCount, most)
+    /// Splits `0 ..< count` into ranges of at least `minimum` indices and runs them.
+    ///
+    /// - Parameter partsPerThread: Where a part costs nothing, several leave the rest of a thread's work to the others
+    ///   when it is held up.
+    public func forRanges(
+        _ count: Int, minimum: Int = 1, partsPerThread: Int = 1, _ body: (Range<Int>) -> Void
+    ) {
+        let most = threadCount > 1 ? threadCount * partsPerThread : 1
+        let parts = max(1, min(most, count / max(1, minimum)))
         guard parts > 1 else {
             if count > 0 { body(0..<count) }
             return
@@ -54,7 +58,7 @@ public final class ThreadPool: Sendable {
 
     /// As ``forRanges(_:minimum:_:)``, with ranges that begin on multiples of 64, which every kernel's vectors divide.
     func forAlignedRanges(_ count: Int, minimum: Int, _ body: (Range<Int>) -> Void) {
-        forRanges((count + 63) / 64, minimum: (minimum + 63) / 64) { units in
+        forRanges((count + 63) / 64, minimum: (minimum + 63) / 64, partsPerThread: 4) { units in
             body(units.lowerBound * 64..<min(count, units.upperBound * 64))
         }
     }

@@ -1,0 +1,132 @@
+import CMoruKernels
+
+// What is fused, or takes activations in bf16.
+extension CPUBackend {
+    func addRMSNorm(
+        _ residual: Tensor, _ delta: Tensor?, weight: Tensor, epsilon: Float, as type: DType
+    ) -> (sum: Tensor, y: Tensor, inverseRMS: Tensor) {
+        let dim = weight.count
+        let rows = residual.count / max(1, dim)
+        let sum = delta == nil ? residual : Tensor(uninitialized: residual.shape)
+        let (y, inverse) = (Tensor(uninitialized: residual.shape, dtype: type), Tensor(uninitialized: [rows]))
+        var arguments = moru_add_rms_norm()
+        arguments.dim = dim
+        arguments.sum_type = MORU_F32
+        arguments.x_type = (delta ?? residual).dtype.kernelType!
+        arguments.x = (delta ?? residual).bytes
+        if delta != nil {
+            arguments.residual = residual.bytes
+            arguments.sum = UnsafeMutableRawPointer(sum.floats)
+        }
+        arguments.w = UnsafePointer(weight.floats)
+        arguments.epsilon = epsilon
+        arguments.y = UnsafeMutableRawPointer(mutating: y.bytes)
+        arguments.y_type = type.kernelType!
+        arguments.inverse_rms = inverse.floats
+        withExtendedLifetime((residual, delta, weight)) {
+            withUnsafePointer(to: arguments) { arguments in
+                forRows(rows, dim: dim) { kernels.add_rms_norm(arguments, $0, $1) }
+            }
+        }
+        return (sum, y, inverse)
+    }
+
+    func addRMSNormBackward(
+        _ dy: Tensor, _ dSum: Tensor?, sum: Tensor, weight: Tensor, inverseRMS: Tensor, wantsWeight: Bool
+    ) -> (x: Tensor, weight: Tensor?) {
+        let dim = weight.count
+        let rows = sum.count / max(1, dim)
+        let dx = Tensor(uninitialized: sum.shape)
+        let dSum = dSum?.converted(to: .f32)
+        var arguments = moru_add_rms_norm_gradient()
+        arguments.dim = dim
+        arguments.dy = dy.bytes
+        arguments.dy_type = dy.dtype.kernelType!
+        (arguments.sum_type, arguments.dx_type) = (MORU_F32, MORU_F32)
+        arguments.sum = UnsafeRawPointer(sum.floats)
+        arguments.w = UnsafePointer(weight.floats)
+        arguments.inverse_rms = UnsafePointer(inverseRMS.floats)
+        arguments.d_residual = dSum.map { $0.bytes }
+        arguments.dx = UnsafeMutableRawPointer(dx.floats)
+        let fixed = arguments
+        return withExtendedLifetime((dy, dSum, sum, weight)) {
+            guard wantsWeight else {
+                withUnsafePointer(to: fixed) { fixed in
+                    forRows(rows, dim: dim) { kernels.add_rms_norm_backward(fixed, $0, $1) }
+                }
+                return (dx, nil)
+            }
+            let gradients = withParameterGradients(1, rows: rows, dim: dim) { gradients, begin, end in
+                var part = fixed
+                part.dw = gradients[0]
+                kernels.add_rms_norm_backward(&part, begin, end)
+            }
+            return (dx, gradients[0])
+        }
+    }
+
+    func swiglu(gate: Tensor, up: Tensor) -> Tensor {
+        let y = Tensor(uninitialized: gate.shape, dtype: gate.dtype)
+        guard gate.dtype == .bf16 else {
+            forElements(gate.count) { kernels.swiglu(gate.floats, up.floats, y.floats, $0, $1) }
+            return y
+        }
+        var arguments = swigluArguments(gate: gate, up: up)
+        arguments.y = UnsafeMutableRawPointer(mutating: y.bytes)
+        withUnsafePointer(to: arguments) { arguments in
+            forRows(gate.shape[0], dim: arguments.pointee.dim) { kernels.swiglu_rows(arguments, $0, $1) }
+        }
+        return y
+    }
+
+    func swigluBackward(_ dy: Tensor, gate: Tensor, up: Tensor) -> (gate: Tensor, up: Tensor) {
+        let dy = dy.converted(to: gate.dtype)
+        let dGate = Tensor(uninitialized: gate.shape, dtype: gate.dtype)
+        let dUp = Tensor(uninitialized: up.shape, dtype: up.dtype)
+        guard gate.dtype == .bf16 else {
+            forElements(gate.count) {
+                kernels.swiglu_backward(dy.floats, gate.floats, up.floats, dGate.floats, dUp.floats, $0, $1)
+            }
+            return (dGate, dUp)
+        }
+        var arguments = swigluArguments(gate: gate, up: up)
+        arguments.dy = dy.bytes
+        arguments.d_gate = UnsafeMutableRawPointer(mutating: dGate.bytes)
+        arguments.d_up = UnsafeMutableRawPointer(mutating: dUp.bytes)
+        withExtendedLifetime(dy) {
+            withUnsafePointer(to: arguments) { arguments in
+                forRows(gate.shape[0], dim: arguments.pointee.dim) { kernels.swiglu_rows_backward(arguments, $0, $1) }
+            }
+        }
+        return (dGate, dUp)
+    }
+
+    private func swigluArguments(gate: Tensor, up: Tensor) -> moru_swiglu {
+        var arguments = moru_swiglu()
+        arguments.dim = gate.count / max(1, gate.shape[0])
+        (arguments.gate, arguments.up) = (gate.bytes, up.bytes)
+        (arguments.input_row_stride, arguments.output_row_stride) = (arguments.dim, arguments.dim)
+        (arguments.input_type, arguments.output_type) = (MORU_BF16, MORU_BF16)
+        return arguments
+    }
+
+    func rope(_ x: Tensor, _ angles: RotaryAngles, inverse: Bool) -> Tensor {
+        let (heads, headDim) = (x.shape[1], x.shape[2])
+        let y = Tensor(uninitialized: x.shape, dtype: x.dtype)
+        var arguments = moru_rope()
+        (arguments.heads, arguments.head_dim, arguments.rotated) = (heads, headDim, angles.rotated)
+        arguments.x = x.bytes
+        arguments.y = UnsafeMutableRawPointer(mutating: y.bytes)
+        (arguments.x_row_stride, arguments.y_row_stride) = (heads * headDim, heads * headDim)
+        arguments.cosines = UnsafePointer(angles.cosines.floats)
+        arguments.sines = UnsafePointer(angles.sines.floats)
+        (arguments.interleaved, arguments.inverse) = (angles.interleaved, inverse)
+        arguments.type = x.dtype.kernelType!
+        withExtendedLifetime((x, angles)) {
+            withUnsafePointer(to: arguments) { arguments in
+                forRows(x.shape[0], dim: heads * headDim) { kernels.rope_rows(arguments, $0, $1) }
+            }
+        }
+        return y
+    }
+}
