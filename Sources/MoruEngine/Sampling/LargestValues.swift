@@ -71,5 +71,12 @@ package func maximum(of values: UnsafeBufferPointer<Float>) -> (index: Int, valu
         tail += values[index] - values[index]
     }
     let allFinite = (poison.sum() + tail).isFinite
-    return (values.firstIndex(of: value) ?? 0, value, allFinite)
+    var index = 0
+    let sought = Lanes(repeating: value)
+    while index < whole {
+        let lanes = bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Float>.stride, as: Lanes.self)
+        if any(lanes .== sought) { break }
+        index += width
+    }
+    return (values[index...].firstIndex(of: value) ?? 0, value, allFinite)
 }

@@ -60,7 +60,9 @@ public struct Sampler: Sendable {
 
     /// Draws an index with one random number.
     private mutating func draw(_ logits: UnsafeBufferPointer<Float>, best: Int, maximum: Float) -> Int {
-        let scaled = Tensor(logits.map { ($0 - maximum) / parameters.temperature }, shape: [logits.count])
+        let scaled = Tensor(uninitialized: [logits.count])
+        let (target, temperature) = (scaled.floats, parameters.temperature)
+        for index in 0..<logits.count { target[index] = (logits[index] - maximum) / temperature }
         let draw = generator.uniformDouble()
         return scaled.softmax().withFloats { values in
             let floor = (parameters.minP ?? 0) * values[best]
