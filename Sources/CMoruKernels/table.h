@@ -63,16 +63,16 @@
     double P##_adafactor_norm(const moru_adafactor *, const float *, size_t, size_t);                                  \
     void P##_adafactor_step(const moru_adafactor *, float *, const float *, float, float, size_t, size_t);
 
-// P: the level's prefix; G, V: the prefixes of its gemm and of its matvec, which some levels alone replace.
-#define MORU_KERNEL_TABLE(P, G, V, LEVEL, NAME)                                                            \
+// P: the level's prefix; G, T, V: the prefixes of its gemm, attention and matvec, which some levels alone replace.
+#define MORU_KERNEL_TABLE(P, G, T, V, LEVEL, NAME)                                                            \
     {                                                                                                      \
         .level = LEVEL, .name = NAME, .gemm_scratch_bytes = G##_gemm_scratch_bytes, .gemm = G##_gemm,      \
         .gemm_packed_bytes = G##_gemm_packed_bytes, .gemm_pack = G##_gemm_pack,                            \
         .activation_bytes = V##_activation_bytes, .prepare_activation = V##_prepare_activation,            \
         .matvec = V##_matvec, .dequantize = P##_dequantize, .quantize = P##_quantize,                      \
-        .attention_scratch_bytes = P##_attention_scratch_bytes, .attention = P##_attention,                \
-        .attention_backward_scratch_bytes = P##_attention_backward_scratch_bytes,                          \
-        .attention_backward = P##_attention_backward, .rms_norm = P##_rms_norm,                            \
+        .attention_scratch_bytes = T##_attention_scratch_bytes, .attention = T##_attention,                \
+        .attention_backward_scratch_bytes = T##_attention_backward_scratch_bytes,                          \
+        .attention_backward = T##_attention_backward, .rms_norm = P##_rms_norm,                            \
         .rms_norm_backward = P##_rms_norm_backward, .layer_norm = P##_layer_norm,                          \
         .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope,                                  \
         .add_rms_norm = P##_add_rms_norm, .add_rms_norm_backward = P##_add_rms_norm_backward,              \
@@ -103,6 +103,10 @@ size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *);
 void moru_avx512_bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_gemm_packed_bytes(const moru_gemm *);
 void moru_avx512_bf16_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
+size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *);
+void moru_avx512_bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
+size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *);
+void moru_avx512_bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
 size_t moru_avx512_vnni_activation_bytes(moru_dtype, size_t);
 void moru_avx512_vnni_prepare_activation(moru_dtype, const float *, size_t, void *);
 void moru_avx512_vnni_matvec(const moru_matvec *, size_t, size_t);

@@ -41,6 +41,37 @@ void moru_avx512_bf16_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, 
     else moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
 }
 
+#define ATTENTION_NAME(f) bf16_##f
+#define ATTENTION_BF16 1
+#define ATTENTION_VECTORS 4
+static size_t bf16_attention_scratch_bytes(const moru_attention *);
+static void bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
+static size_t bf16_attention_backward_scratch_bytes(const moru_attention *);
+static void bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
+#include "../vector/attention.h"
+#include "../vector/attention_backward.h"
+
+size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *args) {
+    return args->allow_bf16 ? bf16_attention_scratch_bytes(args) : moru_avx512_attention_scratch_bytes(args);
+}
+
+void moru_avx512_bf16_attention(const moru_attention *args, size_t row_begin, size_t row_end, size_t head_begin,
+                                size_t head_end, void *scratch) {
+    if (args->allow_bf16) bf16_attention(args, row_begin, row_end, head_begin, head_end, scratch);
+    else moru_avx512_attention(args, row_begin, row_end, head_begin, head_end, scratch);
+}
+
+size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *args) {
+    return args->allow_bf16 ? bf16_attention_backward_scratch_bytes(args)
+                            : moru_avx512_attention_backward_scratch_bytes(args);
+}
+
+void moru_avx512_bf16_attention_backward(const moru_attention *args, const moru_attention_gradient *gradient,
+                                         size_t kv_head_begin, size_t kv_head_end, void *scratch) {
+    if (args->allow_bf16) bf16_attention_backward(args, gradient, kv_head_begin, kv_head_end, scratch);
+    else moru_avx512_attention_backward(args, gradient, kv_head_begin, kv_head_end, scratch);
+}
+
 size_t moru_avx512_bf16_gemm_packed_bytes(const moru_gemm *args) {
     return args->allow_bf16 ? bf16_gemm_packed_bytes(args) : moru_avx512_gemm_packed_bytes(args);
 }

@@ -111,7 +111,7 @@ INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
         __m512bh pairs = _mm512_cvtne2ps_pbh((__m512)vload(x + i + 16), (__m512)vload(x + i));
         __builtin_memcpy(narrow + i, &pairs, sizeof pairs);
     }
-    MORU_NAME(quantize)(MORU_BF16, x + i, narrow + i, count - i);
+    if (i < count) MORU_NAME(quantize)(MORU_BF16, x + i, narrow + i, count - i);
     if (count % 2) narrow[count] = 0;
 }
 

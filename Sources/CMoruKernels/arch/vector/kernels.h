@@ -9,4 +9,7 @@
 #include "rope.h"
 #include "optimizer.h"
 #include "dequantize.h"
+#define ATTENTION_NAME(f) MORU_NAME(f)
+#define ATTENTION_BF16 0
 #include "attention.h"
+#include "attention_backward.h"
