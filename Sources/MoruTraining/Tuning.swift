@@ -38,8 +38,8 @@ public struct Tuning {
     public func run(
         events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> TuningResult {
-        let training = try dataset(recipe.data.train)
-        let validation = try recipe.data.validation.map(dataset)
+        let training = try dataset(recipe.data.trainingSources())
+        let validation = try recipe.data.validation.map { try dataset([recipe.data.source($0)]) }
         let adapter: LoRAAdapter
         do {
             adapter = try LoRAAdapter(recipe.lora, adapting: model.model.linears, seed: recipe.training.seed)
@@ -59,16 +59,18 @@ public struct Tuning {
             truncatedExamples: training.truncatedCount)
     }
 
-    private func dataset(_ path: String) throws(MoruError) -> TokenizedDataset {
+    private func dataset(_ sources: [DataSource]) throws(MoruError) -> TokenizedDataset {
         let context = model.model.facts.contextLength
         if let wanted = recipe.data.maxLength, wanted > context {
             throw MoruError(
                 .recipeValue, "data.max_length is \(wanted), the model's context is \(context) tokens",
                 remedy: "lower data.max_length to at most \(context)")
         }
+        var encoder = ExampleEncoder(model)
+        encoder.learned = recipe.data.learned
         let dataset = try TokenizedDataset(
-            path: path, encoder: ExampleEncoder(model), format: recipe.data.format,
-            maxLength: recipe.data.maxLength ?? context, tooLong: recipe.data.tooLong)
+            sources: sources, encoder: encoder, maxLength: recipe.data.maxLength ?? context,
+            tooLong: recipe.data.tooLong, epochEnd: recipe.data.epochEnd)
         let size = model.model.facts.vocabularySize
         if let id = dataset.examples.lazy.flatMap(\.tokens).first(where: { $0 < 0 || $0 >= size }) {
             throw MoruError(

@@ -177,15 +177,3 @@ extension Fingerprint {
         }
     }
 }
-
-extension DataSettings.Format {
-    /// The shape that it stands for; nil for whatever the fields tell.
-    public var shape: ExampleShape? {
-        switch self {
-        case .auto: nil
-        case .messages: .chat
-        case .completion: .completion
-        case .text: .text
-        }
-    }
-}

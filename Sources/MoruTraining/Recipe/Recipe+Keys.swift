@@ -22,17 +22,59 @@ extension Recipe {
     ]
 
     private static let dataKeys: [RecipeKey] = [
-        .text(
-            "data.train", isPath: true, get: { $0.data.train.isEmpty ? nil : $0.data.train },
-            set: { $0.data.train = $1 }
-        )
-        .withoutEffect(),
+        sourcesKey,
+        weightsKey,
+        .choice("data.epoch_end", \.data.epochEnd).withoutEffect(),
         .text("data.validation", isPath: true, get: { $0.data.validation }, set: { $0.data.validation = $1 })
             .withoutEffect(),
         .choice("data.format", \.data.format).withoutEffect(),
+        .names("data.train_on", allowsEmpty: false, \.data.trainOn).withoutEffect(),
+        .text(
+            "data.instruction", get: { $0.data.classification.instruction },
+            set: { $0.data.classification.instruction = $1 }
+        )
+        .withoutEffect(),
+        .text(
+            "data.template", get: { $0.data.classification.template }, set: { $0.data.classification.template = $1 }
+        )
+        .withoutEffect(),
+        .names("data.labels", allowsEmpty: true, \.data.classification.labels).withoutEffect(),
         .integer("data.max_length", 2...1_000_000_000, \.data.maxLength).withoutEffect(),
         .choice("data.too_long", \.data.tooLong).withoutEffect(),
     ]
+
+    /// One path, or a list of them.
+    private static let sourcesKey = RecipeKey(
+        path: "data.train", expectation: "a path, or a list of paths", isPath: true, decidesResult: false,
+        get: { recipe in
+            let data = recipe.data
+            if data.train.isEmpty { return nil }
+            return data.additional.isEmpty
+                ? .scalar(data.train, isPlain: false) : .list([data.train] + data.additional)
+        },
+        set: { recipe, value in
+            let paths: [String]
+            switch value {
+            case .scalar(let path, _): paths = [path]
+            case .list(let items): paths = items
+            }
+            guard let first = paths.first, !paths.contains("") else { return false }
+            recipe.data.train = first
+            recipe.data.additional = Array(paths.dropFirst())
+            return true
+        })
+
+    /// A positive number for each source.
+    private static let weightsKey = RecipeKey(
+        path: "data.weights", expectation: "a list of numbers above 0, one for each source", decidesResult: false,
+        get: { $0.data.weights.isEmpty ? nil : .list($0.data.weights.map { "\($0)" }) },
+        set: { recipe, value in
+            guard case .list(let items) = value else { return false }
+            let weights = items.compactMap { Double($0) }.filter { $0 > 0 && $0.isFinite }
+            guard weights.count == items.count else { return false }
+            recipe.data.weights = weights
+            return true
+        })
 
     private static let loraKeys: [RecipeKey] = [
         .integer("lora.rank", 1...4096, \.lora.rank),

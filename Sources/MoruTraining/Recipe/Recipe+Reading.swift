@@ -105,6 +105,9 @@ private struct RecipeReader {
         {
             value = .scalar(Self.resolve(text, relativeTo: directory), isPlain: isPlain)
         }
+        if case .list(let items) = value, key.isPath {
+            value = .list(items.map { $0.isEmpty ? $0 : Self.resolve($0, relativeTo: directory) })
+        }
         guard key.set(&recipe, value) else { throw unacceptable(key, value.text, at: place) }
     }
 

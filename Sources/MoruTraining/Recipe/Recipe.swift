@@ -44,16 +44,35 @@ public struct Recipe: Sendable, Hashable {
 
 /// Which files a run learns from, and how they are read.
 public struct DataSettings: Sendable, Hashable {
-    /// The shape of a data file's lines.
+    /// The shape of a data file's records; see ``ExampleShape``.
     public enum Format: String, Sendable, Hashable, CaseIterable {
-        /// Whatever each line has.
+        /// What the fields of the first record tell.
         case auto
         /// `{"messages": [{"role": ..., "content": ...}, ...]}`.
         case messages
         /// `{"prompt": ..., "completion": ...}`.
         case completion
+        /// `{"instruction": ..., "input": ..., "output": ...}`.
+        case instruction
+        /// `{"text": ..., "label": ...}`.
+        case classification
+        /// `{"prompt": ..., "chosen": ..., "rejected": ...}`.
+        case preference
         /// `{"text": ...}`.
         case text
+
+        /// The shape that it stands for; nil for what the fields tell.
+        public var shape: ExampleShape? {
+            switch self {
+            case .auto: nil
+            case .messages: .chat
+            case .completion: .completion
+            case .instruction: .instruction
+            case .classification: .classification
+            case .preference: .preference
+            case .text: .text
+            }
+        }
     }
 
     /// What happens to an example with more tokens than allowed.
@@ -66,12 +85,22 @@ public struct DataSettings: Sendable, Hashable {
         case truncate
     }
 
-    /// JSONL to learn from.
+    /// A file, folder or pattern to learn from.
     public var train: String
-    /// JSONL to measure on during the run; nil for none.
+    /// More of them.
+    public var additional: [String] = []
+    /// The share of each source, ``train`` and ``additional``; empty for every example once an epoch.
+    public var weights: [Double] = []
+    /// Where an epoch over weighted sources ends.
+    public var epochEnd = EpochOrder.End.largest
+    /// A file, folder or pattern to measure on during the run; nil for none.
     public var validation: String?
-    /// The shape of the lines.
+    /// The shape of the records.
     public var format: Format
+    /// The roles whose messages are learnt; `all` for everything.
+    public var trainOn = ["assistant"]
+    /// How a text with a label is put to the model.
+    public var classification = ClassificationPrompt()
     /// The most tokens of an example; nil for the model's context length.
     public var maxLength: Int?
     /// What happens to longer examples.
@@ -87,6 +116,27 @@ public struct DataSettings: Sendable, Hashable {
         self.format = format
         self.maxLength = maxLength
         self.tooLong = tooLong
+    }
+
+    /// What is learnt of an example.
+    public var learned: LearnedRoles { trainOn.contains("all") ? .all : LearnedRoles(Set(trainOn)) }
+
+    /// A source that is read as these settings say.
+    public func source(_ path: String, weight: Double? = nil) -> DataSource {
+        DataSource(path, shape: format.shape, weight: weight, classification: classification)
+    }
+
+    /// What is learnt from.
+    ///
+    /// - Throws: ``MoruError/Code/recipeValue`` when there is not a weight for each source.
+    public func trainingSources() throws(MoruError) -> [DataSource] {
+        let paths = [train] + additional
+        guard weights.isEmpty || weights.count == paths.count else {
+            throw MoruError(
+                .recipeValue, "data.weights has \(weights.count) numbers, data.train \(paths.count) sources",
+                remedy: "give each source a weight, in their order, or none")
+        }
+        return paths.enumerated().map { source($1, weight: weights.isEmpty ? nil : weights[$0]) }
     }
 }
 
