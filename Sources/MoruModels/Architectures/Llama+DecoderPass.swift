@@ -8,7 +8,7 @@ extension Llama {
         var pass = decoderPass(embedded, runs: rows, angles: angles)
         for block in blocks { pass.apply(block.decoderLayer) }
         let (residual, delta) = pass.result()
-        return norm(residual + delta)
+        return norm(residual, adding: delta).normalized
     }
 }
 

@@ -64,8 +64,15 @@ struct CPUDecoderPass: DecoderPass {
 
     /// Adds what the last step left to the residual stream, and normalises it.
     private func normalize(_ weight: Tensor, _ epsilon: Float, to y: UnsafeMutablePointer<Float>) {
-        if hasDelta { kernels.add(residual.floats, delta.floats, residual.floats, 0, rows * dim) }
-        kernels.rms_norm(residual.floats, weight.floats, epsilon, y, nil, dim, 0, rows)
+        var arguments = moru_add_rms_norm()
+        arguments.dim = dim
+        arguments.x = hasDelta ? delta.bytes : residual.bytes
+        arguments.residual = hasDelta ? residual.bytes : nil
+        arguments.sum = hasDelta ? UnsafeMutableRawPointer(residual.floats) : nil
+        arguments.w = UnsafePointer(weight.floats)
+        arguments.epsilon = epsilon
+        arguments.y = UnsafeMutableRawPointer(y)
+        kernels.add_rms_norm(&arguments, 0, rows)
     }
 
     private func project(
