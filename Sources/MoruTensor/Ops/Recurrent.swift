@@ -64,6 +64,7 @@ public struct RecurrentState: Sendable {
 public func recurrent(
     _ input: Tensor, weight: Tensor, bias: Tensor, cell: RecurrentCell, active: [Int], initial: RecurrentState? = nil
 ) -> (outputs: Tensor, cells: Tensor) {
+    let input = input.promoted()
     let (gates, hidden) = (cell.gateCount, weight.shape.last ?? 0)
     precondition(
         weight.shape == [gates * hidden, hidden] && bias.shape == [gates * hidden]

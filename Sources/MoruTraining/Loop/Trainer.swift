@@ -17,6 +17,8 @@ public struct Trainer {
     public var identity: [(key: String, value: String)] = []
     /// What is written beside the result as `recipe.yaml`.
     public var recipe: String?
+    /// What the best result's directory is called.
+    var resultName = "adapter"
     /// What the reader of the run should know, reported once it has begun.
     public var notices: [String] = []
 
@@ -45,7 +47,7 @@ public struct Trainer {
         guard task.count(of: .training) > 0 else {
             throw MoruError(.dataEmpty, "there are no examples to learn from")
         }
-        let place = try RunDirectory(directory, existing: existing)
+        let place = try RunDirectory(directory, existing: existing, resultName: resultName)
         var run = TrainingRun(self, place, isCancelled: isCancelled, events: events)
         return try Runtime.withPrecision(
             settings.precision == .automatic ? Runtime.shared.precision : settings.precision

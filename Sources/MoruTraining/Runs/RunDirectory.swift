@@ -13,28 +13,29 @@ public enum ExistingRun: String, Sendable, Hashable, CaseIterable {
 
 /// The directory of a run:
 ///
-///     adapter/             the best result so far, as other programs load it
+///     adapter/             the best result so far, as other programs load it; model/ where it is a model from scratch
 ///     checkpoints/step-N/  what is needed to go on after step N
 ///     events.jsonl         what happened, an event a line
 ///     recipe.yaml          what was asked for, every key written out
 final class RunDirectory: Sendable {
     let path: String
     private let lock: RunLock
+    private let resultName: String
 
-    var result: String { path + "/adapter" }
+    var result: String { "\(path)/\(resultName)" }
     var events: String { path + "/events.jsonl" }
     private var checkpoints: String { path + "/checkpoints" }
-    private static let contents = ["adapter", "checkpoints", "events.jsonl", "recipe.yaml"]
+    private var contents: [String] { [resultName, "checkpoints", "events.jsonl", "recipe.yaml"] }
 
     /// Takes a directory for a run, which is made if need be.
     ///
     /// - Throws: ``MoruError/Code/runInUse``, ``MoruError/Code/runExists``, or what the file system throws.
-    init(_ path: String, existing: ExistingRun) throws(MoruError) {
-        self.path = path
+    init(_ path: String, existing: ExistingRun, resultName: String = "adapter") throws(MoruError) {
+        (self.path, self.resultName) = (path, resultName)
         try FileSystem.createDirectory(path)
         lock = try RunLock(path: path + "/.lock", directory: path)
         try removeLeftovers()
-        let present = Self.contents.filter { FileSystem.exists("\(path)/\($0)") }
+        let present = contents.filter { FileSystem.exists("\(path)/\($0)") }
         switch existing {
         case .refuse where !present.isEmpty:
             throw MoruError(
@@ -49,8 +50,8 @@ final class RunDirectory: Sendable {
     /// Clears away what a killed process was writing, and puts back a result that it was about to replace.
     private func removeLeftovers() throws(MoruError) {
         for directory in [path, checkpoints] where FileSystem.isDirectory(directory) {
-            for name in try FileSystem.list(directory) where Self.isLeftover(name) {
-                if name.hasPrefix("adapter."), name.hasSuffix(".previous"), !FileSystem.exists(result) {
+            for name in try FileSystem.list(directory) where isLeftover(name) {
+                if name.hasPrefix(resultName + "."), name.hasSuffix(".previous"), !FileSystem.exists(result) {
                     rename("\(directory)/\(name)", result)
                 } else {
                     FileSystem.remove("\(directory)/\(name)")
@@ -59,7 +60,7 @@ final class RunDirectory: Sendable {
         }
     }
 
-    private static func isLeftover(_ name: String) -> Bool {
+    private func isLeftover(_ name: String) -> Bool {
         guard name.hasSuffix(".partial") || name.hasSuffix(".previous") else { return false }
         return contents.contains { name.hasPrefix($0 + ".") } || name.hasPrefix("step-")
     }
