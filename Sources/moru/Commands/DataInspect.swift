@@ -140,23 +140,30 @@ extension DataInspection {
 
     private func duplicateList(_ limit: Int) -> String {
         let extra = duplicates.reduce(0) { $0 + $1.places.count - 1 }
-        var lines = [
-            "exact duplicates  " + (extra == 0 ? "none" : "\(extra) examples too many, in \(duplicates.count) groups")
-        ]
+        var lines = ["exact duplicates  " + (extra == 0 ? "none" : "\(extra) more than needed")]
         lines += Self.list(duplicates, limit)
         if !conflicts.isEmpty {
-            lines.append("the same question with different answers  \(conflicts.count)")
+            lines.append("same question, different answers  \(conflicts.count)")
             lines += Self.list(conflicts, limit)
         }
-        lines.append("near-duplicates  " + (nearDuplicates.isEmpty ? "none" : "\(nearDuplicates.count) pairs"))
-        lines += Self.list(nearDuplicates, limit)
+        let differing = nearDuplicates.count(where: \.answersDiffer)
+        let pairs = nearDuplicates.count == 1 ? "1 pair" : "\(nearDuplicates.count) pairs"
+        lines.append(
+            "near-duplicates  "
+                + (nearDuplicates.isEmpty
+                    ? "none" : pairs + (differing > 0 ? ", \(differing) with different answers" : "")))
+        for pair in nearDuplicates.prefix(limit) {
+            lines.append(
+                "  \(Format.percent(pair.similarity)) alike" + (pair.answersDiffer ? ", different answers" : ""))
+            lines += Self.list([pair], 1)
+        }
+        if nearDuplicates.count > limit, limit > 0 { lines.append("  and \(nearDuplicates.count - limit) more pairs") }
         return lines.joined(separator: "\n")
     }
 
     private static func list(_ groups: [Likeness], _ limit: Int) -> [String] {
         var lines: [String] = []
         for group in groups.prefix(limit) {
-            if group.similarity < 1 { lines.append("  alike to \(Format.percent(group.similarity))") }
             for (place, text) in zip(group.places, group.texts).prefix(4) {
                 lines.append("  \(place): \(text.count > 100 ? text.prefix(99) + "…" : text)")
             }
@@ -190,6 +197,7 @@ extension DataInspection {
                     [
                         "places": .array(group.places.map { .string($0.description) }),
                         "texts": .array(group.texts.map { .string($0) }), "similarity": .double(group.similarity),
+                        "answers_differ": .bool(group.answersDiffer),
                     ]
                 })
         }

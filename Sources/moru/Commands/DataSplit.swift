@@ -71,7 +71,9 @@ struct DataSplit: ParsableCommand {
         }
         Terminal.result("\(train): \(report.training) examples\n\(validation): \(report.validation) examples")
         if report.groups > 0 {
-            Terminal.result("\(report.groupedExamples) examples in \(report.groups) groups stay together")
+            Terminal.result(
+                "\(report.groupedExamples) examples in \(report.groups) \(report.groups == 1 ? "group" : "groups") stay together"
+            )
         }
         guard !report.strata.isEmpty else { return }
         var table = Table([stratify.joined(separator: ", "), "train", "validation"], [.left, .right, .right])

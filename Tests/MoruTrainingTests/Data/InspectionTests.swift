@@ -113,6 +113,7 @@ struct DataInspectorTests {
         #expect(inspection.duplicates.map { $0.places.compactMap(\.line) } == [[3, 4]])
         #expect(inspection.conflicts.map { $0.places.compactMap(\.line) } == [[3, 5]])
         #expect(inspection.nearDuplicates.map { $0.places.compactMap(\.line) } == [[1, 2]])
+        #expect(!inspection.nearDuplicates[0].answersDiffer && inspection.conflicts[0].answersDiffer)
         #expect(inspection.characters?.maximum == 46 && inspection.tokens == nil)
     }
 

@@ -50,8 +50,10 @@ public struct DataInspection: Sendable {
         public let places: [DataPlace]
         /// What each says, shortened.
         public let texts: [String]
-        /// How alike they are, 0 to 1.
+        /// How alike their questions are, 0 to 1.
         public let similarity: Double
+        /// Whether they have different answers.
+        public let answersDiffer: Bool
     }
 
     /// The values of a label.

@@ -81,7 +81,7 @@ public struct DataInspector {
         func likeness(_ numbers: [Int], similarity: Double) -> DataInspection.Likeness {
             DataInspection.Likeness(
                 places: numbers.map { tally.places[$0] }, texts: numbers.map { Self.excerpt(tally.texts[$0]) },
-                similarity: similarity)
+                similarity: similarity, answersDiffer: Set(numbers.map { tally.texts[$0].answer }).count > 1)
         }
         let byQuestion = Dictionary(grouping: tally.texts.indices) { tally.texts[$0].question }
         for numbers in byQuestion.values.filter({ $0.count > 1 }).sorted(by: { $0[0] < $1[0] }) {
