@@ -28,6 +28,7 @@ extension Recipe {
         .text("data.validation", isPath: true, get: { $0.data.validation }, set: { $0.data.validation = $1 })
             .withoutEffect(),
         .choice("data.format", \.data.format).withoutEffect(),
+        fieldsKey,
         .names("data.train_on", allowsEmpty: false, \.data.trainOn).withoutEffect(),
         .text(
             "data.instruction", get: { $0.data.classification.instruction },
@@ -73,6 +74,25 @@ extension Recipe {
             let weights = items.compactMap { Double($0) }.filter { $0 > 0 && $0.isFinite }
             guard weights.count == items.count else { return false }
             recipe.data.weights = weights
+            return true
+        })
+
+    /// What fields are called in the data, each as `name=field`.
+    private static let fieldsKey = RecipeKey(
+        path: "data.fields", expectation: "a list such as [prompt=question, completion=answer]", decidesResult: false,
+        get: { recipe in
+            let fields = recipe.data.fields.sorted { $0.key < $1.key }
+            return fields.isEmpty ? nil : .list(fields.map { "\($0.key)=\($0.value)" })
+        },
+        set: { recipe, value in
+            guard case .list(let items) = value else { return false }
+            var fields: [String: String] = [:]
+            for item in items {
+                let parts = item.split(separator: "=", maxSplits: 1).map(String.init)
+                guard parts.count == 2 else { return false }
+                fields[parts[0]] = parts[1]
+            }
+            recipe.data.fields = fields
             return true
         })
 

@@ -97,6 +97,8 @@ public struct DataSettings: Sendable, Hashable {
     public var validation: String?
     /// The shape of the records.
     public var format: Format
+    /// What fields are called in the data, by their usual names.
+    public var fields: [String: String] = [:]
     /// The roles whose messages are learnt; `all` for everything.
     public var trainOn = ["assistant"]
     /// How a text with a label is put to the model.
@@ -123,7 +125,7 @@ public struct DataSettings: Sendable, Hashable {
 
     /// A source that is read as these settings say.
     public func source(_ path: String, weight: Double? = nil) -> DataSource {
-        DataSource(path, shape: format.shape, weight: weight, classification: classification)
+        DataSource(path, shape: format.shape, weight: weight, fields: fields, classification: classification)
     }
 
     /// What is learnt from.

@@ -26,10 +26,12 @@ struct DataRecipeTests {
 
     @Test func oneSourceAndWhatIsLearnt() throws {
         let recipe = try recipe(
-            "data: {train: a.csv, train_on: [user, assistant], instruction: 'Judge: ', labels: [good, bad]}")
+            "data: {train: a.csv, train_on: [user, assistant], instruction: 'Judge: ', labels: [good, bad], "
+                + "fields: [text=review, label=stars]}")
         #expect(try recipe.data.trainingSources().map(\.path) == ["/base/a.csv"])
         #expect(recipe.data.learned == LearnedRoles(["user", "assistant"]))
         #expect(try recipe.data.trainingSources()[0].classification.labels == ["good", "bad"])
+        #expect(try recipe.data.trainingSources()[0].fields == ["text": "review", "label": "stars"])
         #expect(try Recipe(yaml: recipe.yaml, source: "written") == recipe)
         #expect(try self.recipe("data: {train: a, train_on: [all]}").data.learned == .all)
         #expect(try self.recipe("data: {train: a}").data.learned == .assistant)
@@ -40,6 +42,7 @@ struct DataRecipeTests {
         ("data: {train: [a, b], weights: 1}", "data.weights is 1", "one for each source"),
         ("data: {train: []}", "data.train is []", "a list of paths"),
         ("data: {train: a, epoch_end: larges}", "data.epoch_end is larges", "did you mean largest?"),
+        ("data: {train: a, fields: [prompt]}", "data.fields is [prompt]", "prompt=question"),
         ("data: {train: a, train_on: []}", "data.train_on is []", "at least one"),
     ])
     func badValuesAreRefused(data: String, message: String, remedy: String) {
