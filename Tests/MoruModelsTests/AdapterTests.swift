@@ -194,6 +194,62 @@ import Testing
         #expect(notFinite?.code == .weightsNotFinite && notFinite?.message.contains("lora_A") == true)
     }
 
+    /// The refusal of an adapter of another kind after a change of its files; nil when it loads.
+    private func refusal(
+        of adapter: any Adapter, _ change: (inout JSONObject) -> Void = { _ in },
+        tensors: [Safetensors.NamedTensor]? = nil
+    ) throws -> MoruError? {
+        let scratch = try Scratch()
+        try adapter.save(to: scratch.path + "/a", baseModel: "tiny")
+        let path = scratch.path + "/a/adapter_config.json"
+        var config = try #require(try JSON.parse(file: path).object)
+        change(&config)
+        try FileSystem.write(JSON.object(config).text().utf8, to: path)
+        if let tensors { try Safetensors.write(tensors, to: scratch.path + "/a/adapter_model.safetensors") }
+        let model = try TestModels.tinyLlama()
+        do throws(MoruError) {
+            _ = try AdapterDirectory.load(from: scratch.path + "/a", for: model)
+            return nil
+        } catch {
+            #expect(error.remedy != nil && error.message.contains("adapter"), "\(error)")
+            return error
+        }
+    }
+
+    @Test func otherKindsAreChecked() throws {
+        let model = try TestModels.tinyLlama()
+        let scales = try IA3Adapter(IA3Configuration(targets: ["k_proj"], inputTargets: []), adapting: model.linears)
+        let name = "base_model.model.model.layers.0.self_attn.k_proj.ia3_l"
+        #expect(try refusal(of: scales) == nil)
+        #expect(try refusal(of: scales) { $0["peft_type"] = "VERA" }?.code == .adapterUnsupported)
+        #expect(try refusal(of: scales) { $0["modules_to_save"] = ["lm_head"] }?.code == .adapterUnsupported)
+        #expect(try refusal(of: scales) { $0["fan_in_fan_out"] = true }?.code == .adapterUnsupported)
+        let one = try refusal(of: scales, tensors: [(name, .ones([16, 1]))])
+        #expect(one?.code == .adapterMismatch && one?.message.contains("layers.1.self_attn.k_proj") == true)
+        #expect(try refusal(of: scales, tensors: [(name, .ones([17, 1]))])?.message.contains("[16, 1]") == true)
+        #expect(try refusal(of: scales, tensors: [])?.code == .adapterMismatch)
+
+        let prompt = PromptTuningAdapter(.ones([3, 32]))
+        #expect(try refusal(of: prompt) == nil)
+        #expect(try refusal(of: prompt) { $0["num_virtual_tokens"] = 4 }?.message.contains("[4, 32]") == true)
+        #expect(try refusal(of: prompt) { $0["num_transformer_submodules"] = 2 }?.code == .adapterUnsupported)
+        let stray = try refusal(of: prompt, tensors: [("prompt_embeddings", .ones([3, 32])), ("more", .ones([1]))])
+        #expect(stray?.code == .adapterMismatch && stray?.message.contains("more") == true)
+        let broken = try refusal(of: prompt, tensors: [("prompt_embeddings", .filled(.infinity, [3, 32]))])
+        #expect(broken?.code == .weightsNotFinite)
+
+        let prefix = PrefixTuningAdapter(.ones([3, 64]), layerCount: 2, kvHeads: 2)
+        #expect(try refusal(of: prefix) == nil)
+        let narrow = PrefixTuningAdapter(.ones([3, 32]), layerCount: 2, kvHeads: 2)
+        #expect(try refusal(of: narrow)?.message.contains("[3, 64]") == true)
+
+        let error = #expect(throws: MoruError.self) {
+            try IA3Adapter(
+                IA3Configuration(targets: ["k_proj"], inputTargets: ["down_proj"]), adapting: model.linears)
+        }
+        #expect(error?.code == .adapterMismatch && error?.message.contains("down_proj") == true)
+    }
+
     @Test func missingFilesAreNamed() throws {
         let scratch = try Scratch()
         let model = try TestModels.tinyLlama()
