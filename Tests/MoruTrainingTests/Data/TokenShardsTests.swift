@@ -99,9 +99,26 @@ struct TokenShardsTests {
         #expect(try builder([changed]).build(to: path, overwriting: true).count == 10)
         #expect(try FileSystem.list(folder.path) == ["data.jsonl", "shards"])
         _ = try folder.write("mine", to: "folder/precious.txt")
+        // what is not made of shards is never replaced
         expectError(.shardsExist, "holds no token shards") {
-            _ = try builder([changed]).build(to: folder.path + "/folder")
+            _ = try builder([changed]).build(to: folder.path + "/folder", overwriting: true)
         }
+        #expect(try FileSystem.readText(folder.path + "/folder/precious.txt") == "mine")
+    }
+
+    /// Shards of chats are made again when the template makes other tokens of them.
+    @Test func anotherTemplateMakesOtherShards() throws {
+        let chat = #"{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}"#
+        let source = DataSource(try folder.write(chat, to: "chat.jsonl"))
+        let path = folder.path + "/shards"
+        _ = try builder([source]).build(to: path)
+        let other = try ChatTemplate(
+            "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}", name: encoder.template.name)
+        var changed = TokenShardBuilder(
+            [source], encoder: ExampleEncoder(tokenizer: encoder.tokenizer, template: other))
+        changed.shardTokens = builder([source]).shardTokens
+        expectError(.shardsExist, "the tokens of other data") { _ = try changed.build(to: path) }
+        #expect(try builder([source]).build(to: path).count == 1)
     }
 
     /// A build that is stopped anywhere goes on to the very same files.

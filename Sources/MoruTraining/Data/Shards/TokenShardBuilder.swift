@@ -48,11 +48,14 @@ public struct TokenShardBuilder {
         if FileSystem.exists(path) {
             let present = try? TokenShards(path)
             if let present, present.manifest.hasSamePlan(as: plan) { return present }
+            guard Self.holdsShards(path) else {
+                throw MoruError(
+                    .shardsExist, "\(path) is there and holds no token shards", remedy: "choose another directory")
+            }
             guard overwriting else {
                 throw MoruError(
                     .shardsExist,
-                    present == nil
-                        ? "\(path) is there and holds no token shards" : "\(path) holds the tokens of other data",
+                    present == nil ? "\(path) holds damaged token shards" : "\(path) holds the tokens of other data",
                     remedy: "choose another directory, or overwrite it")
             }
         }
@@ -65,12 +68,15 @@ public struct TokenShardBuilder {
         try writer.finish()
         // The lock moves along, so that nobody takes the place in between
         let previous = path + ".previous"
-        FileSystem.remove(previous)
+        if Self.holdsShards(previous) { FileSystem.remove(previous) }
         if FileSystem.exists(path), rename(path, previous) != 0 { throw FileSystem.error(writing: path, errno: errno) }
         guard rename(building, path) == 0 else { throw FileSystem.error(writing: path, errno: errno) }
         FileSystem.remove(previous)
         return try TokenShards(path, verifying: false)
     }
+
+    /// Whether a directory is one of shards, whole or not: nothing else is ever replaced.
+    private static func holdsShards(_ path: String) -> Bool { FileSystem.exists(path + "/manifest.json") }
 
     /// What will be built: the tokenizer, and what the sources hold.
     private func makePlan() throws(MoruError) -> ShardManifest {
@@ -92,8 +98,9 @@ public struct TokenShardBuilder {
             // How examples are read decides their tokens as much as what is in the files
             fingerprint.add("\(source.fields.sorted { $0.key < $1.key }) \(source.classification) \(first.shape)")
             fingerprint.add("\(source.delimiter.map(String.init) ?? "") \(encoder.learned.roles?.sorted() ?? ["*"])")
-            if first.shape != .text {
-                fingerprint.add(encoder.template.name + encoder.variables.members.map { "\($0)" }.joined())
+            // A template shows in what it makes of an example
+            if case .single(let example) = first.example, first.shape != .text {
+                fingerprint.add(try encoder.encode(example, at: first.place))
             }
             entries.append(ShardManifest.Source(path: source.path, fingerprint: fingerprint.description))
         }
