@@ -71,8 +71,9 @@ extension TokenBatch.Segment {
 }
 
 extension Adapter {
+    fileprivate var isPrefix: Bool { virtualTokens?.kind == .keysAndValues }
+
     /// Positions that a prefix of keys and values takes before the first token.
-    fileprivate var isPrefix: Bool { if case .keysAndValues = virtualTokens { true } else { false } }
     var prefixTokenCount: Int { isPrefix ? virtualTokenCount : 0 }
 }
 
