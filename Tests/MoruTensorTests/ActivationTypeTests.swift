@@ -1,0 +1,95 @@
+import MoruTestKit
+import Testing
+
+@testable import MoruTensor
+
+/// Operations that take activations in bf16, and those that promote them.
+@Suite struct ActivationTypeTests {
+    private let x = Deterministic.tensor("x", [24, 64], scale: 2)
+    private let delta = Deterministic.tensor("delta", [24, 64])
+    private let w = Deterministic.tensor("w", [64])
+
+    /// bf16 keeps 8 bits.
+    private func expectNear(_ actual: Tensor, _ expected: Tensor, _ share: Float = 0.02) {
+        let (a, b) = (actual.values(), expected.values())
+        let largest = b.reduce(0) { max($0, abs($1)) }
+        #expect(zip(a, b).allSatisfy { abs($0 - $1) <= share * largest }, "\(actual) is not near \(expected)")
+    }
+
+    @Test func theResidualStreamIsASumAndANorm() {
+        func run(_ fused: Bool) -> (value: Tensor, gradients: [Tensor]) {
+            valueAndGradients(at: [x, delta, w]) { leaves in
+                let sum: Tensor, y: Tensor
+                if fused {
+                    (sum, y) = leaves[0].addingAndNormalizing(leaves[1], leaves[2], epsilon: 1e-5)
+                } else {
+                    sum = leaves[0] + leaves[1]
+                    y = sum.rmsNorm(leaves[2], epsilon: 1e-5)
+                }
+                return (y * y * sum).sum()
+            }
+        }
+        let (fused, separate) = (run(true), run(false))
+        expectClose(fused.value, separate.value)
+        for (a, b) in zip(fused.gradients, separate.gradients) { expectClose(a, b) }
+        let alone = valueAndGradients(at: [x]) { $0[0].addingAndNormalizing(nil, w, epsilon: 1e-5).sum.sum() }
+        #expect(alone.gradients[0].values().allSatisfy { $0 == 1 })
+    }
+
+    @Test func aLayerInBF16IsNearTheSameInF32() {
+        let (gate, up) = (Deterministic.tensor("gate", [96, 64]), Deterministic.tensor("up", [96, 64]))
+        let down = Deterministic.tensor("down", [64, 96])
+        func run(_ type: DType) -> (value: Tensor, gradients: [Tensor]) {
+            valueAndGradients(at: [x, gate, up, down]) { leaves in
+                let y = leaves[0].addingAndNormalizing(nil, w, epsilon: 1e-5, as: type).normalized
+                let parts = y.linear([leaves[1], leaves[2]])
+                let out = swiglu(gate: parts[0], up: parts[1]).linear(leaves[3])
+                #expect(y.dtype == type && out.dtype == type)
+                return (out + leaves[0]).sum()
+            }
+        }
+        let (narrow, wide) = (run(.bf16), run(.f32))
+        expectNear(narrow.value, wide.value)
+        for (a, b) in zip(narrow.gradients, wide.gradients) {
+            #expect(a.dtype == .f32)
+            expectNear(a, b)
+        }
+    }
+
+    @Test func attentionInBF16IsNearTheSameInF32() {
+        let q = Deterministic.tensor("q", [20, 4, 32]), k = Deterministic.tensor("k", [20, 2, 32])
+        let v = Deterministic.tensor("v", [20, 2, 32])
+        let angles = RotaryAngles(
+            positions: Array(0..<12) + Array(0..<8), inverseFrequencies: (0..<16).map { 1 / Double(1 + $0) })
+        func run(_ type: DType) -> (value: Tensor, gradients: [Tensor]) {
+            valueAndGradients(at: [q, k, v]) { leaves in
+                let parts = leaves.map { $0.cast(to: type) }
+                let out = scaledDotProductAttention(
+                    q: parts[0].rope(angles), k: parts[1].rope(angles), v: parts[2], segments: [0..<12, 12..<20],
+                    AttentionOptions(scale: 0.2))
+                #expect(out.dtype == type)
+                return (out * q).sum()
+            }
+        }
+        let (narrow, wide) = (run(.bf16), run(.f32))
+        for (a, b) in zip(narrow.gradients, wide.gradients) { expectNear(a, b, 0.03) }
+    }
+
+    @Test func arithmeticPromotes() {
+        let narrow = x.converted(to: .bf16)
+        let wide = narrow.converted(to: .f32)
+        #expect((narrow + wide).values() == (wide + wide).values())
+        #expect(Tensor.concatenated([narrow, wide]).dtype == .f32)
+        #expect(narrow.rmsNorm(w, epsilon: 1e-5).values() == wide.rmsNorm(w, epsilon: 1e-5).values())
+        let (_, gradients) = valueAndGradients(at: [x]) { ($0[0].cast(to: .bf16) * 3).sum() }
+        #expect(gradients[0].values().allSatisfy { $0 == 3 })
+    }
+
+    @Test func partsOfAGradientAreAdded() {
+        let (_, gradients) = valueAndGradients(at: [Tensor([1, 2, 3, 4, 5, 6], shape: [3, 2])]) { leaves in
+            let picked = leaves[0].gatheringRows([2, 0, 2]) * 10
+            return leaves[0].rows(1..<3).sum() + picked.sum() + (leaves[0] * leaves[0]).sum()
+        }
+        #expect(gradients[0].values() == [12, 14, 7, 9, 31, 33])
+    }
+}
