@@ -29,7 +29,8 @@ public enum RunEnvironment {
         guard let json = try? JSON.parse(file: "\(directory)/\(file)"), let object = json.object else { return [] }
         return object.members.map { key, value in
             let text = value.string ?? value.text()
-            return (key.replacing("_", with: " "), key == "memory_bytes" ? "\((value.int ?? 0) >> 20) MiB" : text)
+            if key == "memory_bytes" { return ("memory", "\((value.int ?? 0) >> 20) MiB") }
+            return (key.replacing("_", with: " "), text)
         }
     }
 

@@ -194,11 +194,11 @@ public struct RunReport {
             if name == "train" { rows.append(("Vocabulary", "\(count(manifest["vocabulary_size"])) ids")) }
         }
         if let start = run.start {
-            rows.append(("Examples to learn from", count(start["training_examples"])))
-            rows.append(("Examples held out", count(start["validation_examples"])))
-            rows.append(("Tokens of one pass", count(start["inputs_per_epoch"])))
-            rows.append(("Tokens learnt in one pass", count(start["targets_per_epoch"])))
-            rows.append(("Steps of one pass", count(start["steps_per_epoch"])))
+            for (key, title) in [
+                ("training_examples", "Examples to learn from"), ("validation_examples", "Examples held out"),
+                ("inputs_per_epoch", "Tokens of one pass"), ("targets_per_epoch", "Tokens learnt in one pass"),
+                ("steps_per_epoch", "Steps of one pass"),
+            ] where start[key] != nil { rows.append((title, count(start[key]))) }
         }
         // Where there are no shards, what the recipe names
         if rows.first?.0 != "Training data", let recipe = run.recipe {

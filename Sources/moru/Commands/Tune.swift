@@ -12,8 +12,8 @@ struct Tune: AsyncParsableCommand {
         discussion: """
             The recipe is YAML; see Examples/customer-feedback/recipe.yaml, which explains
             each key. The run directory gets the adapter in PEFT's layout (adapter/), the
-            checkpoints, and events.jsonl. Ctrl-C saves a checkpoint; --resume goes on
-            from it, to the same losses.
+            checkpoints, events.jsonl and a report (report.html). Ctrl-C saves a
+            checkpoint; --resume goes on from it, to the same losses.
 
             Examples:
               moru tune Examples/customer-feedback/recipe.yaml
@@ -62,6 +62,8 @@ struct Tune: AsyncParsableCommand {
             throw error
         }
         display.finish()
+        try RunEnvironment.write(to: recipe.output, version: Moru.version)
+        try RunReport.write(recipe.output)
         if output.json {
             var json = result.summary.json.object ?? JSONObject()
             json["adapter"] = .string(result.adapterDirectory)
