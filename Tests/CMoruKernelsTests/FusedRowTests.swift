@@ -4,7 +4,7 @@ import Testing
 /// The fused row kernels over every combination of types, against their parts in f32.
 @Suite("Fused rows")
 struct FusedRowTests {
-    static let sizes = [1, 7, 16, 17, 31, 33, 64, 100, 576]
+    static let sizes = [1, 16, 17, 33, 100]
     static let types = [MORU_F32, MORU_BF16]
 
     private func tolerance(_ type: moru_dtype) -> Double { type == MORU_BF16 ? 5e-3 : 5e-6 }

@@ -2,7 +2,7 @@ import CMoruKernels
 
 extension CPUBackend {
     /// Query rows that one thread takes at a time.
-    private static let rowBlock = 64
+    private static let rowBlock = 96
 
     /// A piece of attention work: some rows of some heads of one argument block.
     private struct Piece {
@@ -80,8 +80,13 @@ extension CPUBackend {
         return out
     }
 
-    /// Computes the attention of some rows, split between the threads.
-    func run(_ all: [moru_attention]) {
+    /// Computes the attention of some rows, split between the threads. Keys that were rounded when they were stored meet
+    /// factors rounded likewise, unless full precision is asked for.
+    func run(_ exact: [moru_attention]) {
+        var all = exact
+        if runtime.precision == .automatic {
+            for index in all.indices where all[index].kv_type != MORU_F32 { all[index].allow_bf16 = true }
+        }
         var pieces: [Piece] = []
         for (index, one) in all.enumerated() where one.rows > 0 {
             // Long sequences split by rows; a single row splits by groups of query heads that share keys.
