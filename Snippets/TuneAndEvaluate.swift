@@ -16,7 +16,7 @@ var tuning = Tuning(try Recipe(file: recipePath), model: model)
 tuning.existingRun = .resume
 let result = try tuning.run { event in print(event.json.text()) }
 
-let adapter = try LoRAAdapter.load(from: result.adapterDirectory, for: model.model)
+let adapter = try LoRAAdapter.load(from: result.directory, for: model.model)
 let examples = try EvaluationExample.read(dataPath)
 let report = try await Evaluation(TextGenerator(model), examples, adapter: adapter).run()
 for label in report.labels { print(label.name, label.accuracy, label.macroF1) }

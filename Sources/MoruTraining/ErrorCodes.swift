@@ -3,6 +3,10 @@ import MoruBase
 extension MoruError.Code {
     /// A recipe that is no YAML, or has the wrong structure.
     public static let recipeMalformed = MoruError.Code("recipe.malformed", .invalidInput)
+    /// A built-in recipe that does not exist.
+    public static let recipeUnknown = MoruError.Code("recipe.unknown", .notFound)
+    /// A file of a recipe that is there already.
+    public static let fileOccupied = MoruError.Code("recipe.file-occupied", .conflict)
     /// A recipe key that does not exist.
     public static let recipeUnknownKey = MoruError.Code("recipe.unknown-key", .invalidInput)
     /// A recipe key that is missing, or whose value is of the wrong type, out of range or at odds with another.

@@ -27,8 +27,9 @@ struct Moru: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Train.self, Tune.self, Runs.self,
-            DataCommand.self, Eval.self, Serve.self, Bench.self, Config.self, Doctor.self,
+            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Train.self, Tune.self,
+            RecipeCommand.self, Runs.self, DataCommand.self, Eval.self, Serve.self, Bench.self, Config.self,
+            Doctor.self,
         ])
 
     static func main() async {

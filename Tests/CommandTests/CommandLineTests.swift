@@ -21,8 +21,8 @@ import Testing
         let outcome = try moru.run(["--help"])
         #expect(outcome.code == 0 && outcome.errors.isEmpty)
         let commands = [
-            "pull", "models", "show", "chat", "generate", "tokenize", "train", "tune", "runs", "data", "eval", "serve",
-            "config", "doctor",
+            "pull", "models", "show", "chat", "generate", "tokenize", "train", "tune", "recipe", "runs", "data", "eval",
+            "serve", "config", "doctor",
         ]
         for command in commands {
             #expect(outcome.output.contains("  \(command) "), "\(command) is missing")

@@ -35,8 +35,11 @@ public struct BuiltProgram: Sendable {
 
     /// Runs the program to its end.
     ///
+    /// - Parameter body: Called once it has started, to watch it or to interrupt it.
     /// - Throws: What starting it throws.
-    public func run(_ arguments: [String], input: String = "") throws -> Outcome {
+    public func run(
+        _ arguments: [String], input: String = "", while body: (Process) throws -> Void = { _ in }
+    ) throws -> Outcome {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
@@ -52,6 +55,7 @@ public struct BuiltProgram: Sendable {
         process.standardOutput = FileHandle(forWritingAtPath: names[1])
         process.standardError = FileHandle(forWritingAtPath: names[2])
         try process.run()
+        try body(process)
         process.waitUntilExit()
         return Outcome(
             output: try FileSystem.readText(names[1]), errors: try FileSystem.readText(names[2]),

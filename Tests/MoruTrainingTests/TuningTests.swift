@@ -33,7 +33,7 @@ struct TuningTests {
         let result = try Tuning(recipe, model: model).run { events.append($0) }
         #expect(result.summary.steps == 8 && result.skippedExamples == 0)
         #expect(try #require(result.summary.bestValidationLoss) < #require(events.losses.first))
-        let adapter = try LoRAAdapter.load(from: result.adapterDirectory, for: model.model)
+        let adapter = try LoRAAdapter.load(from: result.directory, for: model.model)
         #expect(adapter.configuration == recipe.lora)
         #expect(try Recipe(file: recipe.output + "/recipe.yaml") == recipe)
         guard case .started(let start) = try #require(events.first) else {
@@ -43,6 +43,55 @@ struct TuningTests {
         #expect(start.totalSteps == 8 && start.trainingExamples == 4 && start.validationExamples == 1)
         // each answer is a letter and the end of the turn
         #expect(start.targetsPerEpoch == 8)
+    }
+
+    /// Every method and objective runs from a recipe, is estimated, and goes on from its checkpoint to the same losses.
+    @Test(arguments: [
+        ["method=lora", "lora.dora=true"], ["method=ia3"],
+        ["method=prompt", "virtual_tokens.count=4", "virtual_tokens.text=ab"],
+        ["method=prefix", "virtual_tokens.count=3"],
+        ["method=last_layers", "last_layers.count=1", "training.optimizer=lion"],
+        ["method=full", "save_dtype=bf16", "training.optimizer=muon", "training.ema_decay=0.9"],
+        ["objective=dpo", "dpo.beta=0.5"], ["objective=distillation", "method=full", "distillation.teacher=larger"],
+    ])
+    func everyMethodRunsFromARecipe(overrides: [String]) throws {
+        let isPreference = overrides.contains("objective=dpo")
+        let lines = (0..<6).map { number in
+            isPreference
+                ? #"{"prompt": "say \#(number)", "chosen": "yes \#(number)", "rejected": "no"}"#
+                : #"{"messages": [{"role": "user", "content": "m\#(number)"}, {"role": "assistant", "content": "a\#(number)"}]}"#
+        }
+        let train = try folder.write(lines.joined(separator: "\n"), to: "data.jsonl")
+        let recipe = try Recipe(
+            yaml: """
+                model: tiny
+                output: \(folder.path)/whole
+                data: {train: \(train), validation: \(train)}
+                training: {epochs: 4, batch_size: 2, learning_rate: 1e-2, save_every: 5, seed: 3}
+                """, source: "test", overrides: overrides)
+        #expect(try Recipe(yaml: recipe.yaml, source: "written") == recipe)
+        func tune(_ output: String, _ existing: ExistingRun) throws -> (TuningResult, [TrainingEvent]) {
+            var recipe = recipe
+            recipe.output = output
+            // a fresh model each time: some methods move it
+            let model = try TestModels.tinyPretrained(seed: nil, contextLength: 64)
+            var tuning = Tuning(
+                recipe, model: model, teacher: try TestModels.tinyPretrained(seed: 9, contextLength: 64))
+            tuning.existingRun = existing
+            var events: [TrainingEvent] = []
+            return (try tuning.run { events.append($0) }, events)
+        }
+        let (result, events) = try tune(recipe.output, .refuse)
+        #expect(events.losses.count == 12)
+        #expect(try #require(result.summary.bestValidationLoss) < #require(events.validationLosses.first) + 0.5)
+        #expect(events.contains { if case .estimated = $0 { true } else { false } })
+        #expect(result.isAdapter == FileSystem.exists(result.directory + "/adapter_config.json"))
+        #expect(result.isAdapter != FileSystem.exists(result.directory + "/config.json"))
+        let last = events.losses.suffix(2)
+        FileSystem.remove(recipe.output + "/checkpoints/step-000012")
+        let (again, rest) = try tune(recipe.output, .resume)
+        #expect(rest.losses.suffix(2) == last && rest.losses.count == 2 && again.summary.steps == 12)
+        expectError(.runExists, "holds a run already") { _ = try tune(recipe.output, .refuse) }
     }
 
     @Test func anotherRecipeDoesNotResume() throws {

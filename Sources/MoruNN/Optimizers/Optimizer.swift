@@ -91,6 +91,22 @@ public struct OptimizerSettings: Sendable, Hashable {
         self.layerDecay = layerDecay
     }
 
+    /// How many numbers the optimizer of some parameters remembers; what its ``Optimizer/state`` will hold.
+    public func stateCount(of parameters: [Parameter]) -> Int {
+        zip(parameters, treatments(of: parameters)).reduce(0) { sum, pair in
+            let (value, treatment) = (pair.0.value, pair.1)
+            switch kind {
+            case .adamw: return sum + 2 * value.count
+            case .lion: return sum + value.count
+            case .sgd: return sum + (momentum ?? 0.9 > 0 ? value.count : 0)
+            case .muon: return sum + (value.rank == 2 && !treatment.isTable ? 1 : 2) * value.count
+            case .adafactor:
+                let columns = value.shape.last ?? 1
+                return sum + columns + (value.rank > 1 ? value.count / max(1, columns) : 0)
+            }
+        }
+    }
+
     /// The optimizer of these settings, which has taken no step.
     public func make(_ parameters: [Parameter]) -> any Optimizer {
         let treatments = treatments(of: parameters)

@@ -21,6 +21,13 @@ struct BatchPlan: Sendable {
             order: EpochOrder(count: exampleCount, seed: seed), batchSize: batchSize, accumulation: accumulation)
     }
 
+    /// The plan of a task's training data.
+    init(_ task: any TrainingTask, _ settings: TrainingSettings) {
+        self.init(
+            order: task.order(of: .training, seed: settings.seed), batchSize: settings.batchSize,
+            accumulation: settings.gradientAccumulation)
+    }
+
     /// Examples of a step; the last of an epoch may have fewer.
     private var stepSize: Int { batchSize * accumulation }
     /// Steps that pass over the data once; the last may be smaller.

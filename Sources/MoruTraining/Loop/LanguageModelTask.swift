@@ -10,14 +10,14 @@ public struct LanguageModelTask: TrainingTask {
     /// The adapter that acts on every example.
     public let adapter: (any Adapter)?
     /// What is learnt from.
-    public let training: TokenizedDataset
+    public let training: any ExampleSet
     /// What is measured on during the run.
-    public let validation: TokenizedDataset?
+    public let validation: (any ExampleSet)?
 
     /// Makes a task.
     public init(
-        model: any LanguageModel, adapter: (any Adapter)?, training: TokenizedDataset,
-        validation: TokenizedDataset? = nil
+        model: any LanguageModel, adapter: (any Adapter)?, training: any ExampleSet,
+        validation: (any ExampleSet)? = nil
     ) {
         self.model = model
         self.adapter = adapter
@@ -25,15 +25,15 @@ public struct LanguageModelTask: TrainingTask {
         self.validation = validation
     }
 
-    private func examples(_ split: DataSplit) -> [TokenizedExample] {
+    private func examples(_ split: DataSplit) -> (any ExampleSet)? {
         switch split {
-        case .training: training.examples
-        case .validation: validation?.examples ?? []
+        case .training: training
+        case .validation: validation
         }
     }
 
     /// The number of examples of a split.
-    public func count(of split: DataSplit) -> Int { examples(split).count }
+    public func count(of split: DataSplit) -> Int { examples(split)?.count ?? 0 }
 
     /// The order of a split's sources, mixed as their weights say.
     public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
@@ -42,14 +42,13 @@ public struct LanguageModelTask: TrainingTask {
 
     /// The tokens of an example.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
-        let example = examples(split)[example]
-        return ExampleSize(inputs: example.inputs.count, targets: example.targetCount)
+        examples(split)?.size(of: example) ?? ExampleSize(inputs: 0, targets: 0)
     }
 
     /// The cross-entropy of some examples, summed over their targets.
     public func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) -> Tensor {
         let all = self.examples(split)
-        return summedLoss(of: examples.map { all[$0] }, dropout: dropout)
+        return summedLoss(of: examples.flatMap { all?.sequences(of: $0) ?? [] }, dropout: dropout)
     }
 
     /// The cross-entropy of some examples in nats, summed over their targets.
@@ -64,8 +63,8 @@ public struct LanguageModelTask: TrainingTask {
     public var identity: [(key: String, value: String)] {
         [
             ("the base model's weights", model.fingerprintText),
-            ("the training data", training.fingerprint.description),
-            ("the validation data", validation?.fingerprint.description ?? "none"),
+            ("the training data", training.fingerprintText),
+            ("the validation data", validation?.fingerprintText ?? "none"),
         ]
     }
 

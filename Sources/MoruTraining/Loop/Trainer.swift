@@ -17,16 +17,41 @@ public struct Trainer {
     public var identity: [(key: String, value: String)] = []
     /// What is written beside the result as `recipe.yaml`.
     public var recipe: String?
-    /// What the best result's directory is called.
-    var resultName = "adapter"
     /// What the reader of the run should know, reported once it has begun.
     public var notices: [String] = []
+
+    /// Whether the run is estimated before it starts, and refused when it cannot fit.
+    public var estimates = false
+
+    /// What the machine has left, where it is not to be asked.
+    var room: MachineRoom?
 
     /// Makes a trainer.
     public init(task: any TrainingTask, method: any TrainingMethod, settings: TrainingSettings) {
         self.task = task
         self.method = method
         self.settings = settings
+    }
+
+    /// What the run will need; nothing moves.
+    ///
+    /// - Parameter directory: Where it would be written.
+    /// - Throws: ``MoruError/Code/dataEmpty``; ``MoruError/Code/runMemory`` or ``MoruError/Code/runDisk`` when it cannot
+    ///   fit, with the nearest settings that would; or what the task throws.
+    public func estimate(writingTo directory: String) throws -> ResourceEstimate {
+        try requireExamples()
+        return try withPrecision { try ResourceProbe(self).estimate(writingTo: directory) }
+    }
+
+    private func requireExamples() throws(MoruError) {
+        guard task.count(of: .training) > 0 else {
+            throw MoruError(.dataEmpty, "there are no examples to learn from")
+        }
+    }
+
+    private func withPrecision<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try Runtime.withPrecision(
+            settings.precision == .automatic ? Runtime.shared.precision : settings.precision, body)
     }
 
     /// Takes the run to its end.
@@ -44,13 +69,20 @@ public struct Trainer {
         in directory: String, existing: ExistingRun = .refuse, events: @escaping (TrainingEvent) -> Void = { _ in },
         isCancelled: @escaping () -> Bool = { false }
     ) throws -> TrainingSummary {
-        guard task.count(of: .training) > 0 else {
-            throw MoruError(.dataEmpty, "there are no examples to learn from")
+        try requireExamples()
+        let place = try RunDirectory(directory, existing: existing)
+        return try withPrecision {
+            var needs: ResourceEstimate?
+            if estimates {
+                do {
+                    needs = try ResourceProbe(self).estimate(writingTo: directory)
+                } catch {
+                    place.removeIfUnused()
+                    throw error
+                }
+            }
+            var run = TrainingRun(self, place, needs, isCancelled: isCancelled, events: events)
+            return try run.run()
         }
-        let place = try RunDirectory(directory, existing: existing, resultName: resultName)
-        var run = TrainingRun(self, place, isCancelled: isCancelled, events: events)
-        return try Runtime.withPrecision(
-            settings.precision == .automatic ? Runtime.shared.precision : settings.precision
-        ) { try run.run() }
     }
 }

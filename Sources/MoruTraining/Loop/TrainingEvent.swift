@@ -4,6 +4,8 @@ import MoruBase
 public enum TrainingEvent: Sendable, Hashable {
     /// The run begins, or goes on.
     case started(Start)
+    /// What the run will need, as far as that can be told before.
+    case estimated(ResourceEstimate)
     /// An optimizer step was taken.
     case step(Step)
     /// The model was measured on the validation data.
@@ -106,6 +108,10 @@ extension TrainingEvent {
                 "targets_per_epoch": .int(start.targetsPerEpoch),
                 "trainable_parameters": .int(start.trainableParameters), "machine": .string(start.machine),
             ]
+        case .estimated(let estimate):
+            var object = JSONObject([("event", "estimated")])
+            for (key, value) in estimate.json.object?.members.map({ ($0.key, $0.value) }) ?? [] { object[key] = value }
+            return .object(object)
         case .step(let step):
             return [
                 "event": "step", "step": .int(step.step), "total_steps": .int(step.totalSteps),

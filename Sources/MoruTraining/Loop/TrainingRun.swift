@@ -10,6 +10,7 @@ struct TrainingRun {
     private let identity: [(key: String, value: String)]
     private let recipe: String?
     private let givenNotices: [String]
+    private let estimate: ResourceEstimate?
     private let directory: RunDirectory
     private let isCancelled: () -> Bool
     private let report: (TrainingEvent) -> Void
@@ -28,16 +29,15 @@ struct TrainingRun {
     private var resumed = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
 
     init(
-        _ trainer: Trainer, _ directory: RunDirectory, isCancelled: @escaping () -> Bool,
+        _ trainer: Trainer, _ directory: RunDirectory, _ estimate: ResourceEstimate?, isCancelled: @escaping () -> Bool,
         events: @escaping (TrainingEvent) -> Void
     ) {
         (task, method, settings) = (trainer.task, trainer.method, trainer.settings)
         (identity, recipe) = (trainer.identity + trainer.task.identity, trainer.recipe)
         givenNotices = trainer.notices
+        self.estimate = estimate
         (self.directory, self.isCancelled, report) = (directory, isCancelled, events)
-        plan = BatchPlan(
-            order: task.order(of: .training, seed: settings.seed), batchSize: settings.batchSize,
-            accumulation: settings.gradientAccumulation)
+        plan = BatchPlan(task, settings)
         totalSteps = settings.totalSteps(stepsPerEpoch: plan.stepsPerEpoch)
         schedule = settings.schedule(totalSteps: totalSteps)
         let parameters = method.parameters
@@ -56,6 +56,7 @@ struct TrainingRun {
         begin = clock.now
         resumed = progress
         try emit(.started(start))
+        if let estimate { try emit(.estimated(estimate)) }
         for notice in notices { try emit(.notice(notice)) }
         if progress.steps == 0, settings.evaluatesAtStart, task.count(of: .validation) > 0 {
             progress.initialValidationLoss = try validate(isCandidate: false)["validation_loss"]
@@ -200,7 +201,7 @@ struct TrainingRun {
                 throw diverged("the validation loss is \(total.loss / targets)")
             }
             guard isCandidate, total.loss / targets < progress.bestValidationLoss ?? .infinity else { return false }
-            try method.save(to: directory.result)
+            try method.save(to: directory.result(of: method))
             return true
         }
         let loss = total.loss / targets
@@ -227,7 +228,7 @@ struct TrainingRun {
     /// Saves what is needed to go on; without validation data, the result so far too.
     private mutating func saveCheckpoint() throws {
         updateSeconds()
-        if task.count(of: .validation) == 0 { try withResult { try method.save(to: directory.result) } }
+        if task.count(of: .validation) == 0 { try withResult { try method.save(to: directory.result(of: method)) } }
         let path = directory.checkpoint(progress.steps)
         try Checkpoint.write(to: path, state, identity: identity, machine: machine)
         try directory.pruneCheckpoints(keeping: settings.keep)
@@ -271,9 +272,10 @@ struct TrainingRun {
                 notices.append("the checkpoint of step \(step) was passed over: \(error.message)")
                 continue
             }
-            guard FileSystem.isDirectory(directory.result) || progress.bestStep == nil && step < totalSteps else {
+            guard FileSystem.isDirectory(directory.result(of: method)) || progress.bestStep == nil && step < totalSteps
+            else {
                 throw MoruError(
-                    .checkpointMalformed, "\(directory.result) is gone, the best result of the run so far",
+                    .checkpointMalformed, "\(directory.result(of: method)) is gone, the best result of the run so far",
                     remedy: "overwrite the run")
             }
             return notices

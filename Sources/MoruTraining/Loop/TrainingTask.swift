@@ -77,6 +77,17 @@ public protocol TrainingMethod: Sendable {
     var parameters: [Parameter] { get }
     /// Whether the forward pass drops activations out in training.
     var usesDropout: Bool { get }
+    /// What the directory of the result is called in a run's: `adapter`, or `model`.
+    var resultName: String { get }
+    /// How many bytes the result takes, where it is more than the parameters that move.
+    var resultBytes: Int? { get }
     /// Writes what has been learnt as other programs load it, whole or not at all.
     func save(to directory: String) throws
+}
+
+extension TrainingMethod {
+    /// The parameters that move.
+    public var resultBytes: Int? { nil }
+    /// An adapter.
+    public var resultName: String { RunDirectory.adapterName }
 }

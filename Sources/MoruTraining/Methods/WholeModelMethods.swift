@@ -32,6 +32,10 @@ public struct FullMethod: TrainingMethod {
 
     /// Nothing is dropped out.
     public var usesDropout: Bool { false }
+    /// A whole model.
+    public var resultBytes: Int? { model.storedBytes(dtype) }
+    /// A whole model.
+    public var resultName: String { RunDirectory.modelName }
     /// Writes the model in Hugging Face layout.
     public func save(to directory: String) throws { try model.save(to: directory, dtype: dtype) }
 }
@@ -80,8 +84,22 @@ public struct LastLayersMethod: TrainingMethod {
 
     /// Nothing is dropped out.
     public var usesDropout: Bool { false }
+    /// A whole model.
+    public var resultBytes: Int? { model.storedBytes(dtype) }
+    /// A whole model.
+    public var resultName: String { RunDirectory.modelName }
     /// Writes the model in Hugging Face layout.
     public func save(to directory: String) throws { try model.save(to: directory, dtype: dtype) }
+}
+
+extension PretrainedModel {
+    /// Bytes that the model takes once saved; quantised weights are written out in f32.
+    fileprivate func storedBytes(_ dtype: DType?) -> Int {
+        model.parameters.reduce(0) { sum, parameter in
+            let value = parameter.value
+            return sum + value.count * (dtype ?? (value.dtype.isQuantized ? .f32 : value.dtype)).blockBytes
+        }
+    }
 }
 
 extension [Parameter] {

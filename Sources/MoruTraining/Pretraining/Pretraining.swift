@@ -177,9 +177,9 @@ public struct PreparedPretraining {
         events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> PretrainingResult {
         var trainer = Trainer(task: task, method: try FullMethod(model), settings: recipe.resolvedTraining)
-        trainer.resultName = "model"
         trainer.identity = recipe.decidingValues
         trainer.recipe = recipe.yaml
+        trainer.estimates = true
         let summary = try trainer.run(
             in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
         return PretrainingResult(

@@ -4,14 +4,17 @@ import MoruTensor
 
 extension Recipe {
     /// Every key that a recipe may have, in the order in which recipes are written.
-    static let keys: [RecipeKey] = rootKeys + dataKeys + loraKeys + trainingKeys + stoppingKeys + evaluationKeys
+    static let keys: [RecipeKey] = rootKeys + dataKeys + methodKeys + trainingKeys + stoppingKeys + evaluationKeys
 
-    /// The names of the sections.
-    static let sections = ["data", "lora", "training", "early_stopping", "evaluation"]
+    /// The names of the sections, in order.
+    static let sections = keys.map(\.section).reduce(into: [String]()) { names, section in
+        if !section.isEmpty, names.last != section { names.append(section) }
+    }
 
     /// Keys of which a recipe may have one only.
     static let exclusiveKeys = [
-        ["training.epochs", "training.steps"], ["training.warmup_steps", "training.warmup_ratio"],
+        ["training.epochs", "training.steps"],
+        ["training.warmup_steps", "training.warmup_ratio"],
     ]
 
     private static let rootKeys: [RecipeKey] = [
@@ -19,6 +22,9 @@ extension Recipe {
         .text("model", get: { $0.model.isEmpty ? nil : $0.model }, set: { $0.model = $1 }).withoutEffect(),
         .text("output", isPath: true, get: { $0.output }, set: { $0.output = $1 }).withoutEffect(),
         .choice("method", \.method),
+        .choice("objective", \.objective),
+        .choice("quantize", \.quantize, among: DType.allCases.filter { $0.isQuantized && $0.isWritable }),
+        .choice("save_dtype", \.saveDType, among: [.f32, .bf16, .f16]).withoutEffect(),
     ]
 
     private static let dataKeys: [RecipeKey] = [
@@ -96,12 +102,27 @@ extension Recipe {
             return true
         })
 
-    private static let loraKeys: [RecipeKey] = [
+    private static let methodKeys: [RecipeKey] = [
         .integer("lora.rank", 1...4096, \.lora.rank),
         .number("lora.alpha", 0...Float.infinity, isPositive: true, \.lora.alpha),
         .number("lora.dropout", 0...1, isOpen: true, \.lora.dropout),
         .names("lora.targets", allowsEmpty: false, \.lora.targets),
         .flag("lora.rslora", \.lora.usesRankStabilization),
+        .flag("lora.dora", \.lora.decomposesWeights),
+        .names("ia3.targets", allowsEmpty: false, \.ia3.targets),
+        .names("ia3.input_targets", allowsEmpty: true, \.ia3.inputTargets),
+        .integer("virtual_tokens.count", 1...100_000, \.virtualTokens.count),
+        .text(
+            "virtual_tokens.text", get: { if case .text(let text) = $0.virtualTokens.start { text } else { nil } },
+            set: { $0.virtualTokens.start = .text($1) }),
+        .integer("last_layers.count", 1...10_000, \.lastLayers.count),
+        .flag("last_layers.head", \.lastLayers.includesHead),
+        .number("dpo.beta", 0...Float.infinity, isPositive: true, \.preference.beta),
+        .number("dpo.label_smoothing", 0...0.5, isOpen: true, \.preference.labelSmoothing),
+        .text("distillation.teacher", get: { $0.teacher }, set: { $0.teacher = $1 }).withoutEffect(),
+        .number("distillation.temperature", 0...Float.infinity, isPositive: true, \.distillation.temperature),
+        .number("distillation.soft_share", 0...1, \.distillation.softShare),
+        .integer("distillation.top_k", 1...1_000_000_000, \.distillation.topK),
     ]
 
     private static let trainingKeys: [RecipeKey] = [
@@ -171,11 +192,32 @@ extension Recipe {
         Self.keys.filter(\.decidesResult).compactMap { key in key.get(self).map { (key.path, $0.text) } }
     }
 
+    /// Whether a section is what this recipe's method or objective reads; nil for a section that every recipe has.
+    func reads(section: String) -> Bool? {
+        switch section {
+        case "lora": method == .lora
+        case "ia3": method == .ia3
+        case "virtual_tokens": method == .prompt || method == .prefix
+        case "last_layers": method == .lastLayers
+        case "dpo": objective == .dpo
+        case "distillation": objective == .distillation
+        default: nil
+        }
+    }
+
+    /// Whether a key means something in this recipe, or says something all the same.
+    func shows(_ key: RecipeKey) -> Bool {
+        reads(section: key.section) ?? true || key.get(self) != key.get(Self.defaults)
+    }
+
+    /// What a recipe is that says nothing.
+    static let defaults = Recipe(model: "", output: "", data: DataSettings(train: ""))
+
     /// The recipe as YAML, every key written out and every path resolved.
     public var yaml: String {
         var lines: [String] = []
         var section = ""
-        for key in Self.keys {
+        for key in Self.keys where shows(key) {
             guard let value = key.get(self) else { continue }
             if key.section != section {
                 section = key.section

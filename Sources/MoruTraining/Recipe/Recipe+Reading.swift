@@ -101,7 +101,7 @@ private struct RecipeReader {
         }
         guard var value = value(of: node) else { throw unacceptable(key, "a nested structure", at: place) }
         if case .scalar(let text, let isPlain) = value, !text.isEmpty,
-            key.isPath || (key.path == "model" && looksLikePath(text))
+            key.isPath || (key.namesModel && looksLikePath(text))
         {
             value = .scalar(Self.resolve(text, relativeTo: directory), isPlain: isPlain)
         }
@@ -157,6 +157,16 @@ private struct RecipeReader {
             guard let key = Recipe.keys.first(where: { $0.path == path }), key.get(recipe) == nil else { continue }
             throw MoruError(
                 .recipeValue, "\(source): the key \(path) is missing", remedy: "add it; it is \(key.expectation)")
+        }
+        if recipe.objective == .distillation, recipe.teacher == nil {
+            throw MoruError(
+                .recipeValue, "\(source): the objective is distillation, but distillation.teacher is missing",
+                remedy: "name the larger model that is learnt from")
+        }
+        if recipe.quantize != nil, recipe.method == .full || recipe.method == .lastLayers {
+            throw MoruError(
+                .recipeValue, "\(source): quantize is set, but \(recipe.method.rawValue) moves the model's own weights",
+                remedy: "leave quantize out, or learn an adapter (method: lora)")
         }
     }
 

@@ -1,4 +1,5 @@
 import MoruBase
+import MoruModels
 import MoruNN
 import MoruTensor
 
@@ -9,8 +10,28 @@ import MoruTensor
 public struct Recipe: Sendable, Hashable {
     /// Which parameters move.
     public enum Method: String, Sendable, Hashable, CaseIterable {
-        /// A low-rank adapter beside the frozen model.
+        /// A low-rank adapter beside the frozen model, which may be quantised.
         case lora
+        /// Learnt scales of keys, values and the feed-forward's inner activations.
+        case ia3
+        /// Learnt vectors before every sequence.
+        case prompt
+        /// Learnt keys and values before every sequence, in every layer.
+        case prefix
+        /// The last layers of the model itself.
+        case lastLayers = "last_layers"
+        /// Every weight of the model itself.
+        case full
+    }
+
+    /// What is learnt from the data.
+    public enum Objective: String, Sendable, Hashable, CaseIterable {
+        /// The examples themselves (supervised fine-tuning).
+        case sft
+        /// Which of two answers people prefer (direct preference optimisation).
+        case dpo
+        /// The examples, and what a larger model thinks of them.
+        case distillation
     }
 
     /// The base model: a path, or a name that the caller resolves. It is noted in the adapter.
@@ -19,10 +40,28 @@ public struct Recipe: Sendable, Hashable {
     public var output: String
     /// Which parameters move.
     public var method = Method.lora
+    /// What is learnt from the data.
+    public var objective = Objective.sft
+    /// The quantised format that a dense base is held in while an adapter is learnt beside it; nil for as it is.
+    public var quantize: DType?
     /// What is learnt from.
     public var data: DataSettings
-    /// The adapter's shape.
+    /// Of ``Method/lora``: the adapter's shape.
     public var lora = LoRAConfiguration()
+    /// Of ``Method/ia3``: which layers are scaled.
+    public var ia3 = IA3Configuration()
+    /// Of ``Method/prompt`` and ``Method/prefix``: how many virtual tokens there are, and how they begin.
+    public var virtualTokens = VirtualTokenSettings()
+    /// Of ``Method/lastLayers``: which weights move.
+    public var lastLayers = LastLayersSettings()
+    /// Of ``Objective/dpo``: the loss.
+    public var preference = PreferenceSettings()
+    /// Of ``Objective/distillation``: the loss.
+    public var distillation = DistillationLoss()
+    /// Of ``Objective/distillation``: the model that is learnt from.
+    public var teacher: String?
+    /// Of ``Method/lastLayers`` and ``Method/full``: how the tuned model is stored; nil for f32 where it moved.
+    public var saveDType: DType?
     /// How the parameters move.
     public var training = TrainingSettings()
     /// How the result is measured; read by the evaluation, not by the training.
@@ -39,6 +78,34 @@ public struct Recipe: Sendable, Hashable {
         self.lora = lora
         self.training = training
         self.evaluation = evaluation
+    }
+}
+
+/// The virtual tokens of prompt and prefix tuning.
+public struct VirtualTokenSettings: Sendable, Hashable {
+    /// How many there are; each takes a position of the context.
+    public var count: Int
+    /// How they begin.
+    public var start: VirtualTokenStart
+
+    /// Makes settings.
+    public init(count: Int = 20, start: VirtualTokenStart = .random) {
+        self.count = count
+        self.start = start
+    }
+}
+
+/// Which of a model's own weights move when only the last do.
+public struct LastLayersSettings: Sendable, Hashable {
+    /// How many layers.
+    public var count: Int
+    /// Whether the output projection moves too, and the embeddings where they are tied to it.
+    public var includesHead: Bool
+
+    /// Makes settings.
+    public init(count: Int = 2, includesHead: Bool = false) {
+        self.count = count
+        self.includesHead = includesHead
     }
 }
 
@@ -139,6 +206,22 @@ public struct DataSettings: Sendable, Hashable {
                 remedy: "give each source a weight, in their order, or none")
         }
         return paths.enumerated().map { source($1, weight: weights.isEmpty ? nil : weights[$0]) }
+    }
+}
+
+extension Recipe {
+    /// Refuses a recipe whose data is not there.
+    ///
+    /// - Throws: ``MoruError/Code/fileNotFound``, naming key and path, or what opening the files throws.
+    public func requireFiles() throws(MoruError) {
+        for source in try data.trainingSources() {
+            do { _ = try DataFiles(source) } catch { throw error.within("data") }
+        }
+        let others = [("data.validation", data.validation), ("evaluation.data", evaluation.data)]
+        for (key, path) in others {
+            guard let path, !FileSystem.exists(path) else { continue }
+            throw MoruError(.fileNotFound, "\(key): \(path) does not exist", remedy: "check the path")
+        }
     }
 }
 

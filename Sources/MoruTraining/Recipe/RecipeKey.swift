@@ -50,6 +50,8 @@ struct RecipeKey: Sendable {
     /// Takes a value; false when it is not acceptable.
     let set: @Sendable (inout Recipe, RecipeValue) -> Bool
 
+    /// Whether the value is a model: a name, or a path where it looks like one.
+    var namesModel: Bool { path == "model" || path == "distillation.teacher" }
     /// The last component of the path.
     var name: String { String(path.split(separator: ".").last ?? "") }
     /// The section that the key lies in; empty for the root.
@@ -152,6 +154,21 @@ extension RecipeKey {
         return RecipeKey(
             path: path, expectation: names.count == 1 ? names[0] : "one of " + names.joined(separator: ", "),
             choices: names, get: { .scalar($0[keyPath: place].rawValue, isPlain: true) },
+            set: { recipe, value in
+                guard case .scalar(let text, _) = value, names.contains(text), let choice = Value(rawValue: text)
+                else { return false }
+                recipe[keyPath: place] = choice
+                return true
+            })
+    }
+
+    static func choice<Value: RawRepresentable & Sendable>(
+        _ path: String, _ place: any Place<Value?>, among values: [Value]
+    ) -> RecipeKey where Value.RawValue == String {
+        let names = values.map(\.rawValue)
+        return RecipeKey(
+            path: path, expectation: "one of " + names.joined(separator: ", "), choices: names,
+            get: { $0[keyPath: place].map { .scalar($0.rawValue, isPlain: true) } },
             set: { recipe, value in
                 guard case .scalar(let text, _) = value, names.contains(text), let choice = Value(rawValue: text)
                 else { return false }

@@ -13,45 +13,54 @@ public enum ExistingRun: String, Sendable, Hashable, CaseIterable {
 
 /// The directory of a run:
 ///
-///     adapter/             the best result so far, as other programs load it; model/ where it is a model from scratch
+///     adapter/             the best result so far, as other programs load it; `model/` for a whole model
 ///     checkpoints/step-N/  what is needed to go on after step N
 ///     events.jsonl         what happened, an event a line
 ///     recipe.yaml          what was asked for, every key written out
 final class RunDirectory: Sendable {
     let path: String
     private let lock: RunLock
-    private let resultName: String
 
-    var result: String { "\(path)/\(resultName)" }
+    static let (adapterName, modelName) = ("adapter", "model")
+    /// What the reference of a preference run thinks, which is made before the run and told by what it depends on.
+    static let referenceName = "reference.json"
+    private static let resultNames = [adapterName, modelName]
+
     var events: String { path + "/events.jsonl" }
     private var checkpoints: String { path + "/checkpoints" }
-    private var contents: [String] { [resultName, "checkpoints", "events.jsonl", "recipe.yaml"] }
+    private static let contents = resultNames + ["checkpoints", "events.jsonl", "recipe.yaml"]
 
     /// Takes a directory for a run, which is made if need be.
     ///
     /// - Throws: ``MoruError/Code/runInUse``, ``MoruError/Code/runExists``, or what the file system throws.
-    init(_ path: String, existing: ExistingRun, resultName: String = "adapter") throws(MoruError) {
-        (self.path, self.resultName) = (path, resultName)
+    init(_ path: String, existing: ExistingRun) throws(MoruError) {
+        self.path = path
         try FileSystem.createDirectory(path)
         lock = try RunLock(path: path + "/.lock", directory: path)
         try removeLeftovers()
-        let present = contents.filter { FileSystem.exists("\(path)/\($0)") }
-        switch existing {
-        case .refuse where !present.isEmpty:
-            throw MoruError(
-                .runExists, "\(path) holds a run already (\(present.joined(separator: ", ")))",
-                remedy: "resume it, overwrite it, or choose another output directory")
-        case .overwrite:
-            for name in present { FileSystem.remove("\(path)/\(name)") }
-        default: break
+        try Self.check(path, existing)
+        if existing == .overwrite {
+            for name in Self.contents { FileSystem.remove("\(path)/\(name)") }
         }
+    }
+
+    /// Refuses a directory that holds a run already, if that is what to do.
+    ///
+    /// - Throws: ``MoruError/Code/runExists``.
+    static func check(_ path: String, _ existing: ExistingRun) throws(MoruError) {
+        let present = contents.filter { FileSystem.exists("\(path)/\($0)") }
+        guard existing == .refuse, !present.isEmpty else { return }
+        throw MoruError(
+            .runExists, "\(path) holds a run already (\(present.joined(separator: ", ")))",
+            remedy: "resume it, overwrite it, or choose another output directory")
     }
 
     /// Clears away what a killed process was writing, and puts back a result that it was about to replace.
     private func removeLeftovers() throws(MoruError) {
         for directory in [path, checkpoints] where FileSystem.isDirectory(directory) {
-            for name in try FileSystem.list(directory) where isLeftover(name) {
-                if name.hasPrefix(resultName + "."), name.hasSuffix(".previous"), !FileSystem.exists(result) {
+            for name in try FileSystem.list(directory) where Self.isLeftover(name) {
+                let result = Self.resultNames.first { name.hasPrefix($0 + ".") }.map { "\(path)/\($0)" }
+                if let result, name.hasSuffix(".previous"), !FileSystem.exists(result) {
                     rename("\(directory)/\(name)", result)
                 } else {
                     FileSystem.remove("\(directory)/\(name)")
@@ -60,10 +69,19 @@ final class RunDirectory: Sendable {
         }
     }
 
-    private func isLeftover(_ name: String) -> Bool {
+    private static func isLeftover(_ name: String) -> Bool {
         guard name.hasSuffix(".partial") || name.hasSuffix(".previous") else { return false }
         return contents.contains { name.hasPrefix($0 + ".") } || name.hasPrefix("step-")
     }
+
+    /// Removes the directory where no run was begun in it.
+    func removeIfUnused() {
+        guard (try? FileSystem.list(path)) == [".lock"] else { return }
+        FileSystem.remove(path)
+    }
+
+    /// Where the best result so far lies.
+    func result(of method: any TrainingMethod) -> String { "\(path)/\(method.resultName)" }
 
     /// Where the checkpoint of a step lies.
     func checkpoint(_ step: Int) -> String {

@@ -121,7 +121,7 @@ struct Train: AsyncParsableCommand {
             if let value { words += ["--" + name, value] }
         }
         words += overrides.flatMap { ["--set", $0] } + ["--resume"]
-        return words.map(Tune.quoted).joined(separator: " ")
+        return words.map(TuningOptions.quoted).joined(separator: " ")
     }
 }
 
@@ -170,6 +170,7 @@ private final class TrainDisplay {
             Terminal.talk(
                 "\(start.totalSteps) steps"
                     + (start.resumedStep > 0 ? ", going on after step \(start.resumedStep)" : ""))
+        case .estimated(let estimate): EstimateDisplay.show(estimate)
         case .step(let step):
             line.update(
                 step.step, of: step.totalSteps,

@@ -10,10 +10,11 @@ struct Tune: AsyncParsableCommand {
         abstract: "Tune a model on your data, as a recipe says.",
         usage: "moru tune <recipe> [--set <key>=<value> ...] [<options>]",
         discussion: """
-            The recipe is YAML; see Examples/customer-feedback/recipe.yaml, which explains
-            each key. The run directory gets the adapter in PEFT's layout (adapter/), the
-            checkpoints, events.jsonl and a report (report.html). Ctrl-C saves a
-            checkpoint; --resume goes on from it, to the same losses.
+            The recipe is YAML; `moru recipe copy lora-chat` writes one to begin from, and
+            `moru recipe keys` explains each key. The run directory gets the adapter in
+            PEFT's layout (adapter/) or the tuned model (model/), the checkpoints,
+            events.jsonl and a report (report.html). Ctrl-C saves a checkpoint; --resume
+            goes on from it, to the same losses.
 
             Examples:
               moru tune Examples/customer-feedback/recipe.yaml
@@ -21,14 +22,14 @@ struct Tune: AsyncParsableCommand {
               moru tune recipe.yaml --resume
             """)
 
-    @Argument(help: "The recipe.", completion: .file(extensions: ["yaml", "yml"]))
-    var recipe: String
-    @Option(
-        name: .customLong("set"),
-        help: ArgumentHelp(
-            "Override a key of the recipe. Its paths are relative to the working directory. May be repeated.",
-            valueName: "key=value"))
-    var overrides: [String] = []
+    @OptionGroup var options: TuningOptions
+
+    func run() async throws { try options.run(command: "tune") }
+}
+
+/// What `moru tune` and `moru recipe run` are asked.
+struct TuningOptions: ParsableArguments {
+    @OptionGroup var recipe: RecipeArgument
     @Flag(help: "Go on with the run in the output directory.")
     var resume = false
     @Flag(help: "Throw away the run in the output directory.")
@@ -39,10 +40,10 @@ struct Tune: AsyncParsableCommand {
         if resume, overwrite { throw ValidationError("--resume and --overwrite exclude each other.") }
     }
 
-    func run() async throws {
-        let recipe = try Recipe(file: recipe, overrides: overrides)
-        let model = try ModelArgument.load(recipe.model)
-        var tuning = Tuning(recipe, model: model)
+    /// Tunes, as the command of a name.
+    func run(command: String) throws {
+        let recipe = try recipe.read()
+        var tuning = try recipe.tuning()
         tuning.existingRun = resume ? .resume : overwrite ? .overwrite : .refuse
         let display = TuningDisplay()
         let interruption = Interruption()
@@ -51,7 +52,8 @@ struct Tune: AsyncParsableCommand {
             result = try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
         } catch let error as MoruError where error.code == .cancelled {
             display.finish()
-            throw MoruError(.cancelled, "stopped; what was done is saved", remedy: "go on with: \(resumeCommand)")
+            throw MoruError(
+                .cancelled, "stopped; what was done is saved", remedy: "go on with: \(resumeCommand(command))")
         } catch let error as MoruError where error.code == .runExists {
             throw MoruError(
                 .runExists, error.message,
@@ -66,17 +68,21 @@ struct Tune: AsyncParsableCommand {
         try RunReport.write(recipe.output)
         if output.json {
             var json = result.summary.json.object ?? JSONObject()
-            json["adapter"] = .string(result.adapterDirectory)
+            json[result.isAdapter ? "adapter" : "model"] = .string(result.directory)
             Terminal.result(JSON.object(json).text(pretty: true))
         } else {
-            Terminal.talk("tuned in \(Format.duration(result.summary.seconds)); the adapter is ready:")
-            Terminal.result(result.adapterDirectory)
+            let what = result.isAdapter ? "adapter" : "model"
+            Terminal.talk("tuned in \(Format.duration(result.summary.seconds)); the \(what) is ready:")
+            Terminal.result(result.directory)
         }
     }
 
     /// What goes on with this run, to be typed into a shell.
-    private var resumeCommand: String {
-        let words = ["moru", "tune", recipe] + overrides.flatMap { ["--set", $0] } + ["--resume"]
+    private func resumeCommand(_ command: String) -> String {
+        var words = ["moru"] + command.split(separator: " ").map(String.init)
+        words.append(recipe.recipe)
+        for override in recipe.overrides { words += ["--set", override] }
+        words.append("--resume")
         return words.map(Self.quoted).joined(separator: " ")
     }
 
@@ -98,6 +104,7 @@ private final class TuningDisplay {
                     + "(\(Format.count(start.targetsPerEpoch)) learnt), "
                     + "\(Format.count(start.trainableParameters)) parameters move, \(start.totalSteps) steps")
             if start.resumedStep > 0 { Terminal.talk("going on after step \(start.resumedStep)") }
+        case .estimated(let estimate): EstimateDisplay.show(estimate)
         case .step(let step):
             line.update(
                 step.step, of: step.totalSteps,

@@ -176,13 +176,25 @@ struct RecipeTests {
         ("training:\n  schedule: cosin\n", "training.schedule is cosin", "did you mean cosine?"),
         ("training:\n  learning_rate: -1\n", "training.learning_rate is -1", "a number above 0"),
         ("training:\n  seed: -1\n", "training.seed is -1", "an integer of at least 0"),
-        ("method: qlora\n", "method is qlora", "it must be lora; did you mean lora?"),
+        (
+            "method: qlora\n", "method is qlora",
+            "it must be one of lora, ia3, prompt, prefix, last_layers, full; did you mean lora?"
+        ),
         ("output: ''\n", "output is \"\"", "a path"),
         ("training:\n  epochs: 1\n  steps: 2\n", "recipe.yaml:6: training.epochs and training.steps", "keep one"),
         ("training:\n  warmup_steps: 1\n  warmup_ratio: 0.1\n", "recipe.yaml:6: training.warmup_steps and", "keep one"),
     ])
     func badValuesSayWhatIsWanted(extra: String, message: String, remedy: String) {
         expectError(.recipeValue, message, remedy) { _ = try read(Self.minimal + extra) }
+    }
+
+    @Test func whatDoesNotGoTogetherIsRefused() {
+        expectError(.recipeValue, "distillation.teacher is missing", "name the larger model") {
+            _ = try read(Self.minimal + "objective: distillation\n")
+        }
+        expectError(.recipeValue, "quantize is set, but full moves the model's own weights", "method: lora") {
+            _ = try read(Self.minimal, overrides: ["method=full", "quantize=q8_0"])
+        }
     }
 
     @Test func whatHasNoDefaultMustBeThere() {

@@ -1,0 +1,62 @@
+import Foundation
+import MoruBase
+
+/// What the machine has left.
+public struct MachineRoom: Sendable, Hashable {
+    /// Bytes of memory that this process may still take without swapping; nil where the system does not say.
+    public var memoryBytes: Int?
+    /// Bytes that may still be written to a file system; nil where the system does not say.
+    public var diskBytes: Int?
+
+    /// Makes a description.
+    public init(memoryBytes: Int?, diskBytes: Int?) {
+        self.memoryBytes = memoryBytes
+        self.diskBytes = diskBytes
+    }
+
+    /// What is left now, for a run that writes to `directory`, what is there of it already included.
+    public init(for directory: String) {
+        self.init(
+            memoryBytes: Self.availableMemory(),
+            diskBytes: Self.freeDisk(at: directory).map { $0 + Self.size(of: directory) })
+    }
+
+    static func size(of directory: String) -> Int {
+        guard let files = FileManager.default.enumerator(atPath: directory) else { return 0 }
+        var bytes = 0
+        for case let name as String in files {
+            var info = stat()
+            if stat("\(directory)/\(name)", &info) == 0, info.st_mode & S_IFMT == S_IFREG { bytes += Int(info.st_size) }
+        }
+        return bytes
+    }
+
+    /// The kernel's estimate of free and reclaimable memory, or what a container's limit leaves, if that is less.
+    private static func availableMemory() -> Int? {
+        let lines = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8))?.split(separator: "\n") ?? []
+        let available = lines.first { $0.hasPrefix("MemAvailable:") }
+            .flatMap { line in line.split(separator: " ").dropFirst().first.flatMap { Int($0) } }
+            .map { $0 << 10 }
+        func number(_ name: String) -> Int? {
+            (try? String(contentsOfFile: "/sys/fs/cgroup/" + name, encoding: .utf8))
+                .flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        }
+        guard let limit = number("memory.max"), let used = number("memory.current") else { return available }
+        // What is cached of files counts as used there, but is given up when memory is asked for
+        let statistics = (try? String(contentsOfFile: "/sys/fs/cgroup/memory.stat", encoding: .utf8)) ?? ""
+        let cached =
+            statistics.split(separator: "\n").first { $0.hasPrefix("inactive_file ") }
+            .flatMap { Int($0.dropFirst("inactive_file ".count)) } ?? 0
+        return min(available ?? .max, max(0, limit - used + cached))
+    }
+
+    private static func freeDisk(at directory: String) -> Int? {
+        var path = directory
+        while !FileSystem.exists(path.isEmpty ? "." : path), !path.isEmpty {
+            path = (path as NSString).deletingLastPathComponent
+        }
+        var info = statvfs()
+        guard statvfs(path.isEmpty ? "." : path, &info) == 0 else { return nil }
+        return Int(clamping: UInt64(info.f_bavail) * UInt64(info.f_frsize))
+    }
+}

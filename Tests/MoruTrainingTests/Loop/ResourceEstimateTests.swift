@@ -1,0 +1,157 @@
+import Foundation
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+import MoruTestKit
+import Testing
+
+@testable import MoruTraining
+
+/// What a run is told to need against what it then takes. Nothing here depends on how fast the machine is.
+///
+/// Memory is counted by the process, so that what measures it has a process of its own.
+@Suite struct ResourceEstimateTests {
+    /// A model of some size, so that activations stand out.
+    private static func trainer(
+        full: Bool, batchSize: Int, accumulation: Int = 1, _ optimizer: OptimizerSettings.Kind = .adamw
+    ) throws -> Trainer {
+        var configuration = try #require(TestModels.tinyLlamaConfiguration.object)
+        configuration["hidden_size"] = 128
+        configuration["intermediate_size"] = 256
+        let model = try TestModels.tinyLlama(seed: 3, configuration: .object(configuration))
+        let adapter = full ? nil : try LoRAAdapter(LoRAConfiguration(rank: 8), adapting: model.linears, seed: 1)
+        let examples = (0..<40).map { number in
+            let length = 20 + number * 13 % 60
+            return TokenizedExample(
+                tokens: (0..<length).map { Int32(($0 * $0 + number) % 64) },
+                isTarget: Array(repeating: true, count: length))
+        }
+        let task = LanguageModelTask(
+            model: model, adapter: adapter, training: TokenizedDataset(source: "made up", examples: examples))
+        let method: any TrainingMethod =
+            adapter.map { AdapterMethod(adapter: $0, baseModel: "tiny") } ?? MovingModel(parameters: model.parameters)
+        var settings = TrainingSettings()
+        settings.batchSize = batchSize
+        settings.gradientAccumulation = accumulation
+        settings.precision = .f32
+        settings.optimizer = OptimizerSettings(optimizer)
+        return Trainer(task: task, method: method, settings: settings)
+    }
+
+    private struct MovingModel: TrainingMethod {
+        let parameters: [Parameter]
+        var usesDropout: Bool { false }
+        func save(to directory: String) throws {
+            try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
+                try Safetensors.write(
+                    parameters.map { (name: $0.path, tensor: $0.value) }, to: temporary + "/model.safetensors")
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (false, 8, 1, "adamw"), (false, 2, 3, "lion"), (true, 4, 1, "adamw"), (true, 2, 4, "adafactor"),
+        (true, 8, 1, "muon"),
+    ])
+    func memoryAndDiskAreAsTold(full: Bool, batchSize: Int, accumulation: Int, optimizer: String) async {
+        await #expect(processExitsWith: .success) {
+            [
+                full = full as Bool, batchSize = batchSize as Int, accumulation = accumulation as Int,
+                optimizer = optimizer as String
+            ] in
+            try Self.compare(full: full, batchSize: batchSize, accumulation: accumulation, optimizer)
+        }
+    }
+
+    private static func compare(full: Bool, batchSize: Int, accumulation: Int, _ optimizer: String) throws {
+        let folder = try TemporaryFolder()
+        let run = folder.path + "/run"
+        let kind = try #require(OptimizerSettings.Kind(rawValue: optimizer))
+        var trainer = try trainer(full: full, batchSize: batchSize, accumulation: accumulation, kind)
+        trainer.estimates = true
+        var estimate: ResourceEstimate?
+        var peak = 0
+        var largest = 0
+        Allocator.shared.resetPeak()
+        try trainer.run(in: run) { event in
+            if case .estimated(let told) = event {
+                estimate = told
+                Allocator.shared.resetPeak()
+            }
+            if case .step(let step) = event { peak = max(peak, step.peakMemoryBytes) }
+            largest = max(largest, MachineRoom.size(of: run))
+        }
+        let told = try #require(estimate)
+        let memory = Double(told.peakMemoryBytes) / Double(peak)
+        #expect(0.8...1.2 ~= memory, "told \(told.peakMemoryBytes), took \(peak)")
+        // beside tensors there are headers, the events and the state, which are small even here
+        #expect(0.8...1.2 ~= Double(told.diskBytes) / Double(largest), "told \(told.diskBytes), took \(largest)")
+        #expect(told.peakDiskBytes >= told.diskBytes)
+        #expect(told.secondsPerStep > 0 && told.seconds >= told.secondsPerStep)
+    }
+
+    @Test func estimatingMovesNothing() throws {
+        let folder = try TemporaryFolder()
+        var trainer = try SmallRun().trainer()
+        let before = trainer.method.parameters.map { $0.value.values() }
+        _ = try trainer.estimate(writingTo: folder.path + "/run")
+        #expect(trainer.method.parameters.map { $0.value.values() } == before)
+        #expect(try FileSystem.list(folder.path) == [])
+        trainer.estimates = true
+        var losses: [Double] = []
+        try trainer.run(in: folder.path + "/run") { if case .step(let step) = $0 { losses.append(step.loss) } }
+        #expect(try losses == SmallRun().run(in: folder.path + "/other").losses)
+    }
+
+    @Test func whatCannotFitIsRefusedWithWhatWould() async {
+        await #expect(processExitsWith: .success) { try Self.refuse() }
+    }
+
+    private static func refuse() throws {
+        let folder = try TemporaryFolder()
+        var trainer = try trainer(full: false, batchSize: 16)
+        let whole = try trainer.estimate(writingTo: folder.path + "/run")
+        trainer.estimates = true
+        trainer.room = MachineRoom(
+            memoryBytes: 2 * whole.gradientBytes + whole.optimizerBytes + whole.activationBytes / 3, diskBytes: nil)
+        expectError(.runMemory, "of memory beyond the model", "training.batch_size=", "training.gradient_accumulation=")
+        {
+            try trainer.run(in: folder.path + "/run")
+        }
+        #expect(!FileSystem.exists(folder.path + "/run"))
+        // what it suggests does fit
+        do {
+            try trainer.run(in: folder.path + "/run")
+        } catch let error as MoruError {
+            let numbers = try #require(error.remedy).split { !$0.isNumber }.compactMap { Int($0) }
+            var frugal = try Self.trainer(full: false, batchSize: numbers[0], accumulation: numbers[1])
+            frugal.estimates = true
+            frugal.room = trainer.room
+            #expect(numbers[0] * numbers[1] >= 16)
+            try frugal.run(in: folder.path + "/run")
+        }
+
+        var full = try Self.trainer(full: true, batchSize: 2)
+        full.room = MachineRoom(memoryBytes: 900, diskBytes: nil)
+        expectError(.runMemory, "900 B are available") { _ = try full.estimate(writingTo: folder.path) }
+        full.room = MachineRoom(memoryBytes: nil, diskBytes: 900)
+        expectError(.runDisk, "where 900 B are free", "another output directory") {
+            _ = try full.estimate(writingTo: folder.path)
+        }
+    }
+
+    @Test func aLineGoesThroughBothBatches() {
+        let line = BatchCost(small: (10, 30), large: (30, 70))
+        #expect(line.of(20) == 50 && line.inputs(within: 50) == 20)
+        // noise that would make larger batches cheaper is not believed
+        let flat = BatchCost(small: (10, 80), large: (20, 70))
+        #expect(flat.of(40) == 140)
+    }
+
+    @Test func theMachineSaysWhatItHas() throws {
+        let room = MachineRoom(for: NSTemporaryDirectory() + "/no/such/folder")
+        #expect(try #require(room.memoryBytes) > 1 << 20)
+        #expect(try #require(room.diskBytes) > 1 << 20)
+    }
+}
