@@ -23,6 +23,23 @@ import Testing
         }
     }
 
+    private static func recurrence(_ cell: RecurrentCell) -> Computation {
+        let (hidden, width) = (203, 203 * cell.gateCount)
+        let active = Array(repeating: 9, count: 20) + Array(repeating: 4, count: 15)
+        let rows = active.reduce(0, +)
+        let (input, dOutputs) = (tensor("input", [rows, width]), tensor("dOutputs", [rows, hidden]))
+        let (weight, bias) = (tensor("weight", [width, hidden]) * 0.1, tensor("bias", [width]))
+        let state = tensor("state", [9, hidden])
+        let initial = RecurrentState(output: state, cell: state)
+        return { backend in
+            let trace = backend.recurrent(
+                input, weight: weight, bias: bias, cell: cell, active: active, initial: initial)
+            let gradients = backend.recurrentBackward(
+                dOutputs, trace, weight: weight, cell: cell, active: active, initial: initial)
+            return [trace.outputs, trace.cells, gradients.input, gradients.weight, gradients.bias]
+        }
+    }
+
     private static let computations: [String: Computation] = {
         // Sizes of no round numbers, large enough that every loop is split
         let (rows, dim) = (619, 203)
@@ -33,7 +50,8 @@ import Testing
         let segments = [0..<201, 201..<202, 202..<rows]
         let options = AttentionOptions(scale: 0.2)
         return [
-            "product": product(201, 131, 1003), "tall product": product(2003, 67, 97),
+            "lstm": recurrence(.lstm), "gru": recurrence(.gru), "product": product(201, 131, 1003),
+            "tall product": product(2003, 67, 97),
             "weight gradient": product(1003, 211, 97, transposeA: true, transposeB: false),
             "input gradient": product(150, 401, 333, transposeB: false),
             "one row": product(1, 512, 3001), "few rows": product(5, 512, 3001, as: .bf16),
