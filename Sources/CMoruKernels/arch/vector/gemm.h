@@ -1,6 +1,6 @@
 // Matrix product in packed panels (after Goto and van de Geijn, 2008). The unit of a panel is 32 bits along k: one f32,
-// or with GEMM_BF16 a pair of bf16. A block of B [KC units, up to NC columns] is packed into slivers of GEMM_COLUMNS
-// columns, a block of A [up to MC rows, KC units] into slivers of at most GEMM_ROWS rows; then each pair of slivers goes
+// or with GEMM_BF16 a pair of bf16. A block of A (up to MC rows, a panel's units) is packed once and stays in the
+// second-level cache; slivers of GEMM_COLUMNS columns of B, packed here or ahead, pass by it. Each pair of slivers goes
 // through a tile of accumulators in registers. Every element of C is summed in an order that depends on k alone.
 //
 // The including file defines GEMM_NAME(f), GEMM_ROWS, GEMM_VECTORS and GEMM_BF16.
