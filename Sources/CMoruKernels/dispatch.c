@@ -78,7 +78,7 @@ static bool tiles_permitted(void) { return false; }
 static const moru_kernels avx2_table =
     MORU_KERNEL_TABLE(moru_avx2, moru_avx2, moru_avx2, moru_avx2, MORU_CPU_AVX2, "avx2");
 static const moru_kernels avx512_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512, MORU_CPU_AVX512, "avx512");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx2, MORU_CPU_AVX512, "avx512");
 static const moru_kernels avx512_vnni_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512, "avx512+vnni");
 static const moru_kernels avx512_bf16_table =

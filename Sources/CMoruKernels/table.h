@@ -10,9 +10,9 @@
     void P##_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);                                          \
     size_t P##_gemm_packed_bytes(const moru_gemm *);                                                                   \
     void P##_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);                                             \
-    size_t P##_activation_bytes(moru_dtype, size_t);                                                                   \
-    void P##_prepare_activation(moru_dtype, const float *, size_t, void *);                                            \
     void P##_matvec(const moru_matvec *, size_t, size_t);                                                              \
+    void P##_round_row(const float *, size_t, void *);                                                                 \
+    void P##_packed_product(const moru_packed_product *, size_t, size_t);                                              \
     void P##_dequantize(moru_dtype, const void *, float *, size_t);                                                    \
     void P##_quantize(moru_dtype, const float *, void *, size_t);                                                      \
     size_t P##_attention_scratch_bytes(const moru_attention *);                                                        \
@@ -63,13 +63,14 @@
     double P##_adafactor_norm(const moru_adafactor *, const float *, size_t, size_t);                                  \
     void P##_adafactor_step(const moru_adafactor *, float *, const float *, float, float, size_t, size_t);
 
-// P: the level's prefix; G, T, V: the prefixes of its gemm, attention and matvec, which some levels alone replace.
-#define MORU_KERNEL_TABLE(P, G, T, V, LEVEL, NAME)                                                            \
+// P: the level's prefix; G, T, Q: the prefixes of its gemm, attention and products with packed weights, which some levels
+// alone replace.
+#define MORU_KERNEL_TABLE(P, G, T, Q, LEVEL, NAME)                                                         \
     {                                                                                                      \
         .level = LEVEL, .name = NAME, .gemm_scratch_bytes = G##_gemm_scratch_bytes, .gemm = G##_gemm,      \
         .gemm_packed_bytes = G##_gemm_packed_bytes, .gemm_pack = G##_gemm_pack,                            \
-        .activation_bytes = V##_activation_bytes, .prepare_activation = V##_prepare_activation,            \
-        .matvec = V##_matvec, .dequantize = P##_dequantize, .quantize = P##_quantize,                      \
+        .matvec = P##_matvec, .round_row = Q##_round_row, .packed_product = Q##_packed_product,            \
+        .dequantize = P##_dequantize, .quantize = P##_quantize,                                            \
         .attention_scratch_bytes = T##_attention_scratch_bytes, .attention = T##_attention,                \
         .attention_backward_scratch_bytes = T##_attention_backward_scratch_bytes,                          \
         .attention_backward = T##_attention_backward, .rms_norm = P##_rms_norm,                            \
@@ -107,9 +108,8 @@ size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
-size_t moru_avx512_vnni_activation_bytes(moru_dtype, size_t);
-void moru_avx512_vnni_prepare_activation(moru_dtype, const float *, size_t, void *);
-void moru_avx512_vnni_matvec(const moru_matvec *, size_t, size_t);
+void moru_avx512_vnni_round_row(const float *, size_t, void *);
+void moru_avx512_vnni_packed_product(const moru_packed_product *, size_t, size_t);
 size_t moru_amx_gemm_scratch_bytes(const moru_gemm *);
 void moru_amx_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 size_t moru_amx_gemm_packed_bytes(const moru_gemm *);

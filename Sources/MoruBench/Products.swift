@@ -38,28 +38,39 @@ extension KernelBenchmark {
         }
     }
 
-    /// Products of few rows, as in decoding, over weights larger than the caches.
+    /// Products of few rows, as in decoding, with as many matrices of a layer's size as are larger than the caches.
     func measureFewRows(_ kernel: String, _ dtype: DType) {
         guard let type = dtype.kernelType else { return }
-        let k = 1536, rowBytes = k / moru_block_elements(type) * moru_block_bytes(type)
-        let n = (96 << 20) / rowBytes
-        let weights = Scratch(bytes: n * rowBytes)
-        for rows in [1, 4, 8] {
-            let x = Scratch(floats: rows * k), y = Scratch(floats: rows * n)
-            let rowStride = kernels.activation_bytes(type, k)
-            let prepared = Scratch(bytes: rowStride * rows)
-            for row in 0..<rows {
-                kernels.prepare_activation(type, x.floats + row * k, k, prepared.base + row * rowStride)
-            }
-            var arguments = moru_matvec()
-            (arguments.rows, arguments.n, arguments.k) = (rows, n, k)
-            (arguments.w, arguments.w_type, arguments.w_row_bytes) = (UnsafeRawPointer(weights.base), type, rowBytes)
-            (arguments.x, arguments.x_row_bytes) = (UnsafeRawPointer(prepared.base), rowStride)
-            (arguments.y, arguments.y_row_stride) = (y.floats, n)
-            withExtendedLifetime((weights, x, y, prepared)) {
-                measure(kernel, "\(rows) x \(n) x \(k)", .memory, amount: Double(n * rowBytes)) { thread, threads in
-                    let (begin, end) = share(n, thread, threads)
-                    withUnsafePointer(to: arguments) { kernels.matvec($0, begin, end) }
+        let (n, k) = (1536, 1536)
+        let isPacked = moru_can_pack(type)
+        let rowBytes = k / moru_block_elements(type) * moru_block_bytes(type)
+        let matrixBytes = isPacked ? moru_packed_bytes(type, n, k) : n * rowBytes
+        let count = (96 << 20) / matrixBytes
+        let weights = Scratch(bytes: count * matrixBytes)
+        let roundedBytes = (moru_rounded_bytes(k) + 63) & ~63
+        for rows in isPacked ? [1, 4, 8, 16] : [1, 4, 8] {
+            let x = Scratch(floats: rows * k), rounded = Scratch(bytes: roundedBytes * rows)
+            let y = (0..<Runtime.shared.threads.threadCount).map { _ in Scratch(floats: rows * n) }
+            for row in 0..<rows { kernels.round_row(x.floats + row * k, k, rounded.base + row * roundedBytes) }
+            withExtendedLifetime((weights, x, y, rounded)) {
+                measure(
+                    kernel, "\(rows) x \(count) x \(n) x \(k)", .memory, amount: Double(count * matrixBytes)
+                ) { thread, threads in
+                    let (begin, end) = share(count, thread, threads)
+                    for index in begin..<end {
+                        let w = UnsafeRawPointer(weights.base + index * matrixBytes)
+                        if isPacked {
+                            var arguments = moru_packed_product(
+                                rows: rows, n: n, k: k, w: w, w_type: type, x: rounded.base, x_row_bytes: roundedBytes,
+                                y: y[thread].floats, y_row_stride: n, accumulate: false)
+                            kernels.packed_product(&arguments, 0, n)
+                        } else {
+                            var arguments = moru_matvec(
+                                rows: rows, n: n, k: k, w: w, w_type: type, w_row_bytes: rowBytes, x: x.base,
+                                x_row_bytes: 4 * k, y: y[thread].floats, y_row_stride: n)
+                            kernels.matvec(&arguments, 0, n)
+                        }
+                    }
                 }
             }
         }

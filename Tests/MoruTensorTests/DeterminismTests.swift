@@ -49,13 +49,19 @@ import Testing
         let (q, k, v) = (tensor("q", [rows, 6, 24]), tensor("k", [rows, 2, 24]), tensor("v", [rows, 2, 24]))
         let segments = [0..<201, 201..<202, 202..<rows]
         let options = AttentionOptions(scale: 0.2)
+        let quantised = [DType.q4_0, .q8_0].map { tensor("b", [3001, 512]).converted(to: $0) }
         return [
             "lstm": recurrence(.lstm), "gru": recurrence(.gru), "product": product(201, 131, 1003),
             "tall product": product(2003, 67, 97),
             "weight gradient": product(1003, 211, 97, transposeA: true, transposeB: false),
             "input gradient": product(150, 401, 333, transposeB: false),
             "one row": product(1, 512, 3001), "few rows": product(5, 512, 3001, as: .bf16),
-            "few rows, quantised": product(3, 512, 3001, as: .q4_0), "quantised": product(77, 512, 601, as: .q8_0),
+            "quantised": product(77, 512, 601, as: .q8_0),
+            "packed": { backend in
+                [3, 77].flatMap { rows in
+                    backend.products(tensor("a", [rows, 512]), quantised, as: .f32)
+                }
+            },
             "elementwise": { [$0.add(x, y), $0.subtract(x, y), $0.multiply(x, y), $0.scale(x, by: 0.3)] },
             "activations": { backend in
                 [Activation.silu, .gelu, .geluTanh].flatMap {
@@ -94,7 +100,7 @@ import Testing
 
     static let names: [String] = computations.keys.sorted()
 
-    @Test(arguments: names, [Precision.automatic, .f32])
+    @Test(arguments: names, [Precision.automatic, .f32, .int8])
     func doesNotDependOnTheThreads(name: String, precision: Precision) throws {
         let computation = try #require(Self.computations[name])
         func results(_ threads: Int) -> [Tensor] {

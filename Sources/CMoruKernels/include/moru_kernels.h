@@ -73,13 +73,13 @@ typedef struct {
     const void *packed_b;       // what gemm_pack made of B for the same n, k, B and allow_bf16, or NULL; B is then not read
 } moru_gemm;
 
-// y[r, n] = sum over k of x[r, k] * w[n, k], for few rows r: bound by reading w once.
+// y[r, n] = sum over k of x[r, k] * w[n, k], for few rows r and dense w: bound by reading w once.
 typedef struct {
     size_t rows, n, k;
     const void *w;
     moru_dtype w_type;
     size_t w_row_bytes;
-    const void *x;       // `rows` prepared rows (see prepare_activation), x_row_bytes apart
+    const void *x;       // `rows` rows of f32, x_row_bytes apart
     size_t x_row_bytes;
     float *y;
     size_t y_row_stride;
@@ -109,6 +109,31 @@ typedef struct {
     float *d_input;            // [rows, 4 or 3, hidden]
     float *d_hidden;           // likewise for the recurrent part, where it differs (GRU only)
 } moru_recurrent_gradient;
+
+// Quantised weights packed into panels of 16 rows (packed.h), and activations rounded to int8 in blocks of 32, which are
+// the same for every format. A result depends neither on the other rows of x nor on the other rows of w.
+enum { MORU_PANEL = 16 };
+
+// Whether a format can be packed (all block formats can); the bytes of n rows of k elements packed, 0 when it cannot.
+bool moru_can_pack(moru_dtype type);
+size_t moru_packed_bytes(moru_dtype type, size_t n, size_t k);
+// Packs rows [n_begin, n_end) of w [n, k]; both are multiples of 16, or n. k is a whole number of blocks.
+void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, size_t k, void *out, size_t n_begin,
+               size_t n_end);
+// Bytes of one row of k activations, rounded.
+size_t moru_rounded_bytes(size_t k);
+
+// y[r, n] = sum over k of x[r, k] * w[n, k], plus what y holds where `accumulate` says so.
+typedef struct {
+    size_t rows, n, k;
+    const void *w;  // packed, 64-byte aligned
+    moru_dtype w_type;
+    const void *x;  // `rows` rounded rows, x_row_bytes (a multiple of 64) apart, 64-byte aligned
+    size_t x_row_bytes;
+    float *y;
+    size_t y_row_stride;
+    bool accumulate;
+} moru_packed_product;
 
 // Scaled dot-product attention for the rows of one sequence, its keys and values in pages.
 typedef struct {
@@ -229,11 +254,12 @@ typedef struct moru_kernels {
     // multiple of 64. C does not depend on it.
     size_t (*gemm_packed_bytes)(const moru_gemm *args);
     void (*gemm_pack)(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch);
-    // Bytes of one activation row of k elements prepared for weights of this type, and its preparation: f32 for dense
-    // weights, blocks of int8 with scale and sum for quantised ones.
-    size_t (*activation_bytes)(moru_dtype w_type, size_t k);
-    void (*prepare_activation)(moru_dtype w_type, const float *x, size_t k, void *out);
     void (*matvec)(const moru_matvec *args, size_t n_begin, size_t n_end);
+
+    // Products with packed weights: rounds one row of k activations; computes columns [n_begin, n_end) for all rows,
+    // of which n_begin is a multiple of 16.
+    void (*round_row)(const float *x, size_t k, void *out);
+    void (*packed_product)(const moru_packed_product *args, size_t n_begin, size_t n_end);
 
     // Formats, f32 to and from any of them (bf16 too). `count` is a whole number of blocks.
     void (*dequantize)(moru_dtype type, const void *in, float *out, size_t count);

@@ -1,64 +1,100 @@
 import CMoruKernels
 
 extension CPUBackend {
-    /// The products of at most ``Runtime/fewRows`` rows with weights [n_i, k], bound by reading the weights once.
+    /// The products of at most ``Runtime/fewRows`` rows with weights [n_i, k], bound by reading the weights once; of any
+    /// number of rows with quantised weights, if they may be rounded.
     func productsOfFewRows(_ x: Tensor, _ weights: [Tensor]) -> [Tensor] {
         let products = weights.map { Tensor(uninitialized: [x.shape[0], $0.shape[0]]) }
         multiplyFewRows(x.floats, rows: x.shape[0], zip(weights, products).map { ($0, $1.floats) })
         return withExtendedLifetime(x) { products }
     }
 
+    /// Whether a weight is quantised, so that any number of rows can go the way of few, rounded to 8 bits.
+    func isPackable(_ weight: Tensor) -> Bool { weight.dtype.kernelType.map { moru_can_pack($0) } ?? false }
+
     /// Writes the products of some rows [rows, k] with weights [n_i, k] to [rows, n_i] each.
     ///
-    /// The rows are prepared once for each format of the weights, and the threads share all outputs in one loop.
+    /// Against quantised weights, whose packed forms are made at the first use, the rows are rounded once, to 8 bits in
+    /// blocks of 32. The threads share all outputs in one loop.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int, _ products: [(weight: Tensor, y: UnsafeMutablePointer<Float>)]
     ) {
-        guard let k = products.first?.weight.shape[1] else { return }
-        var all: [moru_matvec] = []
-        all.reserveCapacity(products.count)
-        var scratchBytes = 1
-        for (weight, y) in products {
-            var arguments = moru_matvec()
-            (arguments.rows, arguments.n, arguments.k) = (rows, weight.shape[0], k)
-            arguments.w = weight.bytes
-            arguments.w_type = weight.dtype.kernelType!
-            arguments.w_row_bytes = weight.dtype.byteCount(of: k)!
-            arguments.x_row_bytes = (kernels.activation_bytes(arguments.w_type, k) + 63) & ~63
-            arguments.y = y
-            arguments.y_row_stride = weight.shape[0]
-            scratchBytes += rows * arguments.x_row_bytes
-            all.append(arguments)
+        guard rows > 0, let k = products.first?.weight.shape[1] else { return }
+        let forms = products.map { product -> PackedWeights? in
+            guard isPackable(product.weight), k > 0 else { return nil }
+            return product.weight.storage.packedForms.form(of: product.weight, threads: threads)
         }
-        withScratch(scratchBytes) { scratch in
-            var next = scratch
-            for index in all.indices {
-                if let same = all[..<index].first(where: { $0.w_type == all[index].w_type }) {
-                    all[index].x = same.x
-                    continue
-                }
-                all[index].x = UnsafeRawPointer(next)
-                for row in 0..<rows {
-                    kernels.prepare_activation(all[index].w_type, x + row * k, k, next)
-                    next += all[index].x_row_bytes
-                }
+        guard forms.contains(where: { $0 != nil }) else {
+            run(products.map { .dense(denseArguments(x, rows: rows, $0.weight, $0.y)) })
+            return withExtendedLifetime(products) {}
+        }
+        let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
+        withScratch(rows * rowBytes) { rounded in
+            threads.forRanges(rows, minimum: max(1, Self.grain / k)) { range in
+                for row in range { kernels.round_row(x + row * k, k, rounded + row * rowBytes) }
             }
-            withExtendedLifetime(products) { run(all) }
+            let all = zip(products, forms).map { product, form -> FewRowsProduct in
+                guard let form else { return .dense(denseArguments(x, rows: rows, product.weight, product.y)) }
+                var arguments = moru_packed_product()
+                (arguments.rows, arguments.n, arguments.k) = (rows, product.weight.shape[0], k)
+                (arguments.w, arguments.w_type) = (form.bytes, product.weight.dtype.kernelType!)
+                (arguments.x, arguments.x_row_bytes) = (UnsafeRawPointer(rounded), rowBytes)
+                (arguments.y, arguments.y_row_stride) = (product.y, arguments.n)
+                return .packed(arguments)
+            }
+            withExtendedLifetime((products, forms)) { run(all) }
         }
     }
 
-    /// Splits the bytes of all weights evenly between the threads.
-    private func run(_ all: [moru_matvec]) {
-        let total = all.reduce(0) { $0 + $1.n * max(1, $1.w_row_bytes) }
-        threads.forRanges(total, minimum: 1 << 15) { bytes in
+    private func denseArguments(
+        _ x: UnsafePointer<Float>, rows: Int, _ weight: Tensor, _ y: UnsafeMutablePointer<Float>
+    ) -> moru_matvec {
+        var arguments = moru_matvec()
+        (arguments.rows, arguments.n, arguments.k) = (rows, weight.shape[0], weight.shape[1])
+        (arguments.w, arguments.w_type) = (weight.bytes, weight.dtype.kernelType!)
+        arguments.w_row_bytes = weight.dtype.byteCount(of: arguments.k)!
+        (arguments.x, arguments.x_row_bytes) = (UnsafeRawPointer(x), arguments.k * MemoryLayout<Float>.size)
+        (arguments.y, arguments.y_row_stride) = (y, arguments.n)
+        return arguments
+    }
+
+    private enum FewRowsProduct {
+        case dense(moru_matvec)
+        case packed(moru_packed_product)
+
+        var outputs: Int {
+            switch self {
+            case .dense(let arguments): arguments.n
+            case .packed(let arguments): arguments.n
+            }
+        }
+
+        /// What an output costs, about: bytes to read, and the arithmetic of each row.
+        var cost: Int {
+            switch self {
+            case .dense(let arguments): arguments.w_row_bytes + arguments.rows * arguments.k
+            case .packed(let arguments): arguments.k + arguments.rows * arguments.k / 8
+            }
+        }
+    }
+
+    /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads.
+    private func run(_ all: [FewRowsProduct]) {
+        let unit = 2 * Int(MORU_PANEL)
+        let units = all.map { ($0.outputs + unit - 1) / unit }
+        let cost = all.reduce(1) { max($0, $1.cost) } * unit
+        threads.forRanges(units.reduce(0, +), minimum: max(1, (1 << 15) / cost)) { range in
             var start = 0
-            for var arguments in all {
-                let rowBytes = max(1, arguments.w_row_bytes)
-                // A row belongs to the range that its first byte lies in
-                func row(_ byte: Int) -> Int { min(arguments.n, max(0, byte - start + rowBytes - 1) / rowBytes) }
-                let (begin, end) = (row(bytes.lowerBound), row(bytes.upperBound))
-                if begin < end { kernels.matvec(&arguments, begin, end) }
-                start += arguments.n * rowBytes
+            for (one, count) in zip(all, units) {
+                let part = range.clamped(to: start..<start + count)
+                let begin = (part.lowerBound - start) * unit
+                let end = min(one.outputs, (part.upperBound - start) * unit)
+                start += count
+                guard begin < end else { continue }
+                switch one {
+                case .dense(var arguments): kernels.matvec(&arguments, begin, end)
+                case .packed(var arguments): kernels.packed_product(&arguments, begin, end)
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ extension CPUBackend {
     ) -> Tensor {
         let (m, k) = transposeA ? (a.shape[1], a.shape[0]) : (a.shape[0], a.shape[1])
         let n = transposeB ? b.shape[0] : b.shape[1]
-        if m <= Runtime.fewRows, transposeB, !transposeA {
+        if transposeB, !transposeA, goesAsFewRows(m, b) {
             let product = productsOfFewRows(a.converted(to: .f32), [b])[0]
             guard let addend else { return (alpha == 1 ? product : scale(product, by: alpha)).converted(to: type) }
             let sum = addend.dtype == .f32 ? addend.copied() : addend.converted(to: .f32)
@@ -40,13 +40,24 @@ extension CPUBackend {
     }
 
     func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor] {
-        if x.shape[0] <= Runtime.fewRows {
+        let asFew = weights.filter { goesAsFewRows(x.shape[0], $0) }.count
+        if asFew == weights.count {
             return productsOfFewRows(x.converted(to: .f32), weights).map { $0.converted(to: type) }
+        }
+        if asFew > 0 {
+            return weights.map {
+                matmul(x, transposeA: false, $0, transposeB: true, alpha: 1, adding: nil, as: type)
+            }
         }
         let results = weights.map { Tensor(uninitialized: [x.shape[0], $0.shape[0]], dtype: type) }
         let all = zip(weights, results).map { arguments(x, $0, transposeB: true, $1) }
         withExtendedLifetime((x, weights)) { runTogether(all) }
         return results
+    }
+
+    /// Whether the product of so many rows with a weight is computed row by row.
+    private func goesAsFewRows(_ rows: Int, _ weight: Tensor) -> Bool {
+        rows <= Runtime.fewRows || (runtime.precision == .int8 && isPackable(weight))
     }
 
     func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor {
@@ -75,7 +86,7 @@ extension CPUBackend {
         arguments.c_type = c.dtype.kernelType!
         arguments.c_row_stride = c.shape[1]
         arguments.alpha = 1
-        arguments.allow_bf16 = runtime.precision == .automatic
+        arguments.allow_bf16 = runtime.precision != .f32
         return arguments
     }
 

@@ -8,12 +8,15 @@ public enum Precision: String, Sendable, Hashable, Codable {
     case automatic = "auto"
     /// No rounding to bf16. Against quantised weights, a few rows are still rounded to 8 bits in blocks of 32.
     case f32
+    /// As `auto`, and against quantised weights any number of rows is rounded to 8 bits in blocks of 32: faster prompts at
+    /// a few tenths of a per cent of perplexity, and a row's result does not depend on how many rows there are.
+    case int8
 }
 
 /// What this process computes with: the kernels chosen for the CPU, and the threads.
 ///
 /// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx512`...), `MORU_THREADS` the number of threads,
-/// `MORU_PRECISION=f32` matrix products without bf16 rounding.
+/// `MORU_PRECISION=f32` matrix products without bf16 rounding, `int8` faster ones against quantised weights.
 public final class Runtime: @unchecked Sendable {
     /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
     ///
@@ -71,10 +74,11 @@ public final class Runtime: @unchecked Sendable {
         switch environment["MORU_PRECISION"] {
         case nil, "", "auto": defaultPrecision = .automatic
         case "f32": defaultPrecision = .f32
+        case "int8": defaultPrecision = .int8
         case let wanted?:
             defaultPrecision = .automatic
             problem = MoruError(
-                .runtimeSetting, "MORU_PRECISION=\(wanted) is unknown", remedy: "use auto or f32")
+                .runtimeSetting, "MORU_PRECISION=\(wanted) is unknown", remedy: "use auto, f32 or int8")
         }
         self.problem = problem
         kernelSetback = setback
@@ -102,7 +106,7 @@ public final class Runtime: @unchecked Sendable {
     ///
     /// The residual stream, sums, losses, weights and their gradients are f32 all the same.
     public var activationType: DType {
-        precision == .automatic && kernels.level.rawValue >= MORU_CPU_AVX512_BF16.rawValue ? .bf16 : .f32
+        precision != .f32 && kernels.level.rawValue >= MORU_CPU_AVX512_BF16.rawValue ? .bf16 : .f32
     }
 
     /// Runs `body` with matrix products in the given precision.

@@ -12,6 +12,8 @@ public final class Storage: @unchecked Sendable {
     /// The size in bytes.
     public let byteCount: Int
     private let owner: Owner
+    /// Quantised matrices of this storage in the layout that products want.
+    let packedForms = PackedForms()
 
     /// Memory with unspecified content.
     package init(byteCount: Int) {
@@ -32,6 +34,14 @@ public final class Storage: @unchecked Sendable {
 
     /// Whether the bytes belong to a mapped file and so must not be written.
     package var isMapped: Bool { if case .file = owner { true } else { false } }
+
+    /// Lets the system take back whole pages of a mapped file that are not needed soon; they are read again if they are.
+    func forgetPages(_ range: Range<Int>) {
+        if case .file(let file) = owner, let start = file.bytes.baseAddress {
+            let offset = base - UnsafeMutableRawPointer(mutating: start)
+            file.forgetPages(offset + range.lowerBound..<offset + range.upperBound)
+        }
+    }
 
     deinit {
         if case .allocator = owner { Allocator.shared.release(base, byteCount: byteCount) }

@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <math.h>
 
-#include "../../blocks.h"
+#include "../../packed.h"
 #include "../../table.h"
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
@@ -21,10 +21,8 @@
 #define GEMM_BF16 0
 #include "../vector/gemm.h"
 
-#define MATVEC_NAME(f) moru_avx2_##f
-#include "../vector/activation.h"
-#include "matvec.h"
-#include "../vector/matvec_quantised.h"
+#define PACKED_NAME(f) moru_avx2_##f
+#include "packed.h"
 
 #pragma clang attribute pop
 

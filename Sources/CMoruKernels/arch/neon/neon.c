@@ -2,9 +2,10 @@
 // vectors become NEON instructions.
 #if defined(__aarch64__)
 
+#include <arm_neon.h>
 #include <math.h>
 
-#include "../../blocks.h"
+#include "../../packed.h"
 #include "../../table.h"
 
 #define MORU_NAME(f) moru_neon_##f
@@ -19,8 +20,7 @@
 #define GEMM_BF16 0
 #include "../vector/gemm.h"
 
-#define MATVEC_NAME(f) moru_neon_##f
-#include "../vector/quantize_activation.h"
-#include "../vector/matvec_widened.h"
+#define PACKED_NAME(f) moru_neon_##f
+#include "packed.h"
 
 #endif

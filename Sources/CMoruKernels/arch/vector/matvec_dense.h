@@ -87,7 +87,7 @@ static dense_function *const dense_functions[3][9][2] = {DENSE_TYPE(MORU_F32), D
 #undef DENSE
 #undef DENSE_TYPE
 
-static void matvec_dense(const moru_matvec *args, size_t n_begin, size_t n_end) {
+void MORU_NAME(matvec)(const moru_matvec *args, size_t n_begin, size_t n_end) {
     // A few weight rows at a time for all the activations, so that the weights come from memory once.
     for (size_t start = n_begin; start < n_end; start += 12) {
         size_t stop = moru_min_size(n_end, start + 12);

@@ -1,0 +1,48 @@
+// Products with packed quantised weights on AVX2: products of an unsigned and a signed byte are added in pairs to 16
+// bits (vpmaddubsw), where as many steps are summed as fit before they are widened to 32. 8-bit levels would overflow:
+// they are taken as signed, and their sign goes over to the activation.
+
+#define PACKED_PANELS 1
+#define PACKED_ROWS 2
+#define PACKED_SIGNED 1
+
+INLINE void packed_dots(const int rows, const int bits, const int steps, const uint8_t *levels, size_t level_step,
+                        const int8_t *x, size_t x_row_bytes, vi sum[][2]) {
+    (void)level_step;
+    // 2 * 127 * (2^bits - 1) a step, at most 32767.
+    const int most = bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1, together = most < steps ? most : steps;
+    _Pragma("clang loop unroll(full)") for (int first = 0; first < steps; first += together) {
+        __m256i pairs[PACKED_ROWS][2];
+        _Pragma("clang loop unroll(full)") for (int step = first; step < first + together; step++) {
+            __m256i left = _mm256_loadu_si256((const __m256i *)(const void *)(levels + 64 * step));
+            __m256i right = _mm256_loadu_si256((const __m256i *)(const void *)(levels + 64 * step + 32));
+            __m256i signs[2] = {left, right};
+            if (bits == 8) {
+                const __m256i flip = _mm256_set1_epi8((char)0x80);
+                signs[0] = _mm256_xor_si256(left, flip);
+                signs[1] = _mm256_xor_si256(right, flip);
+                left = _mm256_abs_epi8(signs[0]);
+                right = _mm256_abs_epi8(signs[1]);
+            }
+            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+                int32_t four;
+                memcpy(&four, x + (size_t)r * x_row_bytes + 4 * step, sizeof four);
+                __m256i activations = _mm256_set1_epi32(four), other = activations;
+                if (bits == 8) {
+                    other = _mm256_sign_epi8(activations, signs[1]);
+                    activations = _mm256_sign_epi8(activations, signs[0]);
+                }
+                __m256i low = _mm256_maddubs_epi16(left, activations), high = _mm256_maddubs_epi16(right, other);
+                pairs[r][0] = step == first ? low : _mm256_add_epi16(pairs[r][0], low);
+                pairs[r][1] = step == first ? high : _mm256_add_epi16(pairs[r][1], high);
+            }
+        }
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+            const __m256i ones = _mm256_set1_epi16(1);
+            sum[r][0] += (vi)_mm256_madd_epi16(pairs[r][0], ones);
+            sum[r][1] += (vi)_mm256_madd_epi16(pairs[r][1], ones);
+        }
+    }
+}
+
+#include "../vector/packed.h"

@@ -1,0 +1,287 @@
+// Packing of quantised weights, and the scalar reference of the products with them. Layout: packed.h.
+#include "packed.h"
+
+#include <math.h>
+
+#include "table.h"
+
+bool moru_can_pack(moru_dtype type) { return type > MORU_BF16 && type < MORU_DTYPE_COUNT; }
+
+size_t moru_packed_bytes(moru_dtype type, size_t n, size_t k) {
+    if (!moru_can_pack(type)) return 0;
+    return (n + PANEL - 1) / PANEL * packed_panel_bytes(type, k);
+}
+
+size_t moru_rounded_bytes(size_t k) {
+    return rounded_padded_blocks(k) * (32 + sizeof(float) + 3 * sizeof(int32_t)) + 128;
+}
+
+// The levels of one block of the format, and the bytes of its scales.
+
+static void levels_4bit(const uint8_t qs[16], uint8_t *levels) {
+    for (int i = 0; i < 16; i++) {
+        levels[i] = qs[i] & 15;
+        levels[i + 16] = qs[i] >> 4;
+    }
+}
+
+static void levels_5bit(const uint8_t qs[16], const uint8_t qh[4], uint8_t *levels) {
+    levels_4bit(qs, levels);
+    for (int i = 0; i < 32; i++) levels[i] |= (uint8_t)(((qh[i / 8] >> (i % 8)) & 1) << 4);
+}
+
+// The 2 bits of 128 elements from 32 bytes, which hold one of each 32 elements in turn.
+static void levels_2bit(const uint8_t qs[32], uint8_t *levels) {
+    for (int quarter = 0; quarter < 4; quarter++) {
+        for (int i = 0; i < 32; i++) levels[32 * quarter + i] = (qs[i] >> (2 * quarter)) & 3;
+    }
+}
+
+static void levels_of(moru_dtype type, const void *block, uint8_t levels[256]) {
+    switch (type) {
+    case MORU_Q4_0: levels_4bit(((const moru_q4_0 *)block)->qs, levels); break;
+    case MORU_Q4_1: levels_4bit(((const moru_q4_1 *)block)->qs, levels); break;
+    case MORU_Q5_0: levels_5bit(((const moru_q5_0 *)block)->qs, ((const moru_q5_0 *)block)->qh, levels); break;
+    case MORU_Q5_1: levels_5bit(((const moru_q5_1 *)block)->qs, ((const moru_q5_1 *)block)->qh, levels); break;
+    case MORU_Q8_0:
+        for (int i = 0; i < 32; i++) levels[i] = (uint8_t)(((const moru_q8_0 *)block)->qs[i] + 128);
+        break;
+    case MORU_Q2_K:
+        for (int half = 0; half < 2; half++) {
+            levels_2bit(((const moru_q2_k *)block)->qs + 32 * half, levels + 128 * half);
+        }
+        break;
+    case MORU_Q3_K: {
+        const moru_q3_k *b = block;
+        for (int half = 0; half < 2; half++) levels_2bit(b->qs + 32 * half, levels + 128 * half);
+        for (int part = 0; part < 8; part++) {
+            for (int i = 0; i < 32; i++) levels[32 * part + i] |= (uint8_t)(((b->hmask[i] >> part) & 1) << 2);
+        }
+        break;
+    }
+    case MORU_Q4_K:
+    case MORU_Q5_K: {
+        const uint8_t *qs = type == MORU_Q4_K ? ((const moru_q4_k *)block)->qs : ((const moru_q5_k *)block)->qs;
+        for (int pair = 0; pair < 4; pair++) {
+            for (int i = 0; i < 32; i++) {
+                levels[64 * pair + i] = qs[32 * pair + i] & 15;
+                levels[64 * pair + 32 + i] = qs[32 * pair + i] >> 4;
+            }
+        }
+        if (type == MORU_Q4_K) break;
+        const uint8_t *qh = ((const moru_q5_k *)block)->qh;
+        for (int part = 0; part < 8; part++) {
+            for (int i = 0; i < 32; i++) levels[32 * part + i] |= (uint8_t)(((qh[i] >> part) & 1) << 4);
+        }
+        break;
+    }
+    case MORU_Q6_K: {
+        const moru_q6_k *b = block;
+        for (int half = 0; half < 2; half++) {
+            uint8_t *to = levels + 128 * half;
+            levels_2bit(b->qh + 32 * half, to);
+            for (int i = 0; i < 64; i++) {
+                to[i] = (uint8_t)(to[i] << 4 | (b->ql[64 * half + i] & 15));
+                to[i + 64] = (uint8_t)(to[i + 64] << 4 | b->ql[64 * half + i] >> 4);
+            }
+        }
+        break;
+    }
+    default: break;
+    }
+}
+
+// Row r (of 16) of the levels of 32 elements.
+static void pack_levels(packed_format format, const uint8_t levels[32], size_t r, uint8_t *out) {
+    if (format.low_bits == 8) {
+        for (size_t step = 0; step < 8; step++) memcpy(out + 64 * step + 4 * r, levels + 4 * step, 4);
+        return;
+    }
+    uint8_t narrow[32];
+    if (format.low_bits == 4) {
+        for (int i = 0; i < 16; i++) narrow[i] = (uint8_t)((levels[i] & 15) | (levels[i + 16] & 15) << 4);
+        for (size_t i = 0; i < 4; i++) memcpy(out + 64 * i + 4 * r, narrow + 4 * i, 4);
+        out += 256;
+    }
+    if (format.low_bits == 2 || format.high_bits == 2) {
+        int shift = format.low_bits == 4 ? 4 : 0;
+        for (int i = 0; i < 32; i++) narrow[i] = (levels[i] >> shift) & 3;
+        for (int i = 0; i < 8; i++) {
+            narrow[i] = (uint8_t)(narrow[i] | narrow[i + 8] << 2 | narrow[i + 16] << 4 | narrow[i + 24] << 6);
+        }
+        for (size_t i = 0; i < 2; i++) memcpy(out + 64 * i + 4 * r, narrow + 4 * i, 4);
+        out += 128;
+    }
+    if (format.high_bits == 1) {
+        for (size_t step = 0; step < 8; step++) {
+            uint8_t bits = 0;
+            for (int e = 0; e < 4; e++) bits |= (uint8_t)(((levels[4 * step + (size_t)e] >> format.low_bits) & 1) << e);
+            uint8_t *to = out + 8 * step + r / 2;
+            *to = r % 2 ? (uint8_t)(*to | bits << 4) : bits;
+        }
+    }
+}
+
+// Row r (of 16) of the scales of one block of the format.
+static void pack_scales(moru_dtype type, const void *block, size_t r, uint8_t *out) {
+    uint16_t d = 0, m = 0;
+    uint8_t *bytes = out + 32;
+    switch (type) {
+    case MORU_Q4_0: d = ((const moru_q4_0 *)block)->d; break;
+    case MORU_Q5_0: d = ((const moru_q5_0 *)block)->d; break;
+    case MORU_Q8_0: d = ((const moru_q8_0 *)block)->d; break;
+    case MORU_Q4_1: d = ((const moru_q4_1 *)block)->d, m = ((const moru_q4_1 *)block)->m; break;
+    case MORU_Q5_1: d = ((const moru_q5_1 *)block)->d, m = ((const moru_q5_1 *)block)->m; break;
+    case MORU_Q2_K:
+        d = ((const moru_q2_k *)block)->d, m = ((const moru_q2_k *)block)->dmin;
+        for (size_t j = 0; j < 16; j++) bytes[32 + 16 * j + r] = ((const moru_q2_k *)block)->scales[j];
+        break;
+    case MORU_Q3_K:
+        d = ((const moru_q3_k *)block)->d;
+        for (size_t j = 0; j < 16; j++) {
+            bytes[16 * j + r] = (uint8_t)(moru_q3_k_scale(((const moru_q3_k *)block)->scales, (int)j) - 32);
+        }
+        break;
+    case MORU_Q4_K:
+    case MORU_Q5_K: {
+        const moru_q4_k *b = block;  // Q5_K begins the same
+        d = b->d, m = b->dmin;
+        for (size_t j = 0; j < 8; j++) {
+            moru_k4_scale_min(b->scales, (int)j, bytes + 32 + 32 * j + r, bytes + 32 + 32 * j + 16 + r);
+        }
+        break;
+    }
+    case MORU_Q6_K:
+        d = ((const moru_q6_k *)block)->d;
+        for (size_t j = 0; j < 16; j++) bytes[16 * j + r] = (uint8_t)((const moru_q6_k *)block)->scales[j];
+        break;
+    default: break;
+    }
+    memcpy(out + 2 * r, &d, 2);
+    if (packed_format_of(type).minima) memcpy(out + 32 + 2 * r, &m, 2);
+}
+
+void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, size_t k, void *out, size_t n_begin,
+               size_t n_end) {
+    if (!moru_can_pack(type)) return;
+    packed_format format = packed_format_of(type);
+    size_t elements = moru_block_elements(type), size = moru_block_bytes(type);
+    size_t panel_bytes = packed_panel_bytes(type, k);
+    size_t level_bytes = packed_level_bytes(type), scale_bytes = packed_scale_bytes(type);
+    for (size_t first = n_begin; first < n_end; first += PANEL) {
+        uint8_t *panel = (uint8_t *)out + first / PANEL * panel_bytes;
+        uint8_t *scales = panel + packed_levels_of_panel(type, k);
+        if (n - first < PANEL) memset(panel, 0, panel_bytes);
+        for (size_t r = 0; r < moru_min_size(PANEL, n - first); r++) {
+            const uint8_t *row = (const uint8_t *)w + (first + r) * w_row_bytes;
+            for (size_t b = 0; b < k / elements; b++) {
+                uint8_t levels[256];
+                levels_of(type, row + b * size, levels);
+                for (size_t i = 0; i < elements; i += 32) {
+                    pack_levels(format, levels + i, r, panel + (b * elements + i) / 32 * level_bytes);
+                }
+                pack_scales(type, row + b * size, r, scales + b * scale_bytes);
+            }
+        }
+    }
+}
+
+void moru_scalar_round_row(const float *x, size_t k, void *out) {
+    memset(out, 0, moru_rounded_bytes(k));
+    rounded_row row = rounded_row_at(out, k);
+    for (size_t b = 0; b < k / 32; b++) {
+        float largest = 0;
+        for (size_t i = 32 * b; i < 32 * b + 32; i++) {
+            if (fabsf(x[i]) > largest || x[i] != x[i]) largest = fabsf(x[i]);  // a NaN stays
+        }
+        float inverse = largest > 0 ? 127 / largest : 0;
+        int32_t sums[2] = {0, 0};
+        for (size_t i = 0; i < 32; i++) {
+            float scaled = rintf(x[32 * b + i] * inverse);
+            int8_t q = fabsf(scaled) <= 127 ? (int8_t)scaled : 0;
+            ((int8_t *)out)[32 * b + i] = q;
+            sums[i / 16] += q;
+        }
+        ((float *)(uintptr_t)row.scale)[b] = largest / 127;
+        ((int32_t *)(uintptr_t)row.sum)[b] = sums[0] + sums[1];
+        memcpy((int32_t *)(uintptr_t)row.half_sums + 2 * b, sums, sizeof sums);
+    }
+}
+
+// Level `i` (of 32) of row r of a panel's block.
+static int packed_level(packed_format format, const uint8_t *block, size_t r, size_t i) {
+    size_t step = i / 4, at = 4 * r + i % 4;
+    int level = 0;
+    if (format.low_bits == 8) return block[64 * step + at];
+    if (format.low_bits == 4) {
+        level = (block[64 * (step % 4) + at] >> (step / 4 * 4)) & 15;
+        block += 256;
+    }
+    if (format.low_bits == 2 || format.high_bits == 2) {
+        level |= ((block[64 * (step % 2) + at] >> (step / 2 * 2)) & 3) << (format.low_bits == 4 ? 4 : 0);
+        block += 128;
+    }
+    if (format.high_bits == 1) level |= ((block[8 * step + at / 8] >> (at % 8)) & 1) << format.low_bits;
+    return level;
+}
+
+// The scale and minimum of row r for the elements of k from `i` on.
+static void packed_scale(moru_dtype type, const uint8_t *scales, size_t r, size_t i, float *scale, float *minimum) {
+    const uint8_t *block = scales + i / moru_block_elements(type) * packed_scale_bytes(type);
+    packed_format format = packed_format_of(type);
+    uint16_t half;
+    memcpy(&half, block + 2 * r, 2);
+    *scale = moru_f32_from_f16(half);
+    *minimum = 0;
+    if (format.minima) {
+        memcpy(&half, block + 32 + 2 * r, 2);
+        *minimum = moru_f32_from_f16(half);
+    }
+    size_t within = i % 256, sub = within / 16;
+    switch (type) {
+    case MORU_Q2_K: {
+        uint8_t packed = block[64 + 16 * sub + r];
+        *scale *= (float)(packed & 15);
+        *minimum *= -(float)(packed >> 4);
+        break;
+    }
+    case MORU_Q3_K:
+    case MORU_Q6_K: *scale *= (float)(int8_t)block[32 + 16 * sub + r]; break;
+    case MORU_Q4_K:
+    case MORU_Q5_K:
+        *scale *= (float)block[64 + 32 * (within / 32) + r];
+        *minimum *= -(float)block[64 + 32 * (within / 32) + 16 + r];
+        break;
+    default: break;
+    }
+}
+
+void moru_scalar_packed_product(const moru_packed_product *args, size_t n_begin, size_t n_end) {
+    moru_dtype type = args->w_type;
+    packed_format format = packed_format_of(type);
+    size_t k = args->k, level_bytes = packed_level_bytes(type), length = format.sixteenths ? 16 : 32;
+    for (size_t n = n_begin; n < n_end; n++) {
+        const uint8_t *panel = (const uint8_t *)args->w + n / PANEL * packed_panel_bytes(type, k);
+        const uint8_t *scales = panel + packed_levels_of_panel(type, k);
+        for (size_t r = 0; r < args->rows && !args->accumulate; r++) args->y[r * args->y_row_stride + n] = 0;
+        for (size_t i = 0; i < k; i += length) {
+            int weights[32];
+            float scale, minimum;
+            for (size_t j = 0; j < length; j++) {
+                weights[j] = packed_level(format, panel + i / 32 * level_bytes, n % PANEL, i % 32 + j) - format.offset;
+            }
+            packed_scale(type, scales, n % PANEL, i, &scale, &minimum);
+            for (size_t r = 0; r < args->rows; r++) {
+                rounded_row x = rounded_row_at((const uint8_t *)args->x + r * args->x_row_bytes, k);
+                float *y = args->y + r * args->y_row_stride + n, activation = x.scale[i / 32];
+                int32_t products = 0, sum = 0;
+                for (size_t j = 0; j < length; j++) {
+                    products += weights[j] * x.q[i + j];
+                    sum += x.q[i + j];
+                }
+                *y = fmaf((float)products, scale * activation, *y);
+                if (format.minima) *y = fmaf(minimum, (float)sum * activation, *y);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+import CMoruKernels
+import Foundation
+import Synchronization
+
+/// A quantised matrix [n, k] in the layout that products want, made once from the format's own.
+final class PackedWeights: Sendable {
+    let storage: Storage
+    private let byteOffset: Int
+
+    /// The first byte; valid while this lives.
+    var bytes: UnsafeRawPointer { UnsafeRawPointer(storage.base + byteOffset) }
+
+    /// Packs `weight`, whose format can be packed, on the threads given.
+    init(_ weight: Tensor, threads: ThreadPool) {
+        let type = weight.dtype.kernelType!
+        let (n, k) = (weight.shape[0], weight.shape[1])
+        let byteCount = moru_packed_bytes(type, n, k)
+        (storage, byteOffset) = PackedMemory.shared.allocate(byteCount)
+        let out = storage.base + byteOffset
+        let rowBytes = weight.dtype.byteCount(of: k)!
+        let panel = Int(MORU_PANEL)
+        threads.forRanges((n + panel - 1) / panel, minimum: 4) { panels in
+            let end = min(n, panels.upperBound * panel)
+            moru_pack(type, weight.bytes, rowBytes, n, k, out, panels.lowerBound * panel, end)
+        }
+        weight.storage.forgetPages(weight.byteOffset..<weight.byteOffset + weight.byteCount)
+    }
+}
+
+/// Large pieces of memory, which the system can map with large pages, shared by the packed weights of a model: a step
+/// reads all of them, and with small pages waits for their addresses.
+private final class PackedMemory: Sendable {
+    static let shared = PackedMemory()
+
+    private struct Piece {
+        weak var storage: Storage?
+        var used = 0
+    }
+
+    private static let pieceBytes = 32 << 20
+    private let current = Mutex(Piece())
+
+    func allocate(_ byteCount: Int) -> (Storage, byteOffset: Int) {
+        guard byteCount <= Self.pieceBytes / 4 else { return (Storage(byteCount: byteCount), 0) }
+        return current.withLock { piece in
+            let start = piece.used
+            piece.used += (byteCount + 63) & ~63
+            if let storage = piece.storage, piece.used <= storage.byteCount { return (storage, start) }
+            let storage = Storage(byteCount: Self.pieceBytes)
+            piece = Piece(storage: storage, used: (byteCount + 63) & ~63)
+            return (storage, 0)
+        }
+    }
+}
+
+/// The packed forms of the matrices in a storage, each made when it is first asked for.
+final class PackedForms: Sendable {
+    private struct Key: Hashable {
+        let byteOffset, n, k: Int
+        let dtype: DType
+    }
+
+    private let forms = Mutex<[Key: PackedWeights]>([:])
+
+    /// The packed form of a matrix in this storage. Whoever comes while it is being made waits.
+    func form(of weight: Tensor, threads: ThreadPool) -> PackedWeights {
+        let key = Key(byteOffset: weight.byteOffset, n: weight.shape[0], k: weight.shape[1], dtype: weight.dtype)
+        return forms.withLock { forms in
+            if let form = forms[key] { return form }
+            let form = PackedWeights(weight, threads: threads)
+            forms[key] = form
+            return form
+        }
+    }
+}

@@ -1,0 +1,208 @@
+import CMoruKernels
+import Testing
+
+@Suite("Products with packed quantised weights")
+struct PackedTests {
+    static let formats = allFormats.filter { moru_can_pack($0) }
+    static let panel = Int(MORU_PANEL)
+
+    /// Weights [n, k] in their own format, and packed in two parts.
+    struct Matrix {
+        let format: moru_dtype
+        let n, k: Int
+        let bytes: [UInt8]
+        let packed: UnsafeMutableRawBufferPointer
+
+        init(_ format: moru_dtype, n: Int, k: Int, random: inout Random) {
+            (self.format, self.n, self.k) = (format, n, k)
+            bytes = random.weights(format, count: n * k)
+            let count = moru_packed_bytes(format, n, k)
+            packed = .allocate(byteCount: count + 64, alignment: 64)
+            packed.initializeMemory(as: UInt8.self, repeating: 0xA5)
+            let rowBytes = k / moru_block_elements(format) * moru_block_bytes(format)
+            let middle = min(n, random.int(0...n / PackedTests.panel) * PackedTests.panel)
+            moru_pack(format, bytes, rowBytes, n, k, packed.baseAddress, middle, n)
+            moru_pack(format, bytes, rowBytes, n, k, packed.baseAddress, 0, middle)
+            #expect(packed[count...].allSatisfy { $0 == 0xA5 }, "packing writes beyond its end")
+        }
+    }
+
+    /// Rows [rows, k] as the level rounds them.
+    func rounded(_ level: Level, _ x: [Float], rows: Int, k: Int) -> (
+        memory: UnsafeMutableRawBufferPointer, stride: Int
+    ) {
+        let stride = (moru_rounded_bytes(k) + 63) & ~63
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(64, rows * stride), alignment: 64)
+        memory.initializeMemory(as: UInt8.self, repeating: 0xA5)
+        x.withUnsafeBufferPointer { x in
+            guard let from = x.baseAddress, let to = memory.baseAddress else { return }
+            for row in 0..<rows { level.functions.round_row(from + row * k, k, to + row * stride) }
+        }
+        return (memory, stride)
+    }
+
+    func product(
+        _ level: Level, _ w: Matrix, _ x: [Float], rows: Int, split: Int = 0, adding addend: [Float]? = nil
+    ) -> [Float] {
+        let (memory, stride) = rounded(level, x, rows: rows, k: w.k)
+        defer { memory.deallocate() }
+        let gap = 3  // between rows of the result
+        var y = [Float](repeating: 7, count: rows * (w.n + gap))
+        for row in 0..<rows {
+            for column in 0..<w.n { y[row * (w.n + gap) + column] = addend?[row * w.n + column] ?? .nan }
+        }
+        y.withUnsafeMutableBufferPointer { y in
+            var args = moru_packed_product(
+                rows: rows, n: w.n, k: w.k, w: w.packed.baseAddress, w_type: w.format, x: memory.baseAddress,
+                x_row_bytes: stride, y: y.baseAddress, y_row_stride: w.n + gap, accumulate: addend != nil)
+            level.functions.packed_product(&args, 0, split)
+            level.functions.packed_product(&args, split, w.n)
+        }
+        for row in 0..<rows {
+            let between = y[(row * (w.n + gap) + w.n)..<(row + 1) * (w.n + gap)]
+            #expect(between.allSatisfy { $0 == 7 }, "written beyond row \(row)")
+        }
+        return (0..<rows).flatMap { y[$0 * (w.n + gap)..<$0 * (w.n + gap) + w.n] }
+    }
+
+    /// The activation as it is after rounding to int8 in blocks of 32.
+    func rounded(_ x: [Float]) -> [Double] {
+        stride(from: 0, to: x.count, by: 32).flatMap { start -> [Double] in
+            let block = x[start..<start + 32]
+            let largest = block.map(abs).max() ?? 0
+            let inverse = largest > 0 ? 127 / largest : 0
+            return block.map { Double(($0 * inverse).rounded(.toNearestOrEven)) * Double(largest / 127) }
+        }
+    }
+
+    @Test("Random shapes in every format", arguments: Level.all, formats)
+    func shapes(_ level: Level, _ format: moru_dtype) {
+        var random = Random(UInt64(format.rawValue) + 11)
+        let unit = moru_block_elements(format)
+        for round in 0..<10 {
+            // The last two go through several parts of k
+            let k = round < 8 ? unit * random.int(1...(unit == 32 ? 20 : 3)) : 256 * random.int(4...7)
+            let n = round < 8 ? random.int(1...70) : random.int(1...20)
+            let rows = round < 2 ? 1 : random.int(1...15)
+            let w = Matrix(format, n: n, k: k, random: &random)
+            defer { w.packed.deallocate() }
+            let wide = doubles(dequantized(format, w.bytes, count: n * k))
+            var x = random.floats(rows * k, -2...2)
+            if round == 3 { for i in 0..<32 { x[i] = 0 } }
+            let exact = doubles(x), seen = rounded(x)
+            let addend = round % 3 == 0 ? random.floats(rows * n) : nil
+            var expected: [Double] = [], plain: [Double] = []
+            var largest = 1e-6
+            for row in 0..<rows {
+                for column in 0..<n {
+                    var sum = addend.map { Double($0[row * n + column]) } ?? 0
+                    var plainSum = sum, magnitude = 0.0
+                    for p in 0..<k {
+                        sum += wide[column * k + p] * seen[row * k + p]
+                        plainSum += wide[column * k + p] * exact[row * k + p]
+                        magnitude += abs(wide[column * k + p] * exact[row * k + p])
+                    }
+                    expected.append(sum)
+                    plain.append(plainSum)
+                    largest = max(largest, magnitude)
+                }
+            }
+            let split = min(n, random.int(0...5) * Self.panel)
+            let y = product(level, w, x, rows: rows, split: split, adding: addend)
+            // The minima of a format are summed apart from its levels, so rounding errors scale with both.
+            expectClose(y, expected, tolerance: 5e-5, scale: largest, "\(format) \(rows)x\(n)x\(k)")
+            expectClose(y, plain, tolerance: 6e-3, scale: largest, "\(format) against exact activations")
+        }
+    }
+
+    @Test("A row's result depends on no other row, whatever their number, bit for bit", arguments: Level.all, formats)
+    func rowInvariance(_ level: Level, _ format: moru_dtype) {
+        var random = Random(21)
+        let k = moru_block_elements(format) == 256 ? 1024 : 1120, n = 37, rows = 17
+        let w = Matrix(format, n: n, k: k, random: &random), x = random.floats(rows * k)
+        defer { w.packed.deallocate() }
+        let whole = product(level, w, x, rows: rows, split: 16)
+        for count in [1, 2, 7] {
+            for row in stride(from: 0, through: rows - count, by: count) {
+                let alone = product(level, w, Array(x[row * k..<(row + count) * k]), rows: count)
+                #expect(alone == Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
+            }
+        }
+    }
+
+    @Test("Levels with the same integer sums give the same bits", arguments: Level.all, formats)
+    func levelsAgree(_ level: Level, _ format: moru_dtype) {
+        var random = Random(5)
+        let w = Matrix(format, n: 33, k: 1024, random: &random), x = random.floats(3 * 1024)
+        defer { w.packed.deallocate() }
+        #expect(product(level, w, x, rows: 3) == product(Level.all[0], w, x, rows: 3))
+    }
+
+    @Test("Extreme levels and activations overflow nothing", arguments: Level.all, formats)
+    func extremes(_ level: Level, _ format: moru_dtype) {
+        var random = Random(6)
+        let k = 512, n = 16
+        var w = Matrix(format, n: n, k: k, random: &random)
+        w.packed.deallocate()
+        let size = moru_block_bytes(format)
+        for fill in [0x00, 0x80, 0xFF] as [UInt8] {
+            // Every level at its least or most, with scales that are no NaN
+            var bytes = [UInt8](repeating: fill, count: w.bytes.count)
+            for block in 0..<bytes.count / size {
+                for at in 0..<size where w.isScale(at) { bytes[block * size + at] = at % 2 == 0 ? 0 : 0x2C }
+            }
+            w = Matrix(format, bytes: bytes, n: n, k: k)
+            defer { w.packed.deallocate() }
+            let wide = doubles(dequantized(format, bytes, count: k))
+            for sign in [-1, 1] as [Float] {
+                let x = [Float](repeating: sign, count: k)
+                let expected = wide.reduce(0) { $0 + $1 * Double(sign) }
+                let scale = wide.reduce(1e-6) { $0 + abs($1) }
+                let y = product(level, w, x, rows: 1)
+                expectClose(
+                    y, [Double](repeating: expected, count: n), tolerance: 1e-5, scale: scale, "\(fill) \(sign)")
+            }
+        }
+    }
+
+    @Test("What is no number stays none", arguments: Level.all)
+    func notANumber(_ level: Level) {
+        var random = Random(8)
+        let w = Matrix(MORU_Q4_1, n: 20, k: 96, random: &random)
+        defer { w.packed.deallocate() }
+        for bad in [Float.nan, .infinity, -.infinity] {
+            var x = random.floats(2 * 96)
+            x[40] = bad
+            let y = product(level, w, x, rows: 2)
+            #expect(y[..<20].allSatisfy { !$0.isFinite })
+            #expect(y[20...].allSatisfy { $0.isFinite })
+        }
+    }
+
+    @Test("Dense formats cannot be packed")
+    func dense() {
+        #expect(allFormats.filter { !moru_can_pack($0) } == [MORU_F32, MORU_F16, MORU_BF16])
+        #expect(moru_packed_bytes(MORU_F32, 16, 32) == 0)
+        #expect(moru_packed_bytes(MORU_Q4_1, 17, 64) == 2 * 16 * 2 * 20)
+    }
+}
+
+extension PackedTests.Matrix {
+    init(_ format: moru_dtype, bytes: [UInt8], n: Int, k: Int) {
+        (self.format, self.n, self.k, self.bytes) = (format, n, k, bytes)
+        packed = .allocate(byteCount: moru_packed_bytes(format, n, k), alignment: 64)
+        let rowBytes = k / moru_block_elements(format) * moru_block_bytes(format)
+        moru_pack(format, bytes, rowBytes, n, k, packed.baseAddress, 0, n)
+    }
+
+    /// Whether a byte of a block belongs to its half-precision scale or minimum.
+    func isScale(_ at: Int) -> Bool {
+        switch format {
+        case MORU_Q4_0, MORU_Q5_0, MORU_Q8_0: at < 2
+        case MORU_Q4_1, MORU_Q5_1, MORU_Q4_K, MORU_Q5_K: at < 4
+        case MORU_Q2_K: at >= 80
+        case MORU_Q3_K: at >= 108
+        default: at >= 208
+        }
+    }
+}
