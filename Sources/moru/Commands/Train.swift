@@ -95,6 +95,9 @@ struct Train: AsyncParsableCommand {
             throw MoruError(
                 .runExists, error.message,
                 remedy: "go on with it (--resume), throw it away (--overwrite), or choose another directory (--output)")
+        } catch {
+            display.finish()
+            throw error
         }
         display.finish()
         samples = try await samples.continued(by: PretrainedModel.load(result.modelDirectory))
