@@ -5,7 +5,7 @@ import Testing
 
 /// `moru recipe` as a user meets it.
 @Suite(.serialized) struct RecipeCommandTests {
-    private let home = TestNeeds.temporaryPath("recipes")
+    private let home = (TestNeeds.temporaryPath("recipes") as NSString).standardizingPath
     private var moru: BuiltProgram {
         BuiltProgram("moru", environment: ["MORU_HOME": home, "MORU_CONFIG": "", "HOME": home])
     }

@@ -153,6 +153,8 @@ struct ResourceProbe {
         guard count > 0 else { return 0 }
         let batches = BatchPlan.sequentialBatches(count, size: settings.batchSize)
         let chosen = batches[batches.count / 2]
+        // the second time has its memory
+        _ = try task.measure(chosen, in: .validation)
         let started = clock.now
         _ = try task.measure(chosen, in: .validation)
         let seconds = started.duration(to: clock.now) / .seconds(1)
@@ -183,7 +185,7 @@ struct ResourceProbe {
         let saves = times(settings.saveEvery, steps)
         let checkpoint = Double(estimate.diskBytes) / min(saves, Double(settings.keep))
         let sample = [UInt8](repeating: 7, count: max(4096, min(16 << 20, Int(checkpoint))))
-        let path = "\(directory).\(getpid()).probe"
+        let path = MachineRoom.nearestFolder(of: directory) + "/.moru.\(getpid()).probe"
         let started = clock.now
         do { try FileSystem.write(sample, to: path) } catch { return 0 }
         let seconds = started.duration(to: clock.now) / .seconds(1)

@@ -50,13 +50,16 @@ public struct MachineRoom: Sendable, Hashable {
         return min(available ?? .max, max(0, limit - used + cached))
     }
 
-    private static func freeDisk(at directory: String) -> Int? {
+    /// The folder that is there already, in or above a directory that may not be.
+    static func nearestFolder(of directory: String) -> String {
         var path = directory
-        while !FileSystem.exists(path.isEmpty ? "." : path), !path.isEmpty {
-            path = (path as NSString).deletingLastPathComponent
-        }
+        while !path.isEmpty, !FileSystem.isDirectory(path) { path = (path as NSString).deletingLastPathComponent }
+        return path.isEmpty ? "." : path
+    }
+
+    private static func freeDisk(at directory: String) -> Int? {
         var info = statvfs()
-        guard statvfs(path.isEmpty ? "." : path, &info) == 0 else { return nil }
+        guard statvfs(nearestFolder(of: directory), &info) == 0 else { return nil }
         return Int(clamping: UInt64(info.f_bavail) * UInt64(info.f_frsize))
     }
 }
