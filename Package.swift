@@ -82,7 +82,7 @@ let package = Package(
         tests("MoruTextTests", ["MoruText"], exclude: ["Goldens", "Templates/Goldens"]),
         tests("MoruStoreTests", ["MoruStore", crypto, nioCore, nioHTTP1, nioPosix]),
         tests("MoruBenchTests", ["MoruBench"]),
-        tests("MoruNNTests", ["MoruModels"]),
+        tests("MoruNNTests", ["MoruModels"], exclude: ["Goldens"]),
         tests("MoruModelsTests", ["MoruModels"], exclude: ["Goldens"]),
         tests("MoruTrainingTests", ["MoruTraining"], exclude: ["Goldens"]),
         tests("MoruEngineTests", ["MoruEngine"], exclude: ["Goldens"]),

@@ -52,7 +52,7 @@ import Testing
             let first = try moru.run(arguments)
             let json = try JSON.parse(first.output, source: "output")
             #expect(first.code == 0, "\(first.errors)")
-            #expect(json.object?.keys == ["text", "ids", "finish_reason", "usage", "timings"])
+            #expect(json.object?.keys == ["text", "ids", "finish_reason", "usage", "timings", "speculation"])
             #expect(json["usage"]?["prompt_tokens"] == 3)
             #expect(json["ids"]?.ints.isEmpty == false)
             let second = try JSON.parse(try moru.run(arguments).output, source: "output")
