@@ -1,14 +1,16 @@
 // Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
 //
-//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|lookup MODEL [--tokens N] [--rounds N]
+//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|lookup|accuracy MODEL
+//         [--tokens N] [--rounds N] [--speculation off|lookup]
 //
 //     decode        one stream after a short prompt: tokens a second after the first
 //     prefill       one prompt of N tokens: prompt tokens a second
 //     after-prompt  one stream of N tokens after a prompt of 512
 //     batch         8 streams of N tokens together: tokens a second in total
 //     lookup        one stream that is asked for an edited copy of a passage, with speculation by prompt lookup
+//     accuracy      the perplexity of prose in f32, as prompts are read, and token by token as answers are computed
 //
-// All but the last run without speculation, unless --speculation lookup asks for it. Each round prints a line of JSON.
+// All but lookup run without speculation, unless --speculation lookup asks for it. Each round prints a line of JSON.
 // Outputs are checked in the same run: rounds repeat each other, together equals alone, speculating equals plain; a
 // difference ends the program with an error. CPU seconds are those of all threads, spinning included.
 
@@ -73,7 +75,7 @@ struct Options {
 }
 
 enum Benchmark: String, CaseIterable {
-    case decode, prefill, batch, lookup
+    case decode, prefill, batch, lookup, accuracy
     case afterPrompt = "after-prompt"
 
     /// Whether next tokens are guessed where nothing is said about it.
@@ -131,6 +133,7 @@ struct Measurement {
             let prompt = try generator.tokens(of: .chat([ChatMessage(role: "user", content: Texts.edit)]))
             let answer = try await answer(prompt, tokens: tokens)
             return (answer.usage.generatedTokensPerSecond, [answer.ids])
+        case .accuracy: throw BenchmarkFailure(description: "accuracy has no speed")
         case .batch:
             let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
             let begin = ContinuousClock.now
@@ -145,6 +148,32 @@ struct Measurement {
             let seconds = (ContinuousClock.now - begin).seconds
             return (Double(prompts.count * tokens) / seconds, answers.map(\.ids))
         }
+    }
+
+    /// The perplexity of prose: in f32; as prompts are read; and token by token, as answers are computed.
+    func perplexities() throws -> JSON {
+        let model = generator.pretrained.model
+        let ids = try prompt(2048)
+        func perplexity(_ loss: Double) -> JSON { .double(exp(loss / Double(ids.count - 1))) }
+        func whole(_ precision: Precision) -> JSON {
+            Runtime.withPrecision(precision) {
+                let hidden = model.hiddenStates(TokenBatch([Array(ids.dropLast())]))
+                return perplexity(
+                    Double(linearCrossEntropy(hidden, model.outputProjection.tensor, Array(ids.dropFirst())).scalar))
+            }
+        }
+        let cache = model.makeCache(.bf16)
+        var loss = 0.0
+        for (id, next) in zip(ids, ids.dropFirst()) {
+            var batch = TokenBatch()
+            batch.append([id], cache: cache)
+            let logits = model.logits(model.hiddenStates(batch))
+            loss += Double(logits.crossEntropy([next]).scalar)
+        }
+        return [
+            "benchmark": "accuracy", "tokens": .int(ids.count), "perplexity_f32": whole(.f32),
+            "perplexity_prompt": whole(.automatic), "perplexity_decode": perplexity(loss),
+        ]
     }
 
     /// What the outputs must be.
@@ -181,6 +210,10 @@ func run() async throws {
             let configuration = EngineConfiguration(speculation: speculation)
             return Measurement(
                 generator: try TextGenerator(pretrained, configuration: configuration), tokens: options.tokens)
+        }
+        if options.benchmark == .accuracy {
+            print(try measurement(.off).perplexities().text())
+            return
         }
         let expected = try await measurement(.off).expected(options.benchmark)
         let measured = try measurement(options.speculation)

@@ -15,7 +15,7 @@ extension KernelBenchmark {
         let backend = Runtime.shared.backend
         let isF32 = dtype == .f32
         Runtime.withPrecision(isF32 ? .f32 : .automatic) {
-            for (m, n, k) in productShapes {
+            for (m, n, k) in productShapes where k % dtype.blockElements == 0 {
                 let x = Self.numbers([m, k]), w = Self.numbers([n, k]).converted(to: dtype)
                 measureWhole(
                     kernel, "\(m) x \(n) x \(k)", isF32 ? .f32 : .bf16, amount: 2 * Double(m) * Double(n) * Double(k)
