@@ -44,15 +44,18 @@ public struct Tuning {
     public func run(
         events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> TuningResult {
+        try prepared(isCancelled: isCancelled).run(events: events, isCancelled: isCancelled)
+    }
+
+    /// Reads the data and makes the model ready, as it is before the run.
+    ///
+    /// - Throws: What is wrong with recipe, data or model; ``MoruError/Code/runExists``.
+    public func prepared(isCancelled: () -> Bool = { false }) throws -> PreparedTuning {
         try RunDirectory.check(recipe.output, existingRun)
         var work = try TuningWork(
             self, cache: recipe.output + "/" + RunDirectory.referenceName, isCancelled: isCancelled)
         work.trainer.estimates = true
-        let summary = try work.trainer.run(
-            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
-        return TuningResult(
-            directory: "\(recipe.output)/\(work.trainer.method.resultName)", isAdapter: work.isAdapter,
-            summary: summary, skippedExamples: work.skipped, truncatedExamples: work.truncated)
+        return PreparedTuning(recipe: recipe, model: model, existingRun: existingRun, work: work)
     }
 
     /// What the run will need; nothing is written.
@@ -60,6 +63,33 @@ public struct Tuning {
     /// - Throws: What is wrong with recipe, data or model; see ``Trainer/estimate(writingTo:)``.
     public func estimate() throws -> ResourceEstimate {
         try TuningWork(self, cache: nil).trainer.estimate(writingTo: recipe.output)
+    }
+}
+
+/// A tuning of which everything is ready but the training.
+public struct PreparedTuning {
+    /// What to do.
+    public let recipe: Recipe
+    /// The base model; a method that moves its own weights changes it in place.
+    public let model: PretrainedModel
+    let existingRun: ExistingRun
+    let work: TuningWork
+
+    /// Takes the run to its end.
+    ///
+    /// - Parameters:
+    ///   - events: Told of everything that happens.
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
+    /// - Returns: Where the result is, and what the run came to.
+    /// - Throws: As ``Trainer/run(in:existing:events:isCancelled:)``.
+    public func run(
+        events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
+    ) throws -> TuningResult {
+        let summary = try work.trainer.run(
+            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
+        return TuningResult(
+            directory: "\(recipe.output)/\(work.trainer.method.resultName)", isAdapter: work.isAdapter,
+            summary: summary, skippedExamples: work.skipped, truncatedExamples: work.truncated)
     }
 }
 

@@ -52,6 +52,10 @@ import Testing
             let run = try moru.run(["recipe", "run", file])
             #expect(run.code == 0 && run.errors.contains("estimate: "), "\(run.errors)")
             #expect(run.output == home + "/runs/mine/adapter\n")
+            let samples = try JSON.parse(file: home + "/runs/mine/samples.json")["samples"]?.array ?? []
+            #expect(samples.map { $0["prompt"]?.string } == ["m0\n", "m1\n", "m2\n"])
+            #expect(samples.allSatisfy { $0["before"]?.string != nil && $0["after"]?.string != nil })
+            #expect(try FileSystem.readText(home + "/runs/mine/report.html").contains("<h4>After</h4>"))
             let again = try moru.run(["recipe", "run", file, "--resume", "--json"])
             #expect(try JSON.parse(again.output, source: "run")["adapter"]?.string == home + "/runs/mine/adapter")
         }

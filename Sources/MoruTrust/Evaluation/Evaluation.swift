@@ -164,7 +164,7 @@ public struct Evaluation: Sendable {
 
 extension EvaluationExample {
     /// What a reader is shown as the question: the text, or the last message before the answer.
-    var question: String {
+    package var question: String {
         switch prompt {
         case .messages(let messages): messages.last?.content ?? ""
         case .text(let text): text

@@ -183,7 +183,7 @@ extension RecipeCommand {
 
         @OptionGroup var options: TuningOptions
 
-        func run() async throws { try options.run(command: "recipe run") }
+        func run() async throws { try await options.run(command: "recipe run") }
     }
 
     /// `moru recipe keys`.

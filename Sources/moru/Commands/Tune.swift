@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import MoruBase
 import MoruModels
+import MoruNN
 import MoruTraining
 
 /// `moru tune`: adapts a model to data, as a recipe says.
@@ -13,8 +14,8 @@ struct Tune: AsyncParsableCommand {
             The recipe is YAML; `moru recipe copy lora-chat` writes one to begin from, and
             `moru recipe keys` explains each key. The run directory gets the adapter in
             PEFT's layout (adapter/) or the tuned model (model/), the checkpoints,
-            events.jsonl and a report (report.html). Ctrl-C saves a checkpoint; --resume
-            goes on from it, to the same losses.
+            events.jsonl and a report with answers before and after (report.html).
+            Ctrl-C saves a checkpoint; --resume goes on from it, to the same losses.
 
             Examples:
               moru tune Examples/customer-feedback/recipe.yaml
@@ -24,7 +25,7 @@ struct Tune: AsyncParsableCommand {
 
     @OptionGroup var options: TuningOptions
 
-    func run() async throws { try options.run(command: "tune") }
+    func run() async throws { try await options.run(command: "tune") }
 }
 
 /// What `moru tune` and `moru recipe run` are asked.
@@ -41,15 +42,26 @@ struct TuningOptions: ParsableArguments {
     }
 
     /// Tunes, as the command of a name.
-    func run(command: String) throws {
+    func run(command: String) async throws {
         let recipe = try recipe.read()
         var tuning = try recipe.tuning()
         tuning.existingRun = resume ? .resume : overwrite ? .overwrite : .refuse
         let display = TuningDisplay()
         let interruption = Interruption()
+        let prompts: [RunSamples.TuningPrompt]
         let result: TuningResult
+        var samples = try RunSamples.read(recipe.output, resuming: resume)
         do {
-            result = try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
+            let prepared = try tuning.prepared(isCancelled: { interruption.isRequested })
+            prompts = try RunSamples.TuningPrompt.read(recipe, tuning.model)
+            if !samples.answer(prompts) { samples = try await RunSamples.make(prepared.model, prompts: prompts) }
+            let before = samples
+            result = try prepared.run(
+                events: { event in
+                    // Only now does the directory belong to this run
+                    if case .started = event { try? before.write(to: recipe.output) }
+                    display.show(event)
+                }, isCancelled: { interruption.isRequested })
         } catch let error as MoruError where error.code == .cancelled {
             display.finish()
             throw MoruError(
@@ -64,6 +76,10 @@ struct TuningOptions: ParsableArguments {
             throw error
         }
         display.finish()
+        let tuned = result.isAdapter ? tuning.model : try PretrainedModel.load(result.directory)
+        let adapter = result.isAdapter ? try AdapterDirectory.load(from: result.directory, for: tuned.model) : nil
+        samples = try await samples.continued(by: tuned, adapter: adapter, prompts: prompts)
+        try samples.write(to: recipe.output)
         try RunEnvironment.write(to: recipe.output, version: Moru.version)
         try RunReport.write(recipe.output)
         if output.json {
