@@ -99,6 +99,7 @@ struct TuningTests {
         var other = recipe
         other.training.learningRate = 2e-2
         other.training.logEvery = 3
+        other.training.recomputesActivations = true
         var tuning = Tuning(other, model: model)
         tuning.existingRun = .resume
         expectError(.runChanged, "training.learning_rate was 0.01, is 0.02") { _ = try tuning.run() }

@@ -40,7 +40,7 @@ public struct Trainer {
     ///   fit, with the nearest settings that would; or what the task throws.
     public func estimate(writingTo directory: String) throws -> ResourceEstimate {
         try requireExamples()
-        return try withPrecision { try ResourceProbe(self).estimate(writingTo: directory) }
+        return try withSettings { try ResourceProbe(self).estimate(writingTo: directory) }
     }
 
     private func requireExamples() throws(MoruError) {
@@ -49,9 +49,13 @@ public struct Trainer {
         }
     }
 
-    private func withPrecision<Result>(_ body: () throws -> Result) rethrows -> Result {
-        try Runtime.withPrecision(
-            settings.precision == .automatic ? Runtime.shared.precision : settings.precision, body)
+    /// Runs `body` as the settings say; where they leave it open, as the caller's task has it.
+    private func withSettings<Result>(_ body: () throws -> Result) rethrows -> Result {
+        let precision = settings.precision == .automatic ? Runtime.shared.precision : settings.precision
+        return try Runtime.withPrecision(precision) {
+            try Runtime.withRecomputation(
+                settings.recomputesActivations || Runtime.shared.recomputesActivations, body)
+        }
     }
 
     /// Takes the run to its end.
@@ -71,7 +75,7 @@ public struct Trainer {
     ) throws -> TrainingSummary {
         try requireExamples()
         let place = try RunDirectory(directory, existing: existing)
-        return try withPrecision {
+        return try withSettings {
             var needs: ResourceEstimate?
             if estimates {
                 do {

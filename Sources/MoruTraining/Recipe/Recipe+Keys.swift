@@ -169,6 +169,7 @@ extension Recipe {
         .integer("training.log_every", 1...Int.max, \.training.logEvery).withoutEffect(),
         .integer("training.keep", 1...Int.max, \.training.keep).withoutEffect(),
         .choice("training.precision", \.training.precision, among: [.automatic, .f32]),
+        .flag("training.recompute", \.training.recomputesActivations).withoutEffect(),
     ]
 
     private static let stoppingKeys: [RecipeKey] = [

@@ -57,6 +57,9 @@ public struct TrainingSettings: Sendable, Hashable {
     public var keep = 2
     /// How exactly matrix products are computed.
     public var precision = Precision.automatic
+    /// Whether blocks compute their activations again for the backward pass rather than keep them: less memory for more
+    /// time, and the same numbers.
+    public var recomputesActivations = false
 
     /// The defaults.
     public init() {}

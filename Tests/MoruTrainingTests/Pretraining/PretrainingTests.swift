@@ -109,10 +109,11 @@ struct PretrainingTests {
         let place = try Place()
         let recipe = try place.recipe([
             "architecture=gru", "report.prompts=[\"a: b\", c]", "training.optimizer=lion", "model.tie_embeddings=false",
+            "training.recompute=true",
         ])
         #expect(try PretrainingRecipe(yaml: recipe.yaml, source: "again") == recipe)
         #expect(recipe.prompts == ["a: b", "c"] && recipe.training.warmup == .share(0.05))
-        #expect(recipe.resolvedTraining.batchSize == 2)
+        #expect(recipe.resolvedTraining.batchSize == 2 && recipe.resolvedTraining.recomputesActivations)
     }
 
     @Test(arguments: [

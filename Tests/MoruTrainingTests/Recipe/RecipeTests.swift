@@ -53,6 +53,7 @@ struct RecipeTests {
               log_every: 2
               keep: 3
               precision: f32
+              recompute: true
             evaluation:
               data: test.jsonl
               max_tokens: 24
@@ -73,6 +74,7 @@ struct RecipeTests {
         settings.seed = 42
         (settings.evaluateEvery, settings.evaluatesAtStart, settings.saveEvery) = (10, true, 20)
         (settings.logEvery, settings.keep, settings.precision) = (2, 3, .f32)
+        settings.recomputesActivations = true
         let expected = Recipe(
             model: "/data/models/base", output: "/runs/one",
             data: DataSettings(
