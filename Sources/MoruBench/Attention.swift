@@ -49,9 +49,13 @@ extension KernelBenchmark {
             let memory = (0..<Runtime.shared.threads.threadCount).map { _ in Scratch(bytes: bytes) }
             let fixed = arguments
             if !backward {
-                measure(kernel, item.shape, .f32, amount: item.operations) { thread, threads in
-                    let (begin, end) = share(heads, thread, threads)
-                    withUnsafePointer(to: fixed) { kernels.attention($0, 0, rows, begin, end, memory[thread].base) }
+                withExtendedLifetime(item) {
+                    measure(kernel, item.shape, .f32, amount: item.operations) { thread, threads in
+                        let (begin, end) = share(heads, thread, threads)
+                        withUnsafePointer(to: fixed) {
+                            kernels.attention($0, 0, rows, begin, end, memory[thread].base)
+                        }
+                    }
                 }
                 continue
             }
@@ -64,13 +68,15 @@ extension KernelBenchmark {
                 UnsafeMutableRawPointer(gradients[2].floats)
             )
             let fixedGradient = gradient
-            withUnsafePointer(to: fixed) { kernels.attention($0, 0, rows, 0, heads, memory[0].base) }
-            // Five products where the forward pass has two
-            measure(kernel, item.shape, .f32, amount: 2.5 * item.operations) { thread, threads in
-                let (begin, end) = share(kvHeads, thread, threads)
-                withUnsafePointer(to: fixed) { fixed in
-                    withUnsafePointer(to: fixedGradient) {
-                        kernels.attention_backward(fixed, $0, begin, end, memory[thread].base)
+            withExtendedLifetime((item, gradients, dOut)) {
+                withUnsafePointer(to: fixed) { kernels.attention($0, 0, rows, 0, heads, memory[0].base) }
+                // Five products where the forward pass has two
+                measure(kernel, item.shape, .f32, amount: 2.5 * item.operations) { thread, threads in
+                    let (begin, end) = share(kvHeads, thread, threads)
+                    withUnsafePointer(to: fixed) { fixed in
+                        withUnsafePointer(to: fixedGradient) {
+                            kernels.attention_backward(fixed, $0, begin, end, memory[thread].base)
+                        }
                     }
                 }
             }
@@ -86,11 +92,13 @@ extension KernelBenchmark {
             let bytes = kernels.attention_scratch_bytes(&arguments)
             let memory = (0..<Runtime.shared.threads.threadCount).map { _ in Scratch(bytes: bytes) }
             let fixed = arguments
-            measure(kernel, item.shape, .memory, amount: Double(8 * keys * kvHeads * dim)) { thread, threads in
-                let (begin, end) = share(kvHeads, thread, threads)
-                withUnsafePointer(to: fixed) {
-                    kernels.attention(
-                        $0, 0, 1, begin * heads / kvHeads, end * heads / kvHeads, memory[thread].base)
+            withExtendedLifetime(item) {
+                measure(kernel, item.shape, .memory, amount: Double(8 * keys * kvHeads * dim)) { thread, threads in
+                    let (begin, end) = share(kvHeads, thread, threads)
+                    withUnsafePointer(to: fixed) {
+                        kernels.attention(
+                            $0, 0, 1, begin * heads / kvHeads, end * heads / kvHeads, memory[thread].base)
+                    }
                 }
             }
         }
