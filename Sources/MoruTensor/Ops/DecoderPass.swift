@@ -57,7 +57,7 @@ public protocol DecoderPass {
     func result() -> (residual: Tensor, delta: Tensor)
 }
 
-/// A pass of at most ``Runtime/fewRows`` rows.
+/// A pass of few rows, at most `Runtime.fewRows`.
 ///
 /// - Parameters:
 ///   - embedded: The residual stream before the first layer, [N, dim], f32.

@@ -40,22 +40,24 @@ struct ResourceProbe {
         setDisk(&estimate, checkpoint: bytes + optimizerBytes + averageBytes, result: method.resultBytes ?? bytes)
         try requireDisk(estimate, directory)
         // What is known without a batch already decides for the largest models
-        try requireMemory(estimate, survey)
+        try requireMemory(estimate, activations: nil, survey)
 
         // the first pass asks the system for its memory and reads weights from the disk, the next has them
         _ = try pass([survey.smallest], gradientBytes: bytes)
         let small = try pass([survey.smallest], gradientBytes: bytes)
         if survey.typical.count > 1 {
-            let one = Array(survey.typical.prefix(1))
-            let guess = memoryCost(small, try pass(one, gradientBytes: bytes))
-            try requireMemory(estimate, activations: (guess, one), survey)
+            let one = try pass(Array(survey.typical.prefix(1)), gradientBytes: bytes)
+            let guess = BatchCost(
+                small: (small.inputs, Double(small.activationBytes)), large: (one.inputs, Double(one.activationBytes)))
+            try requireMemory(estimate, activations: (guess, survey.largestInputs), survey)
         }
         var large = try pass(survey.typical, gradientBytes: bytes)
         large.seconds = min(large.seconds, try pass(survey.typical, gradientBytes: bytes).seconds)
-        let memory = memoryCost(small, large)
+        let memory = BatchCost(
+            small: (small.inputs, Double(small.activationBytes)), large: (large.inputs, Double(large.activationBytes)))
         let time = BatchCost(small: (small.inputs, small.seconds), large: (large.inputs, large.seconds))
         estimate.activationBytes = Int(memory.of(survey.largestInputs))
-        try requireMemory(estimate, activations: (memory, survey.typical), survey)
+        try requireMemory(estimate, activations: (memory, survey.largestInputs), survey)
         let update = updateSeconds()
         let steps = Double(settings.totalSteps(stepsPerEpoch: plan.stepsPerEpoch))
         let perStep =
@@ -122,26 +124,6 @@ struct ResourceProbe {
     private struct Pass {
         var inputs: Int, activationBytes: Int
         var seconds: Double
-    }
-
-    /// What activations cost, by two passes.
-    private func memoryCost(_ small: Pass, _ large: Pass) -> BatchCost {
-        BatchCost(
-            small: (small.inputs, Double(small.activationBytes)), large: (large.inputs, Double(large.activationBytes)))
-    }
-
-    /// What activations cost where blocks compute them again; nil where that is so already, or saves nothing since the
-    /// model cannot.
-    private func recomputingMemory(
-        _ survey: Survey, _ examples: [Int], gradientBytes: Int, insteadOf kept: BatchCost
-    ) throws -> BatchCost? {
-        guard !Runtime.shared.recomputesActivations else { return nil }
-        let cost = try Runtime.withRecomputation {
-            memoryCost(
-                try pass([survey.smallest], gradientBytes: gradientBytes),
-                try pass(examples, gradientBytes: gradientBytes))
-        }
-        return cost.of(survey.largestInputs) < kept.of(survey.largestInputs) ? cost : nil
     }
 
     /// How long the optimizer takes, timed on stand-ins for one parameter of each shape.
@@ -225,29 +207,26 @@ struct ResourceProbe {
 
     /// Refuses what cannot fit.
     ///
-    /// - Parameter activations: What activations cost, and the examples that told; nil while that is not known.
+    /// - Parameter activations: What activations cost, and the inputs of the largest batch; nil while that is not known.
     private func requireMemory(
-        _ estimate: ResourceEstimate, activations: (cost: BatchCost, examples: [Int])? = nil, _ survey: Survey
-    ) throws {
+        _ estimate: ResourceEstimate, activations: (cost: BatchCost, inputs: Int)?, _ survey: Survey
+    ) throws(MoruError) {
         guard let available = estimate.room.memoryBytes else { return }
         let fixed = estimate.gradientBytes + estimate.optimizerBytes
-        let needed = fixed + (activations.map { Int($0.cost.of(survey.largestInputs)) } ?? 0)
+        let needed = fixed + (activations.map { Int($0.cost.of($0.inputs)) } ?? 0)
         guard needed > available else { return }
         var remedies: [String] = []
-        if let activations {
-            // Computing activations again changes no number, so it comes first
-            let parameterBytes = survey.hasAccumulation ? estimate.gradientBytes / 2 : estimate.gradientBytes
-            let again = try recomputingMemory(
-                survey, activations.examples, gradientBytes: parameterBytes, insteadOf: activations.cost)
-            if let again, again.of(survey.largestInputs) <= 0.9 * Double(available - fixed) {
-                remedies.append("training.recompute=true would fit, for about a third more time")
-            }
-            if let smaller = smallerBatch(estimate, within: available - fixed, activations.cost, survey) {
-                remedies.append("\(smaller) would fit")
-            } else if remedies.isEmpty, let again,
-                let smaller = smallerBatch(estimate, within: available - fixed, again, survey)
-            {
-                remedies.append("training.recompute=true with \(smaller) would fit")
+        if let activations, plan.batchSize > 1, survey.largestExample > 0 {
+            // Summing batches up takes a second set of gradients; and a tenth is left for what a line does not see
+            let moreGradients = survey.hasAccumulation ? 0 : estimate.gradientBytes
+            let inputs = activations.cost.inputs(within: 0.9 * Double(available - fixed - moreGradients))
+            let perExample = max(1, activations.inputs / plan.batchSize)
+            // With batches of other sizes their largest may be made of the longest examples
+            let size = min(plan.batchSize - 1, inputs / max(perExample, survey.largestExample))
+            if size >= 1 {
+                let accumulation = (plan.batchSize * plan.accumulation + size - 1) / size
+                remedies.append(
+                    "training.batch_size=\(size) with training.gradient_accumulation=\(accumulation) would fit")
             }
         }
         if remedies.isEmpty, fixed > available {
@@ -270,22 +249,6 @@ struct ResourceProbe {
             .runMemory,
             "the run would need \(ByteCount.text(needed)) of memory beyond the model, "
                 + "\(ByteCount.text(available)) are available", remedy: remedies.joined(separator: "; "))
-    }
-
-    /// The settings for the largest batch whose activations fit, smaller than the run's; nil where none does.
-    private func smallerBatch(
-        _ estimate: ResourceEstimate, within bytes: Int, _ cost: BatchCost, _ survey: Survey
-    ) -> String? {
-        guard plan.batchSize > 1, survey.largestExample > 0 else { return nil }
-        // Summing batches up takes a second set of gradients; and a tenth is left for what a line does not see
-        let moreGradients = survey.hasAccumulation ? 0 : estimate.gradientBytes
-        let inputs = cost.inputs(within: 0.9 * Double(bytes - moreGradients))
-        let perExample = max(1, survey.largestInputs / plan.batchSize)
-        // With batches of other sizes their largest may be made of the longest examples
-        let size = min(plan.batchSize - 1, inputs / max(perExample, survey.largestExample))
-        guard size >= 1 else { return nil }
-        let accumulation = (plan.batchSize * plan.accumulation + size - 1) / size
-        return "training.batch_size=\(size) with training.gradient_accumulation=\(accumulation)"
     }
 }
 

@@ -69,7 +69,7 @@ enum ForeignKeys {
     private static let quantization = "name a quantised model (GGUF) as the model"
     private static let attention = "attention never holds the whole matrix"
     private static let packing = "sequences are never padded"
-    private static let memory = "training.recompute: true does it; a run that needs it to fit says so before it starts"
+    private static let memory = "training.recompute: true does it; memory is estimated before a run"
     private static let distribution = "one machine"
     private static let model = "the model's own files say it"
     private static let tracking = "a run writes events.jsonl"
