@@ -38,7 +38,7 @@ struct RealModelTests {
     /// A choice of the reference that won by less than this may go the other way here: products with few rows round
     /// activations to 8 bits, which the reference, in f32, does not, and which moves a logit of this model by 0.2 (the
     /// root of the mean square), the difference of two by half as much again.
-    private static let closeCall: Float = 0.45
+    private static let closeCall: Float = 0.3
 
     @Test("greedy continuations")
     func greedy() async throws {
@@ -57,7 +57,7 @@ struct RealModelTests {
                 #expect(one.margins[common] < Self.closeCall, "\(one.text): token \(common) of \(answer.text)")
             }
         }
-        #expect(agreed >= 40)
+        #expect(agreed >= 80)
     }
 
     @Test("log-probabilities of prompts and answers, and the likeliest token at each place")
