@@ -77,12 +77,14 @@ extension Adapter {
     var prefixTokenCount: Int { isPrefix ? virtualTokenCount : 0 }
 }
 
-extension LanguageModel {
+extension TextModel {
     /// The most tokens of a sequence that an adapter acts on: its virtual tokens take positions of the context too.
     public func contextLength(with adapter: (any Adapter)?) -> Int {
         max(0, facts.contextLength - (adapter?.virtualTokenCount ?? 0))
     }
+}
 
+extension LanguageModel {
     /// A cache for one sequence that an adapter acts on: it begins with the adapter's virtual tokens.
     ///
     /// The virtual tokens are computed in a pass of their own, so that the cache is the same to the last bit whatever

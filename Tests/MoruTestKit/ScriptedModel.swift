@@ -13,7 +13,7 @@ public final class ScriptedModel: LanguageModel {
     public typealias Script = @Sendable (_ token: Int32, _ position: Int) -> [Float]
 
     /// The facts.
-    public let facts: LanguageModelFacts
+    public let facts: TextModelFacts
     /// The identity.
     public let outputProjection: Parameter
     private let script: Script
@@ -26,7 +26,7 @@ public final class ScriptedModel: LanguageModel {
     public init(
         vocabularySize: Int, contextLength: Int = 256, pace: (@Sendable () -> Void)? = nil, script: @escaping Script
     ) {
-        facts = LanguageModelFacts(
+        facts = TextModelFacts(
             architecture: "scripted", vocabularySize: vocabularySize, contextLength: contextLength, layerCount: 1,
             hiddenSize: vocabularySize, kvHeads: 1, headDim: 1)
         var identity = [Float](repeating: 0, count: vocabularySize * vocabularySize)

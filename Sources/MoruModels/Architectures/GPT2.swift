@@ -101,8 +101,8 @@ public final class GPT2: LanguageModel {
     public var transposedPaths: Set<String> { Set(linears.map(\.weight.path)) }
 
     /// The facts that callers need.
-    public var facts: LanguageModelFacts {
-        LanguageModelFacts(
+    public var facts: TextModelFacts {
+        TextModelFacts(
             architecture: GPT2Configuration.modelType, vocabularySize: configuration.vocabularySize,
             contextLength: configuration.contextLength, layerCount: configuration.layerCount,
             hiddenSize: configuration.hiddenSize, kvHeads: configuration.headCount,

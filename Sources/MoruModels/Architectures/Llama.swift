@@ -178,8 +178,8 @@ public final class Llama: LanguageModel {
     }
 
     /// The facts that callers need.
-    public var facts: LanguageModelFacts {
-        LanguageModelFacts(
+    public var facts: TextModelFacts {
+        TextModelFacts(
             architecture: configuration.modelType, vocabularySize: configuration.vocabularySize,
             contextLength: configuration.contextLength, layerCount: configuration.layerCount,
             hiddenSize: configuration.hiddenSize, kvHeads: configuration.kvHeadCount, headDim: configuration.headDim)

@@ -135,8 +135,8 @@ public final class RecurrentLanguageModel: LanguageModel {
     }
 
     /// The facts that callers need.
-    public var facts: LanguageModelFacts {
-        LanguageModelFacts(
+    public var facts: TextModelFacts {
+        TextModelFacts(
             architecture: RecurrentConfiguration.modelType, vocabularySize: configuration.vocabularySize,
             contextLength: configuration.contextLength, layerCount: configuration.layerCount,
             hiddenSize: configuration.hiddenSize, kvHeads: 1, headDim: configuration.hiddenSize)

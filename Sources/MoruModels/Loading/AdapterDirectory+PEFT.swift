@@ -9,7 +9,7 @@ public enum AdapterDirectory {
     /// - Throws: ``MoruError/Code/adapterUnsupported`` for what Moru does not do, ``MoruError/Code/adapterMismatch``
     ///   when it does not fit the model, or what the formats throw.
     public static func load(
-        from directory: String, for model: any LanguageModel
+        from directory: String, for model: any TextModel
     ) throws(MoruError) -> any Adapter {
         let file = try PEFTFile(directory)
         switch file.kind {
@@ -48,7 +48,7 @@ extension Adapter {
     /// Refuses an adapter that was made for another model.
     ///
     /// - Throws: ``MoruError/Code/adapterMismatch``.
-    package func check(fits model: any LanguageModel, linears: [String: Linear]) throws(MoruError) {
+    package func check(fits model: any TextModel, linears: [String: Linear]) throws(MoruError) {
         for (path, adaptation) in layers.sorted(by: { $0.key < $1.key }) {
             guard let layer = linears[path] else {
                 throw Self.misfit("the adapter adapts \(path), which this model does not have")
@@ -118,7 +118,7 @@ struct PEFTFile {
     }
 
     /// Refuses `fan_in_fan_out` for a model whose checkpoint does not store its projections transposed.
-    func checkOrientation(for model: any LanguageModel) throws(MoruError) {
+    func checkOrientation(for model: any TextModel) throws(MoruError) {
         if model.transposedPaths.isEmpty { try requireAbsent(["fan_in_fan_out"]) }
     }
 

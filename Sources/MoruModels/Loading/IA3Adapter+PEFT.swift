@@ -3,7 +3,7 @@ import MoruNN
 
 extension IA3Adapter {
     /// Reads an adapter in PEFT's layout for a model.
-    convenience init(_ file: PEFTFile, for model: any LanguageModel) throws(MoruError) {
+    convenience init(_ file: PEFTFile, for model: any TextModel) throws(MoruError) {
         try file.requireAbsent(["modules_to_save"])
         try file.checkOrientation(for: model)
         var layers: [String: LayerAdaptation] = [:]

@@ -7,11 +7,11 @@ extension LoRAAdapter {
     ///
     /// - Throws: ``MoruError/Code/adapterUnsupported`` for what Moru does not do, ``MoruError/Code/adapterMismatch``
     ///   when it does not fit the model, or what the formats throw.
-    public static func load(from directory: String, for model: any LanguageModel) throws(MoruError) -> LoRAAdapter {
+    public static func load(from directory: String, for model: any TextModel) throws(MoruError) -> LoRAAdapter {
         try LoRAAdapter(PEFTFile(directory), for: model)
     }
 
-    convenience init(_ file: PEFTFile, for model: any LanguageModel) throws(MoruError) {
+    convenience init(_ file: PEFTFile, for model: any TextModel) throws(MoruError) {
         var configuration = try Self.configuration(file)
         try file.checkOrientation(for: model)
         var pairs: [String: LoRAPair] = [:]

@@ -4,14 +4,14 @@ import MoruTensor
 
 extension PromptTuningAdapter {
     /// Reads an adapter in PEFT's layout for a model.
-    convenience init(_ file: PEFTFile, for model: any LanguageModel) throws(MoruError) {
+    convenience init(_ file: PEFTFile, for model: any TextModel) throws(MoruError) {
         self.init(try file.virtualTokens(for: model, .embeddings))
     }
 }
 
 extension PrefixTuningAdapter {
     /// Reads an adapter in PEFT's layout for a model.
-    convenience init(_ file: PEFTFile, for model: any LanguageModel) throws(MoruError) {
+    convenience init(_ file: PEFTFile, for model: any TextModel) throws(MoruError) {
         let numbers = try file.virtualTokens(for: model, .keysAndValues)
         self.init(numbers, layerCount: model.facts.layerCount, kvHeads: model.facts.kvHeads)
     }
@@ -19,7 +19,7 @@ extension PrefixTuningAdapter {
 
 extension PEFTFile {
     fileprivate func virtualTokens(
-        for model: any LanguageModel, _ kind: VirtualTokens.Kind
+        for model: any TextModel, _ kind: VirtualTokens.Kind
     ) throws(MoruError) -> Tensor {
         try requireAbsent(["modules_to_save", "trainable_token_indices"])
         if try reader.size("num_transformer_submodules", default: 1) != 1 {
@@ -36,7 +36,7 @@ extension PEFTFile {
     }
 }
 
-extension LanguageModel {
+extension TextModel {
     /// The shape of the numbers that some virtual tokens of a kind are.
     ///
     /// - Throws: ``MoruError/Code/adapterUnsupported`` where the model takes no virtual tokens, or

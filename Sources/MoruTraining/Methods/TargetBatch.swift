@@ -27,7 +27,7 @@ struct TargetBatch {
     }
 }
 
-extension LanguageModel {
+extension TextModel {
     /// A hash of the configuration and of a sample of the weights.
     var fingerprintText: String {
         var weights = Fingerprint()

@@ -2,7 +2,7 @@ import MoruBase
 import MoruNN
 import MoruTensor
 
-extension LanguageModel {
+extension TextModel {
     /// Quantises the linear layers inside the blocks in place, as a base to tune an adapter on (QLoRA, Dettmers et al.,
     /// 2023) in less memory. Embeddings, norms and biases stay as they are, and so do layers that are quantised already.
     ///
