@@ -5,6 +5,8 @@ extension MoruError.Code {
     public static let modelConfiguration = MoruError.Code("model.configuration", .invalidInput)
     /// An architecture that Moru has no definition of.
     public static let modelUnsupported = MoruError.Code("model.unsupported", .unsupported)
+    /// A model of another kind than is needed, such as an encoder where text is to be generated.
+    public static let modelKind = MoruError.Code("model.kind", .unsupported)
     /// A directory or file that holds no model.
     public static let modelNotFound = MoruError.Code("model.not-found", .notFound)
     /// A tokenizer that does not fit the model it lies beside.

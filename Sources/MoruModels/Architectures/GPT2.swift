@@ -113,10 +113,6 @@ public final class GPT2: LanguageModel {
     public var configurationJSON: JSON { configuration.json }
 }
 
-extension LayerNorm {
-    fileprivate var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
-}
-
 extension Weights {
     /// A layer with a bias whose weight is stored [inputs, outputs], as transformers' `Conv1D` does; held as others are.
     fileprivate func transposedLinear(

@@ -58,7 +58,12 @@ struct CheckpointWeights: WeightSource {
 }
 
 extension CheckpointWeights {
-    private static let blockPrefixes = ["model.layers.", "blk.", "transformer.h.", "h.", "recurrent."]
+    private static let blockPrefixes =
+        [
+            "model.layers.", "blk.", "transformer.h.", "h.", "layers.", "recurrent.", "encoder.layer.",
+            "transformer.layer.",
+        ]
+        + ["bert", "roberta"].map { $0 + ".encoder.layer." } + ["distilbert.transformer.layer."]
 
     /// Refuses a file with tensors that belong into the blocks and that the model did not ask for: a bias, norm or
     /// layer that the configuration does not speak of would change every result.

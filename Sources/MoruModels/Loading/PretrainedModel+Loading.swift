@@ -17,24 +17,33 @@ extension PretrainedModel {
         case .gguf(let file): loaded = try load(gguf: file)
         case .directory(let directory): loaded = try load(directory: directory)
         }
-        let (known, rows) = (loaded.tokenizer.vocabularySize, loaded.model.facts.vocabularySize)
-        guard known <= rows else {
-            throw MoruError(
-                .tokenizerMismatch, "\(loaded.path): the tokenizer has \(known) ids, the model only \(rows)",
-                remedy: "use the tokenizer that came with this model")
-        }
+        try checkTokenizer(loaded.tokenizer, loaded.model.facts, path: loaded.path)
         if let stray = loaded.generationDefaults.endIDs.first(where: { loaded.tokenizer.piece($0) == nil }) {
             throw MoruError(
                 .tokenizerMismatch,
-                "\(loaded.path): the model ends with the id \(stray) (eos_token_id), which its tokenizer of \(known) "
-                    + "ids does not have", remedy: "use the tokenizer that came with this model")
+                "\(loaded.path): the model ends with the id \(stray) (eos_token_id), which its tokenizer of "
+                    + "\(loaded.tokenizer.vocabularySize) ids does not have",
+                remedy: "use the tokenizer that came with this model")
         }
         return loaded
+    }
+
+    /// Refuses a tokenizer with ids that the model has no row for.
+    static func checkTokenizer(
+        _ tokenizer: Tokenizer, _ facts: TextModelFacts, path: String
+    ) throws(MoruError) {
+        let (known, rows) = (tokenizer.vocabularySize, facts.vocabularySize)
+        guard known <= rows else {
+            throw MoruError(
+                .tokenizerMismatch, "\(path): the tokenizer has \(known) ids, the model only \(rows)",
+                remedy: "use the tokenizer that came with this model")
+        }
     }
 
     private static func load(directory: String) throws(MoruError) -> PretrainedModel {
         let configPath = directory + "/config.json"
         let json = try JSON.parse(file: configPath)
+        try refuseOtherKinds(json, source: configPath)
         let source = try TensorDirectory(path: directory)
         let weights = CheckpointWeights(source)
         let model = try LanguageModels.build(json, source: configPath, Weights(weights))
@@ -49,11 +58,24 @@ extension PretrainedModel {
         if FileSystem.exists(templatePath) {
             template = try ChatTemplate(FileSystem.readText(templatePath), name: templatePath)
         }
-        let stored = Set(source.names.compactMap { source.info($0)?.format }).sorted().joined(separator: ", ")
         return PretrainedModel(
             model: model, tokenizer: tokenizer, chatTemplate: template,
             generationDefaults: try GenerationDefaults(directory: directory, config: json, tokenizer: tokenizer),
-            path: directory, storageDescription: "safetensors \(stored)", license: license(directory: directory))
+            path: directory, storageDescription: source.storageDescription, license: license(directory: directory))
+    }
+
+    /// Refuses a model that has no next token to predict.
+    private static func refuseOtherKinds(_ config: JSON, source: String) throws(MoruError) {
+        if let type = config["model_type"]?.string, Encoders.architectures.contains(type) {
+            throw MoruError(
+                .modelKind, "\(source): \(type) is an encoder, which turns texts into vectors and generates none",
+                remedy: "use it with moru embed, or name a language model")
+        }
+        if let name = config["architectures"]?[0]?.string, name.hasSuffix("Classification") {
+            throw MoruError(
+                .modelKind, "\(source): \(name) is a classifier: its head gives labels and no next token",
+                remedy: "name the language model that it was made from")
+        }
     }
 
     /// The template of `tokenizer_config.json`: a string, or the one named `default` of a list.
@@ -69,7 +91,7 @@ extension PretrainedModel {
     }
 
     /// The licence that the model card's front matter names.
-    private static func license(directory: String) -> String? {
+    static func license(directory: String) -> String? {
         guard let card = try? FileSystem.readText(directory + "/README.md") else { return nil }
         return card.split(separator: "\n").prefix(60).first { $0.hasPrefix("license:") }
             .map { $0.dropFirst("license:".count).trimmingCharacters(in: .whitespaces) }
@@ -173,6 +195,13 @@ extension Tokenizer {
             if let id = id(of: piece), isSpecial(id), !ids.contains(id) { ids.append(id) }
         }
         return ids
+    }
+}
+
+extension TensorDirectory {
+    /// The formats that the weights are stored in, for people.
+    var storageDescription: String {
+        "safetensors " + Set(names.compactMap { info($0)?.format }).sorted().joined(separator: ", ")
     }
 }
 

@@ -1,0 +1,85 @@
+// What BERT and its descendants have in common: blocks of bidirectional attention and a feed-forward, each added to its
+// input and normalised after (Vaswani et al., 2017), over learned embeddings of tokens and positions.
+
+import MoruNN
+import MoruTensor
+
+/// One layer of an encoder.
+struct EncoderBlock: Sendable {
+    /// Queries, keys and values.
+    let projections: LinearGroup
+    let output, up, down: Linear
+    let attentionNorm, outputNorm: LayerNorm
+    let layer, heads: Int
+    let activation: Activation
+    let options: AttentionOptions
+
+    init(
+        projections: LinearGroup, output: Linear, attentionNorm: LayerNorm, up: Linear, down: Linear,
+        outputNorm: LayerNorm, layer: Int, heads: Int, activation: Activation
+    ) {
+        (self.projections, self.output, self.up, self.down) = (projections, output, up, down)
+        (self.attentionNorm, self.outputNorm) = (attentionNorm, outputNorm)
+        (self.layer, self.heads, self.activation) = (layer, heads, activation)
+        let headDim = output.inputs / heads
+        options = AttentionOptions(scale: 1 / Float(headDim).squareRoot(), causal: false)
+    }
+
+    func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ context: LayerContext) -> Tensor {
+        let (n, dim) = (x.shape[0], x.shape[1])
+        let parts = projections(x.cast(to: activationType), context).map { $0.reshaped(n, heads, dim / heads) }
+        let mixed = batch.attend(q: parts[0], k: parts[1], v: parts[2], layer: layer, options)
+        let h = attentionNorm(x + output(mixed.reshaped(n, dim), context))
+        let inner = up(h.cast(to: activationType), context).activated(by: activation)
+        return outputNorm(h + down(inner.cast(to: activationType), context))
+    }
+
+    /// The same, its activations computed again for the backward pass.
+    func recomputing(_ x: Tensor, _ batch: TokenBatch, _ context: LayerContext) -> Tensor {
+        recomputed([x], dropout: context.dropout) { [self($0[0], batch, context)] }[0]
+    }
+
+    var linears: [Linear] { projections.members + [output, up, down] }
+    var parameters: [Parameter] {
+        (projections.members + [output]).flatMap(\.parameters) + attentionNorm.parameters + up.parameters
+            + down.parameters + outputNorm.parameters
+    }
+}
+
+/// The embeddings and the blocks.
+struct EncoderTrunk: Sendable {
+    let tokens, positions: Embedding
+    /// One vector for each kind of token, such as those of a first and a second sentence; nil without kinds.
+    let tokenTypes: Embedding?
+    let norm: LayerNorm
+    let blocks: [EncoderBlock]
+    /// The row of the position table that the first position has.
+    let firstPosition: Int
+
+    /// The last hidden states [N, D]. Positions must lie below the context length.
+    func hiddenStates(_ whole: TokenBatch) -> Tensor {
+        precondition(
+            whole.segments.allSatisfy { $0.cache == nil }, "an encoder reads whole sequences: it knows no caches")
+        let (embedded, batch) = whole.embedded(by: tokens)
+        var x = embedded + positions(batch.positions.map { Int32($0 + firstPosition) })
+        if let tokenTypes { x = x + tokenTypes(Array(repeating: 0, count: batch.count)) }
+        x = norm(x)
+        let context = batch.layerContext
+        let recomputes = Runtime.shared.recomputesActivations
+        for block in blocks {
+            x = recomputes ? block.recomputing(x, batch, context) : block(x, batch, context)
+        }
+        return batch.tokenRows(of: x)
+    }
+
+    var linears: [Linear] { blocks.flatMap(\.linears) }
+    var parameters: [Parameter] {
+        [tokens.weight, positions.weight] + (tokenTypes.map { [$0.weight] } ?? []) + norm.parameters
+            + blocks.flatMap(\.parameters)
+    }
+}
+
+extension LayerNorm {
+    /// The layer's parameters.
+    var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+}
