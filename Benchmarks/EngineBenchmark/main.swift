@@ -158,8 +158,7 @@ struct Measurement {
         func whole(_ precision: Precision) -> JSON {
             Runtime.withPrecision(precision) {
                 let hidden = model.hiddenStates(TokenBatch([Array(ids.dropLast())]))
-                return perplexity(
-                    Double(linearCrossEntropy(hidden, model.outputProjection.tensor, Array(ids.dropFirst())).scalar))
+                return perplexity(Double(model.crossEntropy(hidden, Array(ids.dropFirst())).scalar))
             }
         }
         let cache = model.makeCache(.bf16)

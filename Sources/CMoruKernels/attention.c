@@ -30,6 +30,10 @@ static float dot(const float *a, const float *b, size_t count) {
     return sum;
 }
 
+static float capped(const moru_attention *args, float score) {
+    return args->softcap > 0 ? args->softcap * tanhf(score / args->softcap) : score;
+}
+
 // The scores of one query row, and rows of one head: query, key or value, output.
 size_t moru_scalar_attention_scratch_bytes(const moru_attention *args) {
     return (args->kv_count + 3 * args->head_dim) * sizeof(float);
@@ -48,10 +52,8 @@ void moru_scalar_attention(const moru_attention *args, size_t row_begin, size_t 
                 scores[j] = -INFINITY;
                 if (!is_visible(args, position, j)) continue;
                 read_token(args, args->k_pages, j, head / group, token);
-                float score = args->scale * dot(q, token, dim);
-                if (args->softcap > 0) score = args->softcap * tanhf(score / args->softcap);
-                scores[j] = score;
-                largest = fmaxf(largest, score);
+                scores[j] = capped(args, args->scale * dot(q, token, dim));
+                largest = fmaxf(largest, scores[j]);
             }
             for (size_t i = 0; i < dim; i++) out[i] = 0;
             for (size_t j = 0; j < args->kv_count; j++) {
@@ -77,6 +79,7 @@ size_t moru_scalar_attention_backward_scratch_bytes(const moru_attention *args) 
 
 // With P = softmax(S), S = scale * Q K^T and O = P V:
 // dV = P^T dO, dS = P * (dO V^T - rowsum(dO * O)), dQ = scale * dS K, dK = scale * dS^T Q.
+// Where S = c tanh(scale * Q K^T / c), dS is multiplied by the slope there, 1 - (S / c)^2.
 void moru_scalar_attention_backward(const moru_attention *args, const moru_attention_gradient *gradient,
                                     size_t kv_head_begin, size_t kv_head_end, void *scratch) {
     size_t group = args->heads / args->kv_heads, dim = args->head_dim;
@@ -98,8 +101,10 @@ void moru_scalar_attention_backward(const moru_attention *args, const moru_atten
                     if (!is_visible(args, args->first_position + row, j)) continue;
                     read_token(args, args->k_pages, j, kv_head, k);
                     read_token(args, args->v_pages, j, kv_head, v);
-                    float p = expf(args->scale * dot(q, k, dim) - log_sum);
+                    float score = capped(args, args->scale * dot(q, k, dim));
+                    float p = expf(score - log_sum);
                     float ds = args->scale * p * (dot(d_out, v, dim) - projection);
+                    if (args->softcap > 0) ds *= 1 - score / args->softcap * (score / args->softcap);
                     for (size_t i = 0; i < dim; i++) {
                         d_q[i] += ds * k[i];
                         d_k[j * dim + i] += ds * q[i];

@@ -30,8 +30,8 @@
                   size_t);                                                                                             \
     void P##_add_rms_norm(const moru_add_rms_norm *, size_t, size_t);                                                  \
     void P##_add_rms_norm_backward(const moru_add_rms_norm_gradient *, size_t, size_t);                                \
-    void P##_swiglu_rows(const moru_swiglu *, size_t, size_t);                                                         \
-    void P##_swiglu_rows_backward(const moru_swiglu *, size_t, size_t);                                                \
+    void P##_gated_rows(const moru_gated *, size_t, size_t);                                                           \
+    void P##_gated_rows_backward(const moru_gated *, size_t, size_t);                                                  \
     void P##_rope_rows(const moru_rope *, size_t, size_t);                                                             \
     void P##_softmax(const float *, float *, size_t, size_t, size_t);                                                  \
     void P##_softmax_backward(const float *, const float *, float *, size_t, size_t, size_t);                          \
@@ -41,6 +41,8 @@
     void P##_multiply(const float *, const float *, float *, size_t, size_t);                                          \
     void P##_scale(const float *, float, float *, size_t, size_t);                                                     \
     void P##_add_scaled(const float *, float, float *, size_t, size_t);                                                \
+    void P##_softcap(const float *, float, float *, size_t, size_t);                                                   \
+    void P##_softcap_backward(const float *, const float *, float, float *, size_t, size_t);                           \
     void P##_silu(const float *, float *, size_t, size_t);                                                             \
     void P##_silu_backward(const float *, const float *, float *, size_t, size_t);                                     \
     void P##_gelu(const float *, float *, bool, size_t, size_t);                                                       \
@@ -77,11 +79,12 @@
         .rms_norm_backward = P##_rms_norm_backward, .layer_norm = P##_layer_norm,                          \
         .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope,                                  \
         .add_rms_norm = P##_add_rms_norm, .add_rms_norm_backward = P##_add_rms_norm_backward,              \
-        .swiglu_rows = P##_swiglu_rows, .swiglu_rows_backward = P##_swiglu_rows_backward,                  \
+        .gated_rows = P##_gated_rows, .gated_rows_backward = P##_gated_rows_backward,                      \
         .rope_rows = P##_rope_rows, .softmax = P##_softmax,                                                \
         .softmax_backward = P##_softmax_backward, .cross_entropy = P##_cross_entropy, .add = P##_add,      \
         .subtract = P##_subtract, .multiply = P##_multiply, .scale = P##_scale,                            \
-        .add_scaled = P##_add_scaled, .silu = P##_silu, .silu_backward = P##_silu_backward,                \
+        .add_scaled = P##_add_scaled, .softcap = P##_softcap, .softcap_backward = P##_softcap_backward,    \
+        .silu = P##_silu, .silu_backward = P##_silu_backward,                                              \
         .lion = P##_lion, .sgd = P##_sgd, .lerp = P##_lerp,                                                \
         .adafactor_squares = P##_adafactor_squares, .adafactor_norm = P##_adafactor_norm,                  \
         .adafactor_step = P##_adafactor_step,                                                              \

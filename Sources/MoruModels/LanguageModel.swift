@@ -5,6 +5,8 @@ import MoruTensor
 public protocol LanguageModel: TextModel {
     /// The output projection [V, D], shared with the embedding where they are tied.
     var outputProjection: Parameter { get }
+    /// What becomes of the products with it before they are logits; nothing by default.
+    var logitTransform: LogitTransform { get }
     /// An empty cache for one sequence.
     ///
     /// - Parameter dtype: How keys and values are stored: `f32`, `bf16`, or `q8_0`, for which the elements of a head
@@ -13,8 +15,19 @@ public protocol LanguageModel: TextModel {
 }
 
 extension LanguageModel {
+    /// None.
+    public var logitTransform: LogitTransform { .none }
+
     /// Logits [N, V] of hidden states [N, D].
-    public func logits(_ hiddenStates: Tensor) -> Tensor { hiddenStates.linear(outputProjection.tensor) }
+    public func logits(_ hiddenStates: Tensor) -> Tensor {
+        hiddenStates.logits(outputProjection.tensor, logitTransform)
+    }
+
+    /// The cross-entropy of hidden states [N, D] against N target ids in nats, summed, without ever holding all logits;
+    /// a negative target is left out.
+    public func crossEntropy(_ hiddenStates: Tensor, _ targets: [Int32]) -> Tensor {
+        linearCrossEntropy(hiddenStates, outputProjection.tensor, targets, logitTransform)
+    }
 
     /// An empty cache for one sequence, of keys and values.
     public func makeCache(_ dtype: DType) -> SequenceCache {

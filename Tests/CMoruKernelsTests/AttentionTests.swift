@@ -214,7 +214,7 @@ struct AttentionTests {
         var random = Random(13)
         for round in 0..<14 {
             var problem = randomProblem(&random, round: round, allowBF16: allowBF16)
-            problem.softcap = 0
+            problem.softcap = round % 4 == 1 ? 2 : 0
             if problem.kvType == MORU_Q8_0 { problem.kvType = MORU_BF16 }
             problem.pageTokens = max(1, problem.kvCount)
             problem.fill(&random)
@@ -241,7 +241,11 @@ struct AttentionTests {
                     let mean = zip(p, dP).reduce(0.0) { $0 + $1.0 * $1.1 }
                     for i in 0..<dim { expectedQ[at + i] = 0 }
                     for j in 0..<problem.kvCount {
-                        let dS = Double(problem.scale) * p[j] * (dP[j] - mean), key = j * problem.kvStride + kvAt
+                        var dS = Double(problem.scale) * p[j] * (dP[j] - mean)
+                        if problem.softcap > 0, p[j] > 0 {
+                            dS *= 1 - pow(problem.score(row, head, j) / Double(problem.softcap), 2)
+                        }
+                        let key = j * problem.kvStride + kvAt
                         for i in 0..<dim {
                             expectedQ[at + i] += dS * Double(problem.k[key + i])
                             expectedK[key + i] += dS * Double(problem.q[at + i])

@@ -73,6 +73,20 @@ struct ElementwiseTests {
         } formula: {
             Double(dy[$0]) * siluSlope(Double(x[$0]))
         }
+        for cap in [Float(30), 0.5] {
+            // tanh is exact to some 1e-7 of 1
+            check("softcap", tolerance: 2e-7 * Double(max(cap, 10))) {
+                f.softcap(x, cap, &$0, $1, $2)
+            } formula: {
+                Double(cap) * tanh(Double(x[$0]) / Double(cap))
+            }
+            let y = x.map { cap * tanh($0 / cap) }
+            check("softcap backward") {
+                f.softcap_backward(dy, y, cap, &$0, $1, $2)
+            } formula: {
+                Double(dy[$0]) * (1 - pow(Double(y[$0]) / Double(cap), 2))
+            }
+        }
         check("swiglu") {
             f.swiglu(x, u, &$0, $1, $2)
         } formula: {

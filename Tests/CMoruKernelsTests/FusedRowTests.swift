@@ -89,11 +89,27 @@ struct FusedRowTests {
         }
     }
 
-    @Test("SwiGLU of rows side by side, and its gradient in place", arguments: Level.all, sizes)
-    func swiglu(_ level: Level, _ dim: Int) {
+    /// The functions, each with its scalar reference.
+    static let functions: [(moru_activation, value: ScalarFunction, backward: ScalarGradient)] = [
+        (MORU_SILU, { $0.silu($1, $2, 0, $3) }, { $0.silu_backward($1, $2, $3, 0, $4) }),
+        (MORU_GELU, { $0.gelu($1, $2, false, 0, $3) }, { $0.gelu_backward($1, $2, $3, false, 0, $4) }),
+        (MORU_GELU_TANH, { $0.gelu($1, $2, true, 0, $3) }, { $0.gelu_backward($1, $2, $3, true, 0, $4) }),
+    ]
+    typealias ScalarFunction =
+        @Sendable (
+            moru_kernels, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int
+        ) -> Void
+    typealias ScalarGradient =
+        @Sendable (
+            moru_kernels, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int
+        ) -> Void
+
+    @Test("A gate times what it gates, rows side by side, and its gradient in place", arguments: Level.all, sizes)
+    func gated(_ level: Level, _ dim: Int) {
         var random = Random(UInt64(dim) + 50)
         let scalar = Level.all[0].functions, rows = 3, wide = 2 * dim + 5
-        for (inType, outType) in Self.types.flatMap({ a in Self.types.map { (a, $0) } }) {
+        let kinds = Self.types.flatMap { a in Self.types.flatMap { b in Self.functions.map { (a, b, $0) } } }
+        for (inType, outType, function) in kinds {
             let input = Activations(random.floats(rows * wide, -4...4), type: inType)
             let dy = Activations(random.floats(rows * dim), type: outType)
             var y = stored([Float](repeating: 7, count: rows * dim), outType), gradient = input.bytes
@@ -102,16 +118,17 @@ struct FusedRowTests {
                 dy.bytes.withUnsafeBytes { dy in
                     y.withUnsafeMutableBytes { y in
                         gradient.withUnsafeMutableBytes { gradient in
-                            var args = moru_swiglu()
+                            var args = moru_gated()
+                            args.function = function.0
                             (args.dim, args.input_type, args.output_type) = (dim, inType, outType)
                             (args.gate, args.up) = (input.baseAddress, input.baseAddress! + upOffset)
                             (args.input_row_stride, args.output_row_stride) = (wide, dim)
                             (args.y, args.dy) = (y.baseAddress, dy.baseAddress)
-                            level.functions.swiglu_rows(&args, 0, rows)
+                            level.functions.gated_rows(&args, 0, rows)
                             args.gate = UnsafeRawPointer(gradient.baseAddress)
                             args.up = UnsafeRawPointer(gradient.baseAddress! + upOffset)
                             (args.d_gate, args.d_up) = (gradient.baseAddress, gradient.baseAddress! + upOffset)
-                            level.functions.swiglu_rows_backward(&args, 0, rows)
+                            level.functions.gated_rows_backward(&args, 0, rows)
                         }
                     }
                 }
@@ -123,8 +140,10 @@ struct FusedRowTests {
                 let up = Array(input.floats[row * wide + dim..<row * wide + 2 * dim])
                 let d = Array(dy.floats[row * dim..<(row + 1) * dim])
                 var expected = [Float](repeating: 0, count: dim), dGate = expected, dUp = expected
-                scalar.swiglu(gate, up, &expected, 0, dim)
-                scalar.swiglu_backward(d, gate, up, &dGate, &dUp, 0, dim)
+                function.value(scalar, gate, &expected, dim)
+                dUp = zip(expected, d).map { $0 * $1 }
+                expected = zip(expected, up).map { $0 * $1 }
+                function.backward(scalar, zip(d, up).map { $0 * $1 }, gate, &dGate, dim)
                 expectClose(
                     Array(found[row * dim..<(row + 1) * dim]), doubles(expected), tolerance: tolerance(outType))
                 expectClose(

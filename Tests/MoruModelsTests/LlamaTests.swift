@@ -37,7 +37,7 @@ import Testing
         try Runtime.withPrecision(.f32) {
             let (loss, gradients) = valueAndGradients(of: parameters) {
                 let hidden = model.hiddenStates(TokenBatch([tokens])).rows(0..<tokens.count - 1)
-                let total = linearCrossEntropy(hidden, model.outputProjection.tensor, Array(tokens.dropFirst()))
+                let total = model.crossEntropy(hidden, Array(tokens.dropFirst()))
                 return total * (1 / Float(tokens.count - 1))
             }
             expectClose([loss.scalar], [Float(try #require(golden["loss"]?.double))], "loss")

@@ -89,7 +89,7 @@ import Testing
             let batch = TokenBatch(sequences)
             let targets = sequences.flatMap { $0.dropFirst() + [-1] }
             return valueAndGradients(of: model.parameters) {
-                linearCrossEntropy(model.hiddenStates(batch), model.outputProjection.tensor, targets)
+                model.crossEntropy(model.hiddenStates(batch), targets)
             }.gradients
         }
         Runtime.withPrecision(.f32) {

@@ -65,8 +65,11 @@ import Testing
             "elementwise": { [$0.add(x, y), $0.subtract(x, y), $0.multiply(x, y), $0.scale(x, by: 0.3)] },
             "activations": { backend in
                 [Activation.silu, .gelu, .geluTanh].flatMap {
-                    [backend.activate(x, $0), backend.activateBackward(y, x, $0)]
-                } + [backend.swiglu(gate: x, up: y), backend.swigluBackward(y, gate: x, up: y).gate]
+                    [
+                        backend.activate(x, $0), backend.activateBackward(y, x, $0),
+                        backend.gated(gate: x, up: y, by: $0), backend.gatedBackward(y, gate: x, up: y, by: $0).gate,
+                    ]
+                } + [backend.softcap(x, 0.5), backend.softcapBackward(x, y: y, 30)]
             },
             "rows": { [$0.addRow(x, w), $0.sumRows(x), $0.sum(x), $0.gatherRows(x, ids), $0.softmax(x)] },
             "addRows": { backend in

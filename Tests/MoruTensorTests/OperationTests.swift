@@ -25,7 +25,10 @@ import Testing
         ("silu", { $0[0].activated(by: .silu) }),
         ("gelu", { $0[0].activated(by: .gelu) }),
         ("geluTanh", { $0[0].activated(by: .geluTanh) }),
+        ("softcapped", { $0[0].softcapped(0.7) }),
         ("swiglu", { swiglu(gate: $0[0], up: $0[1]) }),
+        ("geglu", { gated(gate: $0[0], up: $0[1], by: .gelu) }),
+        ("gegluTanh", { gated(gate: $0[0], up: $0[1], by: .geluTanh) }),
         ("matmul", { $0[0].matmul($0[1]) }),
         ("linear", { $0[0].linear($0[1]) }),
         ("linearAdding", { $0[0].linear($0[1], alpha: 1.5, adding: $0[2]) }),
@@ -34,6 +37,11 @@ import Testing
         ("softmax", { $0[0].softmax() }),
         ("crossEntropy", { $0[0].crossEntropy(targets) }),
         ("linearCrossEntropy", { linearCrossEntropy($0[0], $0[1], targets) }),
+        (
+            "linearCrossEntropyCapped",
+            { linearCrossEntropy($0[0], $0[1], targets, LogitTransform(scale: 1.5, softcap: 2)) }
+        ),
+        ("logits", { $0[0].logits($0[1], LogitTransform(scale: 1.5, softcap: 2)) }),
         ("embedding", { embedding([2, 0, 2, 5], $0[0]) }),
         ("gatheringRows", { $0[0].gatheringRows([4, 1, 4]) }),
         ("rows", { $0[0].rows(1..<4) }),
@@ -42,12 +50,13 @@ import Testing
         ("rope", { $0[0].rope(RotaryAngles(positions: [0, 1, 2, 7, 100], inverseFrequencies: frequencies)) }),
         ("attention", { attention($0, window: nil) }),
         ("attentionWindow", { attention($0, window: 3) }),
+        ("attentionCapped", { attention($0, window: nil, softcap: 0.5) }),
     ]
 
-    private static func attention(_ inputs: [Tensor], window: Int?) -> Tensor {
+    private static func attention(_ inputs: [Tensor], window: Int?, softcap: Float? = nil) -> Tensor {
         scaledDotProductAttention(
             q: inputs[0], k: inputs[1], v: inputs[2], segments: segments,
-            AttentionOptions(scale: scale, window: window))
+            AttentionOptions(scale: scale, window: window, softcap: softcap))
     }
 
     private func inputs(_ name: String, _ golden: JSON) -> [Tensor] {

@@ -30,7 +30,11 @@ def rotate(x, positions, base=10000.0):
     return x * cos + half * sin
 
 
-def attend(q, k, v, segments, window=None):
+def capped(x, cap):
+    return cap * torch.tanh(x / cap)
+
+
+def attend(q, k, v, segments, window=None, softcap=None):
     out = []
     for begin, end in segments:
         n, group = end - begin, q.shape[1] // k.shape[1]
@@ -39,8 +43,9 @@ def attend(q, k, v, segments, window=None):
         vs = v[begin:end].transpose(0, 1).repeat_interleave(group, 0)
         i, j = torch.arange(n)[:, None], torch.arange(n)[None]
         mask = (j <= i) & ((i - j < window) if window else True)
-        scores = (qs @ ks.transpose(1, 2) / math.sqrt(q.shape[2])).masked_fill(~mask, -math.inf)
-        out.append((scores.softmax(-1) @ vs).transpose(0, 1))
+        scores = qs @ ks.transpose(1, 2) / math.sqrt(q.shape[2])
+        scores = capped(scores, softcap) if softcap else scores
+        out.append((scores.masked_fill(~mask, -math.inf).softmax(-1) @ vs).transpose(0, 1))
     return torch.cat(out)
 
 
@@ -53,6 +58,9 @@ case("mean", [(3, 5)], lambda a: a.mean())
 case("silu", [(3, 19)], F.silu)
 case("gelu", [(3, 19)], F.gelu)
 case("geluTanh", [(3, 19)], lambda x: F.gelu(x, approximate="tanh"))
+case("softcapped", [(3, 19)], lambda x: capped(x, 0.7))
+case("geglu", [(3, 19), (3, 19)], lambda g, u: F.gelu(g) * u)
+case("gegluTanh", [(3, 19), (3, 19)], lambda g, u: F.gelu(g, approximate="tanh") * u)
 case("swiglu", [(3, 19), (3, 19)], lambda g, u: F.silu(g) * u)
 case("matmul", [(5, 7), (7, 9)], lambda a, b: a @ b)
 case("linear", [(11, 7), (9, 7)], lambda x, w: x @ w.T)
@@ -63,6 +71,9 @@ case("softmax", [(4, 13)], lambda x: x.softmax(-1))
 case("crossEntropy", [(4, 13)], lambda x: F.cross_entropy(x, torch.tensor([3, -100, 12, 0])))
 case("linearCrossEntropy", [(4, 6), (13, 6)],
      lambda x, w: F.cross_entropy(x @ w.T, torch.tensor([3, -100, 12, 0]), reduction="sum"))
+case("linearCrossEntropyCapped", [(4, 6), (13, 6)],
+     lambda x, w: F.cross_entropy(capped(1.5 * (x @ w.T), 2), torch.tensor([3, -100, 12, 0]), reduction="sum"))
+case("logits", [(4, 6), (13, 6)], lambda x, w: capped(1.5 * (x @ w.T), 2))
 case("embedding", [(6, 5)], lambda t: t[torch.tensor([2, 0, 2, 5])])
 case("gatheringRows", [(6, 5)], lambda t: t[torch.tensor([4, 1, 4])])
 case("rows", [(6, 5)], lambda t: t[1:4])
@@ -72,6 +83,8 @@ case("rope", [(5, 2, 8)], lambda x: rotate(x, torch.tensor([0, 1, 2, 7, 100])))
 SEGMENTS = [(0, 5), (5, 6), (6, 13)]
 case("attention", [(13, 4, 8), (13, 2, 8), (13, 2, 8)], lambda q, k, v: attend(q, k, v, SEGMENTS))
 case("attentionWindow", [(13, 4, 8), (13, 2, 8), (13, 2, 8)], lambda q, k, v: attend(q, k, v, SEGMENTS, 3))
+case("attentionCapped", [(13, 4, 8), (13, 2, 8), (13, 2, 8)],
+     lambda q, k, v: attend(q, k, v, SEGMENTS, softcap=0.5))
 
 optimizer_case = torch.nn.Parameter(torch.from_numpy(values("adamw.parameter", (3, 7), 2.0)))
 optimizer = torch.optim.AdamW([optimizer_case], lr=0.05, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)

@@ -160,7 +160,7 @@ typedef struct {
                              // head_dim and kv_row_stride are then multiples of 32
 } moru_attention;
 
-// What attention_backward adds to moru_attention (which must have one page, softcap 0, and out/log_sum_exp filled).
+// What attention_backward adds to moru_attention (which must have one page, and out/log_sum_exp filled).
 typedef struct {
     const void *d_out;  // like out
     void *d_q;          // like q, overwritten
@@ -194,9 +194,13 @@ typedef struct {
     moru_dtype dy_type, sum_type, dx_type;
 } moru_add_rms_norm_gradient;
 
-// y = silu(gate) * up for rows [rows, dim] of f32 or bf16, which may lie side by side in the rows of one product; and
-// its gradient, d_gate and d_up (input_row_stride apart, may be gate and up themselves) from dy (like y).
+// Elementwise activation functions.
+typedef enum { MORU_SILU, MORU_GELU, MORU_GELU_TANH } moru_activation;
+
+// y = f(gate) * up for rows [rows, dim] of f32 or bf16, which may lie side by side in the rows of one product; and its
+// gradient, d_gate and d_up (input_row_stride apart, may be gate and up themselves) from dy (like y).
 typedef struct {
+    moru_activation function;
     size_t dim;
     const void *gate, *up;    // input_type
     size_t input_row_stride;  // in elements
@@ -205,7 +209,7 @@ typedef struct {
     const void *dy;           // output_type; the gradient only
     void *d_gate, *d_up;      // input_type; the gradient only
     moru_dtype input_type, output_type;
-} moru_swiglu;
+} moru_gated;
 
 // Rotary embedding (as `rope`) of rows [rows, heads, head_dim] of f32 or bf16 that may be parts of longer rows.
 typedef struct {
@@ -295,8 +299,8 @@ typedef struct moru_kernels {
     // The same fused, for activations in bf16 or f32: rows [begin, end).
     void (*add_rms_norm)(const moru_add_rms_norm *args, size_t begin, size_t end);
     void (*add_rms_norm_backward)(const moru_add_rms_norm_gradient *args, size_t begin, size_t end);
-    void (*swiglu_rows)(const moru_swiglu *args, size_t begin, size_t end);
-    void (*swiglu_rows_backward)(const moru_swiglu *args, size_t begin, size_t end);
+    void (*gated_rows)(const moru_gated *args, size_t begin, size_t end);
+    void (*gated_rows_backward)(const moru_gated *args, size_t begin, size_t end);
     void (*rope_rows)(const moru_rope *args, size_t begin, size_t end);
 
     // Softmax family over rows [begin, end) of [rows, dim].
@@ -313,6 +317,8 @@ typedef struct moru_kernels {
     void (*multiply)(const float *a, const float *b, float *y, size_t begin, size_t end);
     void (*scale)(const float *x, float factor, float *y, size_t begin, size_t end);
     void (*add_scaled)(const float *x, float factor, float *y, size_t begin, size_t end);  // y += factor * x
+    void (*softcap)(const float *x, float cap, float *y, size_t begin, size_t end);        // cap * tanh(x / cap)
+    void (*softcap_backward)(const float *dy, const float *y, float cap, float *dx, size_t begin, size_t end);
     void (*silu)(const float *x, float *y, size_t begin, size_t end);
     void (*silu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
     void (*gelu)(const float *x, float *y, bool tanh_form, size_t begin, size_t end);

@@ -45,10 +45,16 @@ public protocol Backend: Sendable {
     func activate(_ x: Tensor, _ function: Activation) -> Tensor
     /// The gradient of an activation's input.
     func activateBackward(_ dy: Tensor, _ x: Tensor, _ function: Activation) -> Tensor
-    /// `silu(gate) * up`, elementwise, f32 or bf16.
-    func swiglu(gate: Tensor, up: Tensor) -> Tensor
+    /// An activation of `gate` times `up`, elementwise, f32 or bf16.
+    func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor
     /// The gradients of gate and up.
-    func swigluBackward(_ dy: Tensor, gate: Tensor, up: Tensor) -> (gate: Tensor, up: Tensor)
+    func gatedBackward(
+        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation
+    ) -> (gate: Tensor, up: Tensor)
+    /// `cap * tanh(x / cap)`, elementwise.
+    func softcap(_ x: Tensor, _ cap: Float) -> Tensor
+    /// The gradient of its input, from its output.
+    func softcapBackward(_ dy: Tensor, y: Tensor, _ cap: Float) -> Tensor
 
     /// Root-mean-square normalisation of rows; also [N] inverse roots for the backward pass.
     func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> (y: Tensor, inverseRMS: Tensor)
@@ -135,12 +141,15 @@ public struct AttentionOptions: Sendable, Hashable {
     public var causal: Bool
     /// Sliding window: a position sees only the last `window` positions, itself included; nil sees all.
     public var window: Int?
+    /// Scores become `softcap * tanh(score / softcap)` after they are scaled (Gemma 2); nil for none.
+    public var softcap: Float?
 
     /// Makes options.
-    public init(scale: Float, causal: Bool = true, window: Int? = nil) {
+    public init(scale: Float, causal: Bool = true, window: Int? = nil, softcap: Float? = nil) {
         self.scale = scale
         self.causal = causal
         self.window = window
+        self.softcap = softcap
     }
 }
 

@@ -65,49 +65,51 @@ extension CPUBackend {
         }
     }
 
-    func swiglu(gate: Tensor, up: Tensor) -> Tensor {
+    func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor {
         let y = Tensor(uninitialized: gate.shape, dtype: gate.dtype)
-        guard gate.dtype == .bf16 else {
-            forElements(gate.count) { kernels.swiglu(gate.floats, up.floats, y.floats, $0, $1) }
-            return y
-        }
-        var arguments = swigluArguments(gate: gate, up: up)
+        var (arguments, rows) = gatedArguments(gate: gate, up: up, by: function)
         arguments.y = UnsafeMutableRawPointer(mutating: y.bytes)
-        withUnsafePointer(to: arguments) { arguments in
-            forRows(gate.shape[0], dim: arguments.pointee.dim) { kernels.swiglu_rows(arguments, $0, $1) }
+        withExtendedLifetime((gate, up)) {
+            withUnsafePointer(to: arguments) { arguments in
+                forRows(rows, dim: arguments.pointee.dim) { kernels.gated_rows(arguments, $0, $1) }
+            }
         }
         return y
     }
 
-    func swigluBackward(_ dy: Tensor, gate: Tensor, up: Tensor) -> (gate: Tensor, up: Tensor) {
+    func gatedBackward(
+        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation
+    ) -> (gate: Tensor, up: Tensor) {
         let dy = dy.converted(to: gate.dtype)
         let dGate = Tensor(uninitialized: gate.shape, dtype: gate.dtype)
         let dUp = Tensor(uninitialized: up.shape, dtype: up.dtype)
-        guard gate.dtype == .bf16 else {
-            forElements(gate.count) {
-                kernels.swiglu_backward(dy.floats, gate.floats, up.floats, dGate.floats, dUp.floats, $0, $1)
-            }
-            return (dGate, dUp)
-        }
-        var arguments = swigluArguments(gate: gate, up: up)
+        var (arguments, rows) = gatedArguments(gate: gate, up: up, by: function)
         arguments.dy = dy.bytes
         arguments.d_gate = UnsafeMutableRawPointer(mutating: dGate.bytes)
         arguments.d_up = UnsafeMutableRawPointer(mutating: dUp.bytes)
-        withExtendedLifetime(dy) {
+        withExtendedLifetime((dy, gate, up)) {
             withUnsafePointer(to: arguments) { arguments in
-                forRows(gate.shape[0], dim: arguments.pointee.dim) { kernels.swiglu_rows_backward(arguments, $0, $1) }
+                forRows(rows, dim: arguments.pointee.dim) { kernels.gated_rows_backward(arguments, $0, $1) }
             }
         }
         return (dGate, dUp)
     }
 
-    private func swigluArguments(gate: Tensor, up: Tensor) -> moru_swiglu {
-        var arguments = moru_swiglu()
-        arguments.dim = gate.count / max(1, gate.shape[0])
+    private func gatedArguments(
+        gate: Tensor, up: Tensor, by function: Activation
+    ) -> (arguments: moru_gated, rows: Int) {
+        var arguments = moru_gated()
+        switch function {
+        case .silu: arguments.function = MORU_SILU
+        case .gelu: arguments.function = MORU_GELU
+        case .geluTanh: arguments.function = MORU_GELU_TANH
+        }
+        arguments.dim = gate.shape.last ?? 1
         (arguments.gate, arguments.up) = (gate.bytes, up.bytes)
         (arguments.input_row_stride, arguments.output_row_stride) = (arguments.dim, arguments.dim)
-        (arguments.input_type, arguments.output_type) = (MORU_BF16, MORU_BF16)
-        return arguments
+        let type = gate.dtype.kernelType!
+        (arguments.input_type, arguments.output_type) = (type, type)
+        return (arguments, gate.count / max(1, arguments.dim))
     }
 
     func rope(_ x: Tensor, _ angles: RotaryAngles, inverse: Bool) -> Tensor {

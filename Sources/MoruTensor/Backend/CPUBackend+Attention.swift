@@ -30,6 +30,7 @@ extension CPUBackend {
         arguments.causal = options.causal
         arguments.window = options.window ?? 0
         arguments.scale = options.scale
+        arguments.softcap = options.softcap ?? 0
         arguments.out = UnsafeMutableRawPointer(mutating: out.bytes + begin)
         arguments.out_row_stride = heads * headDim
         return arguments

@@ -72,4 +72,12 @@ extension CPUBackend {
             }
         }
     }
+
+    func softcap(_ x: Tensor, _ cap: Float) -> Tensor {
+        elementwise(x.shape) { kernels.softcap(x.floats, cap, $0, $1, $2) }
+    }
+
+    func softcapBackward(_ dy: Tensor, y: Tensor, _ cap: Float) -> Tensor {
+        elementwise(y.shape) { kernels.softcap_backward(dy.floats, y.floats, cap, $0, $1, $2) }
+    }
 }

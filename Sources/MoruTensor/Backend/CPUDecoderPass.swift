@@ -112,7 +112,7 @@ struct CPUDecoderPass: DecoderPass {
             one.page_tokens = SequenceCache.pageTokens
             one.kv_type = run.cache.dtype.kernelType!
             (one.causal, one.window) = (layer.attention.causal, layer.attention.window ?? 0)
-            one.scale = layer.attention.scale
+            (one.scale, one.softcap) = (layer.attention.scale, layer.attention.softcap ?? 0)
             return one
         }
         backend.run(all)

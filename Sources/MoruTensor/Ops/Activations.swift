@@ -5,16 +5,28 @@ extension Tensor {
         let x = promoted().detached()
         return backend.activate(x, function).recording(self) { [backend.activateBackward($0, x, function)] }
     }
+
+    /// Soft capping, `cap * tanh(x / cap)`, elementwise: what is small stays, nothing exceeds the cap (Gemma 2; Gemma
+    /// Team, 2024).
+    public func softcapped(_ cap: Float) -> Tensor {
+        precondition(cap > 0, "softcapped: a cap of \(cap) is not positive")
+        let backend = Runtime.shared.backend
+        let y = backend.softcap(promoted().detached(), cap)
+        return y.recording(self) { [backend.softcapBackward($0, y: y, cap)] }
+    }
 }
 
 /// `silu(gate) * up`, elementwise, f32 or bf16: the gated activation of Llama's feed-forward (Shazeer, 2020).
-public func swiglu(gate: Tensor, up: Tensor) -> Tensor {
-    requireSameShape(gate, up, "swiglu")
-    guard gate.dtype == up.dtype else { return swiglu(gate: gate.promoted(), up: up.promoted()) }
+public func swiglu(gate: Tensor, up: Tensor) -> Tensor { gated(gate: gate, up: up, by: .silu) }
+
+/// An activation of `gate` times `up`, elementwise, f32 or bf16 (Shazeer, 2020).
+public func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor {
+    requireSameShape(gate, up, "gated")
+    guard gate.dtype == up.dtype else { return gated(gate: gate.promoted(), up: up.promoted(), by: function) }
     let backend = Runtime.shared.backend
     let (g, u) = (gate.detached(), up.detached())
-    return backend.swiglu(gate: g, up: u).recording(gate, up) { dy in
-        let gradients = backend.swigluBackward(dy, gate: g, up: u)
+    return backend.gated(gate: g, up: u, by: function).recording(gate, up) { dy in
+        let gradients = backend.gatedBackward(dy, gate: g, up: u, by: function)
         return [gradients.gate, gradients.up]
     }
 }

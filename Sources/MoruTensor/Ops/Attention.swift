@@ -19,7 +19,7 @@ public func scaledDotProductAttention(
         segments.first?.lowerBound ?? 0 == 0 && segments.last?.upperBound ?? 0 == q.shape[0]
             && zip(segments, segments.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound },
         "attention: the segments do not cover the \(q.shape[0]) rows in order")
-    requireWindow(options)
+    requireOptions(options)
     guard q.dtype == k.dtype && k.dtype == v.dtype else {
         return scaledDotProductAttention(
             q: q.promoted(), k: k.promoted(), v: v.promoted(), segments: segments, options)
@@ -45,7 +45,7 @@ public func scaledDotProductAttention(
 public func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor {
     precondition(!q.isTracked, "cachedAttention has no backward rule: use scaledDotProductAttention to train")
     precondition(q.rank == 3, "cachedAttention: q is [rows, heads, headDim], this one is \(q.shape)")
-    requireWindow(options)
+    requireOptions(options)
     let (heads, headDim) = (q.shape[1], q.shape[2])
     var next = 0
     for run in runs {
@@ -63,6 +63,7 @@ public func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: At
     return Runtime.shared.backend.cachedAttention(q: q, runs: runs, options)
 }
 
-private func requireWindow(_ options: AttentionOptions) {
+private func requireOptions(_ options: AttentionOptions) {
     precondition(options.window ?? 1 > 0, "attention: a window of \(options.window ?? 0) positions sees nothing")
+    precondition(options.softcap ?? 1 > 0, "attention: a cap of \(options.softcap ?? 0) is not positive")
 }

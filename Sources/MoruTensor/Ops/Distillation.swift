@@ -18,7 +18,7 @@ public struct DistillationLoss: Sendable, Hashable {
     }
 }
 
-/// Rows of logits that ``linearDistillation(_:_:_:teacher:_:_:)`` holds at a time.
+/// Rows of logits that ``linearDistillation(_:_:_:teacher:_:_:transform:teacherTransform:)`` holds at a time.
 private let distillationChunk = 128
 
 /// The summed loss of a student's `hidden weight^T` against target ids and a teacher's logits, without ever holding all
@@ -32,10 +32,12 @@ private let distillationChunk = 128
 ///   - targets: N ids.
 ///   - teacher: The teacher's hidden states [N, D'].
 ///   - teacherWeight: [V', D']; ids from V' on have no probability under the teacher, ids from V on are left out.
+///   - transform: What becomes of the student's products before they are logits.
+///   - teacherTransform: The same of the teacher's.
 /// - Returns: A scalar, and the parts that it is made of: cross-entropy and divergence (with its factor T^2), summed.
 public func linearDistillation(
     _ hidden: Tensor, _ weight: Tensor, _ targets: [Int32], teacher: Tensor, _ teacherWeight: Tensor,
-    _ settings: DistillationLoss
+    _ settings: DistillationLoss, transform: LogitTransform = .none, teacherTransform: LogitTransform = .none
 ) -> (loss: Tensor, hard: Double, soft: Double) {
     precondition(
         hidden.rank == 2 && weight.rank == 2 && hidden.shape[1] == weight.shape[1]
@@ -47,6 +49,8 @@ public func linearDistillation(
         targets.allSatisfy { 0..<Int32(weight.shape[0]) ~= $0 },
         "linearDistillation: a target lies outside the \(weight.shape[0]) classes")
     let backend = Runtime.shared.backend
+    let hidden = transform.scaling(hidden)
+    let known = teacherTransform.scaling(teacher.detached())
     let (x, w) = (hidden.detached(), weight.detached())
     let (wantsX, wantsW) = (hidden.isTracked, weight.isTracked)
     let teacherRows = teacherWeight.detached().rows(0..<min(teacherWeight.shape[0], weight.shape[0]))
@@ -56,9 +60,11 @@ public func linearDistillation(
     for begin in stride(from: 0, to: targets.count, by: distillationChunk) {
         let rows = begin..<min(targets.count, begin + distillationChunk)
         let chunk = x.rows(rows)
-        let logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
-        let wanted = backend.matmul(
-            teacher.detached().rows(rows), transposeA: false, teacherRows, transposeB: true, alpha: 1, adding: nil)
+        let products = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
+        let logits = transform.capping(products, backend)
+        let taught = backend.matmul(
+            known.rows(rows), transposeA: false, teacherRows, transposeB: true, alpha: 1, adding: nil)
+        let wanted = teacherTransform.capping(taught, backend)
         let isFollowed = wantsX || wantsW
         // The logits are still needed beside their gradient, so that this makes a copy
         var gradient = logits
@@ -67,6 +73,7 @@ public func linearDistillation(
         hard += Double(backend.sum(losses).scalar)
         soft += divergence(logits, from: wanted, settings, addingGradientTo: isFollowed ? gradient : nil)
         guard isFollowed else { continue }
+        gradient = transform.uncapping(gradient, of: logits, backend)
         if let dX {
             let part = backend.matmul(gradient, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
             (dX.floats + begin * x.shape[1]).update(from: part.floats, count: part.count)

@@ -25,7 +25,7 @@ extension Tensor {
     }
 }
 
-/// Bytes of logits that ``linearCrossEntropy(_:_:_:)`` holds at most at a time.
+/// Bytes of logits that ``linearCrossEntropy(_:_:_:_:)`` holds at most at a time.
 private let logitsBudget = 64 << 20
 
 /// Rows that the output projection is computed for at a time. The fewer, the oftener the weight and its gradient are
@@ -44,8 +44,11 @@ private func rowsAtOnce(_ weight: Tensor) -> Int {
 ///   - hidden: [N, D].
 ///   - weight: [V, D], in any dtype; f32 to be trained.
 ///   - targets: N ids; a negative one is left out.
+///   - transform: What becomes of the products before they are logits.
 /// - Returns: A scalar, the sum over the targets that count.
-public func linearCrossEntropy(_ hidden: Tensor, _ weight: Tensor, _ targets: [Int32]) -> Tensor {
+public func linearCrossEntropy(
+    _ hidden: Tensor, _ weight: Tensor, _ targets: [Int32], _ transform: LogitTransform = .none
+) -> Tensor {
     precondition(
         hidden.rank == 2 && weight.rank == 2 && hidden.shape[1] == weight.shape[1],
         "linearCrossEntropy: hidden \(hidden.shape) and weight \(weight.shape) do not fit")
@@ -53,6 +56,7 @@ public func linearCrossEntropy(_ hidden: Tensor, _ weight: Tensor, _ targets: [I
         !weight.isTracked || weight.dtype == .f32, "linearCrossEntropy: a \(weight.dtype) weight cannot be trained")
     requireTargets(targets, rows: hidden.shape[0], classes: weight.shape[0], "linearCrossEntropy")
     let backend = Runtime.shared.backend
+    let hidden = transform.scaling(hidden)
     let (x, w) = (hidden.detached(), weight.detached())
     let (wantsX, wantsW) = (hidden.isTracked, weight.isTracked)
     var total: Double = 0
@@ -62,10 +66,14 @@ public func linearCrossEntropy(_ hidden: Tensor, _ weight: Tensor, _ targets: [I
     for begin in stride(from: 0, to: targets.count, by: step) {
         let rows = begin..<min(targets.count, begin + step)
         let chunk = x.rows(rows)
-        var logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
+        let products = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
+        var logits = transform.capping(products, backend)
+        // The slope of a cap is found from the logits, which then must outlive the loss
+        let capped = transform.softcap.map { _ in logits }
         let losses = backend.crossEntropy(
             &logits, targets: Array(targets[rows]), scale: 1, wantsGradient: wantsX || wantsW)
         total += Double(backend.sum(losses).scalar)
+        if let capped, wantsX || wantsW { logits = transform.uncapping(logits, of: capped, backend) }
         if let dX {
             let part = backend.matmul(logits, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
             (dX.floats + begin * x.shape[1]).update(from: part.floats, count: part.count)

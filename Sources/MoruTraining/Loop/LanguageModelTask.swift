@@ -56,7 +56,7 @@ public struct LanguageModelTask: TrainingTask {
         let batch = TargetBatch(examples, adapter: adapter, dropout: dropout)
         let hidden = model.hiddenStates(batch.tokens)
         let chosen = batch.rows.count == batch.tokens.count ? hidden : hidden.gatheringRows(batch.rows)
-        return linearCrossEntropy(chosen, model.outputProjection.tensor, batch.targets)
+        return model.crossEntropy(chosen, batch.targets)
     }
 
     /// The model's configuration and a sample of its weights, and every token of the data.

@@ -108,7 +108,8 @@ public struct DistillationTask: TrainingTask {
         return linearDistillation(
             student.hiddenStates(batch.tokens).gatheringRows(batch.rows), student.outputProjection.tensor,
             batch.targets, teacher: teacher.hiddenStates(taught.tokens).gatheringRows(taught.rows),
-            teacher.outputProjection.value, settings)
+            teacher.outputProjection.value, settings, transform: student.logitTransform,
+            teacherTransform: teacher.logitTransform)
     }
 
     /// The configurations and a sample of the weights of both models, and every token of the data.

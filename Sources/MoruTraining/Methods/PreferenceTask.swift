@@ -189,9 +189,7 @@ extension LanguageModel {
         let batch = TargetBatch(examples, adapter: adapter, dropout: dropout)
         let hidden = hiddenStates(batch.tokens)
         return batch.ranges.map { range in
-            linearCrossEntropy(
-                hidden.gatheringRows(Array(batch.rows[range])), outputProjection.tensor, Array(batch.targets[range]))
-                * -1
+            crossEntropy(hidden.gatheringRows(Array(batch.rows[range])), Array(batch.targets[range])) * -1
         }
     }
 }

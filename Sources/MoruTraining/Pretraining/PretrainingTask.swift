@@ -64,7 +64,7 @@ struct PretrainingTask: TrainingTask {
             examples.flatMap { set?.sequences(of: $0) ?? [] }, adapter: nil, dropout: dropout)
         let hidden = model.hiddenStates(batch.tokens)
         let chosen = batch.rows.count == batch.tokens.count ? hidden : hidden.gatheringRows(batch.rows)
-        return linearCrossEntropy(chosen, model.outputProjection.tensor, batch.targets)
+        return model.crossEntropy(chosen, batch.targets)
     }
 
     func measure(_ examples: [Int], in split: DataSplit) -> TaskMeasurement {

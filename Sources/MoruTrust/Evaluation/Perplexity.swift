@@ -67,7 +67,7 @@ public struct Perplexity: Sendable, Hashable {
         }
         guard !rows.isEmpty else { return }
         let hidden = model.hiddenStates(batch).gatheringRows(rows)
-        negativeLogLikelihood += Double(linearCrossEntropy(hidden, model.outputProjection.tensor, targets).scalar)
+        negativeLogLikelihood += Double(model.crossEntropy(hidden, targets).scalar)
         tokens += rows.count
     }
 }

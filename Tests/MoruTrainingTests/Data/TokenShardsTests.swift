@@ -236,7 +236,7 @@ struct PackingTests {
         for (sequence, text) in zip(sequences, texts) {
             let rows = hidden.rows(begin..<begin + sequence.inputs.count)
             let targets = Array(sequence.tokens.dropFirst())
-            let packed = linearCrossEntropy(rows, model.model.outputProjection.tensor, targets).scalar
+            let packed = model.model.crossEntropy(rows, targets).scalar
             let alone = task.summedLoss(of: [try encoder.encode(.text(text))]).scalar
             #expect(packed == alone, "\(text): \(packed - alone)")
             begin += sequence.inputs.count

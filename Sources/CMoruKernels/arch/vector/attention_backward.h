@@ -34,7 +34,8 @@ size_t ATTENTION_NAME(attention_backward_scratch_bytes)(const moru_attention *ar
     return (size_t)(uintptr_t)(carve_gradient(args, NULL).d_q + args->rows * width) + 64;
 }
 
-// From raw scores and raw dP: P = e^(scale * S - log_sum), dS = scale * P * (dP - projection), both masked.
+// From raw scores and raw dP: P = e^(scale * S - log_sum), dS = scale * P * (dP - projection), both masked; with the cap
+// of scores and its slope where there is one.
 INLINE void gradient_step(const moru_attention *args, float *scores, float *d_scores, size_t first, size_t count,
                           size_t position, float log_sum, float projection) {
     size_t low = first_visible(args, position), high = end_visible(args, position);
@@ -42,8 +43,14 @@ INLINE void gradient_step(const moru_attention *args, float *scores, float *d_sc
     int32_t below = (int32_t)(low > first ? moru_min_size(low - first, KEYS) : 0);
     for (size_t v = 0; v < KEYS; v += LANES) {
         vi key = viota() + (int32_t)v;
-        vf p = vexp(vload(scores + v) * args->scale - log_sum);
-        vf ds = args->scale * p * (vload(d_scores + v) - projection);
+        vf score = vload(scores + v) * args->scale, slope = vset(args->scale);
+        if (args->softcap > 0) {
+            vf t = vtanh(score / args->softcap);
+            score = args->softcap * t;
+            slope *= 1.0f - t * t;
+        }
+        vf p = vexp(score - log_sum);
+        vf ds = slope * p * (vload(d_scores + v) - projection);
         vi visible = (key < above) & (key >= below);
         vstore(scores + v, visible ? p : vset(0));
         vstore(d_scores + v, visible ? ds : vset(0));

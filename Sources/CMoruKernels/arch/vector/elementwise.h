@@ -40,6 +40,18 @@ void MORU_NAME(add_scaled)(const float *x, float factor, float *y, size_t begin,
 #undef BODY
 }
 
+void MORU_NAME(softcap)(const float *x, float cap, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, cap * vtanh(LOAD(x) / cap));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(softcap_backward)(const float *dy, const float *y, float cap, float *dx, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) vf t = LOAD(y) / cap; STORE(dx, LOAD(dy) * (1.0f - t * t));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
 INLINE vf vsilu(vf x) { return x / (1.0f + vexp(-x)); }
 
 INLINE vf vsilu_slope(vf x) {
@@ -104,42 +116,66 @@ void MORU_NAME(swiglu_backward)(const float *dy, const float *gate, const float 
 #undef BODY
 }
 
-// Rows of one combination of types, which are constants in every call.
-INLINE void swiglu_forward(const moru_dtype in, const moru_dtype out, const moru_swiglu *args, size_t begin, size_t end) {
+// An activation function and its slope.
+typedef struct {
+    vf value, slope;
+} activation;
+
+INLINE activation vactivation(const moru_activation function, vf x) {
+    if (function == MORU_SILU) {
+        vf s = vsigmoid(x);
+        return (activation){x * s, s * vfma(x, 1.0f - s, vset(1))};
+    }
+    return (activation){vgelu(x, function == MORU_GELU_TANH), vgelu_slope(x, function == MORU_GELU_TANH)};
+}
+
+// Rows of one combination of types and function, which are constants in every call.
+INLINE void gated_forward(const moru_activation function, const moru_dtype in, const moru_dtype out,
+                          const moru_gated *args, size_t begin, size_t end) {
     for (size_t row = begin; row < end; row++) {
         size_t from = row * args->input_row_stride, to = row * args->output_row_stride;
         for (size_t i = 0; i < args->dim; i += LANES) {
             size_t count = moru_min_size(LANES, args->dim - i);
             vf gate = vload_type(in, args->gate, from + i, count), up = vload_type(in, args->up, from + i, count);
-            vstore_type(out, args->y, to + i, vsilu(gate) * up, count);
+            vf value = function == MORU_SILU ? vsilu(gate) : vgelu(gate, function == MORU_GELU_TANH);
+            vstore_type(out, args->y, to + i, value * up, count);
         }
     }
 }
 
-INLINE void swiglu_gradient(const moru_dtype in, const moru_dtype out, const moru_swiglu *args, size_t begin, size_t end) {
+INLINE void gated_gradient(const moru_activation function, const moru_dtype in, const moru_dtype out,
+                           const moru_gated *args, size_t begin, size_t end) {
     for (size_t row = begin; row < end; row++) {
         size_t from = row * args->input_row_stride, to = row * args->output_row_stride;
         for (size_t i = 0; i < args->dim; i += LANES) {
             size_t count = moru_min_size(LANES, args->dim - i);
             vf g = vload_type(in, args->gate, from + i, count), u = vload_type(in, args->up, from + i, count);
-            vf d = vload_type(out, args->dy, to + i, count), s = vsigmoid(g);
-            vstore_type(in, args->d_gate, from + i, d * u * s * vfma(g, 1.0f - s, vset(1)), count);
-            vstore_type(in, args->d_up, from + i, d * g * s, count);
+            vf d = vload_type(out, args->dy, to + i, count);
+            activation f = vactivation(function, g);
+            vstore_type(in, args->d_gate, from + i, d * u * f.slope, count);
+            vstore_type(in, args->d_up, from + i, d * f.value, count);
         }
     }
 }
 
-#define SWIGLU_TYPES(F)                                        \
-    bool narrow = args->input_type == MORU_BF16;               \
-    if (args->output_type == MORU_BF16) {                      \
-        if (narrow) F(MORU_BF16, MORU_BF16, args, begin, end); \
-        else F(MORU_F32, MORU_BF16, args, begin, end);         \
-    } else {                                                   \
-        if (narrow) F(MORU_BF16, MORU_F32, args, begin, end);  \
-        else F(MORU_F32, MORU_F32, args, begin, end);          \
+#define GATED_TYPES(F, FUNCTION)                                         \
+    if (args->output_type == MORU_BF16) {                                \
+        if (narrow) F(FUNCTION, MORU_BF16, MORU_BF16, args, begin, end); \
+        else F(FUNCTION, MORU_F32, MORU_BF16, args, begin, end);         \
+    } else {                                                             \
+        if (narrow) F(FUNCTION, MORU_BF16, MORU_F32, args, begin, end);  \
+        else F(FUNCTION, MORU_F32, MORU_F32, args, begin, end);          \
     }
 
-void MORU_NAME(swiglu_rows)(const moru_swiglu *args, size_t begin, size_t end) { SWIGLU_TYPES(swiglu_forward) }
-void MORU_NAME(swiglu_rows_backward)(const moru_swiglu *args, size_t begin, size_t end) {
-    SWIGLU_TYPES(swiglu_gradient)
+#define GATED_FUNCTIONS(F)                                   \
+    bool narrow = args->input_type == MORU_BF16;             \
+    switch (args->function) {                                \
+    case MORU_SILU: GATED_TYPES(F, MORU_SILU) break;         \
+    case MORU_GELU: GATED_TYPES(F, MORU_GELU) break;         \
+    case MORU_GELU_TANH: GATED_TYPES(F, MORU_GELU_TANH) break; \
+    }
+
+void MORU_NAME(gated_rows)(const moru_gated *args, size_t begin, size_t end) { GATED_FUNCTIONS(gated_forward) }
+void MORU_NAME(gated_rows_backward)(const moru_gated *args, size_t begin, size_t end) {
+    GATED_FUNCTIONS(gated_gradient)
 }
