@@ -40,6 +40,25 @@ import Testing
         }
     }
 
+    /// A mixture of experts of few and of many rows, dense and quantised.
+    private static func experts(_ backend: CPUBackend, isFew: Bool) -> [Tensor] {
+        let options = RoutingOptions(expertsPerToken: 3, normalizesWeights: true)
+        let (logits, x) = (tensor("logits", [201, 7]), tensor("x", [201, 160]))
+        let routed = backend.route(logits, options)
+        let rows = ExpertRows(routed.choices, expertsPerRow: 3, expertCount: 7)
+        let grouped = backend.groupRows(x, rows)
+        let weights = [DType.f32, .q8_0].map { dtype in
+            (0..<7).map { tensor("\(dtype)\($0)", [203, 160]).converted(to: dtype) }
+        }
+        let products = Runtime.withProducts(asFewRows: isFew) {
+            backend.expertProducts(grouped, rows.groups, weights, as: .f32)
+        }
+        let sum = backend.sumOfExpertProducts([(products[0], weights[0])], rows.groups, as: .f32)
+        let gradients = backend.ungroupRowsBackward(x, sum, rows, weights: routed.weights)
+        return [routed.probabilities, routed.weights, grouped, sum, gradients.x, gradients.weights] + products
+            + [backend.ungroupRows(sum, rows, weights: routed.weights)]
+    }
+
     private static let computations: [String: Computation] = {
         // Sizes of no round numbers, large enough that every loop is split
         let (rows, dim) = (619, 203)
@@ -62,6 +81,7 @@ import Testing
                     backend.products(tensor("a", [rows, 512]), quantised, as: .f32)
                 }
             },
+            "experts": { experts($0, isFew: false) + experts($0, isFew: true) },
             "elementwise": { [$0.add(x, y), $0.subtract(x, y), $0.multiply(x, y), $0.scale(x, by: 0.3)] },
             "activations": { backend in
                 [Activation.silu, .gelu, .geluTanh].flatMap {

@@ -78,8 +78,7 @@ private final class MovedNorms: Sendable {
     ) -> Tensor {
         let (outputs, rank) = (b.shape[0], b.shape[1])
         // Few rows would be rounded before they are multiplied with a quantised weight
-        let rows = Tensor.concatenated([a, .zeros([Runtime.fewRows, a.shape[1]])])
-        let product = rows.linear(weight).rows(0..<rank)
+        let product = Runtime.withProducts(asFewRows: false) { a.linear(weight) }
         let across = b.matmul(a.linear(a)) * (scale * scale) + product.transposed() * (2 * scale)
         let inverse = Tensor(uninitialized: [outputs])
         for row in 0..<outputs {

@@ -99,6 +99,27 @@ public protocol Backend: Sendable {
         _ dOut: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, logSumExp: Tensor, segments: [Range<Int>],
         _ options: AttentionOptions
     ) -> (q: Tensor, k: Tensor, v: Tensor)
+    /// The probabilities [N, E] of a router's logits, and of each row the experts with the highest, [N, K] flat, and their
+    /// weights [N, K].
+    func route(
+        _ logits: Tensor, _ options: RoutingOptions
+    ) -> (probabilities: Tensor, weights: Tensor, choices: [Int32])
+    /// Rows of `x` [N, D], f32 or bf16, grouped by expert.
+    func groupRows(_ x: Tensor, _ rows: ExpertRows) -> Tensor
+    /// The sums [N, D] of each row's results among grouped ones in f32, times their weights [N, K] where there are any.
+    func ungroupRows(_ x: Tensor, _ rows: ExpertRows, weights: Tensor?) -> Tensor
+    /// The gradients of grouped results and of their weights.
+    func ungroupRowsBackward(
+        _ dy: Tensor, _ x: Tensor, _ rows: ExpertRows, weights: Tensor
+    ) -> (x: Tensor, weights: Tensor)
+    /// For each list of weights [n, k], one for each group: `x_g w_g^T` [M, n], f32 or bf16, of the groups of rows of
+    /// `x` [M, k] likewise.
+    func expertProducts(_ x: Tensor, _ groups: [Range<Int>], _ weights: [[Tensor]], as type: DType) -> [Tensor]
+    /// The sum of `a_g w_g` [M, k] over pairs, at least one, of groups of rows of [M, n] and weights [n, k] of each
+    /// group; f32, or of a single pair as asked.
+    func sumOfExpertProducts(
+        _ pairs: [(a: Tensor, weights: [Tensor])], _ groups: [Range<Int>], as type: DType
+    ) -> Tensor
     /// A recurrent layer over rows in the order of time; arguments as ``recurrent(_:weight:bias:cell:active:initial:)``.
     func recurrent(
         _ input: Tensor, weight: Tensor, bias: Tensor, cell: RecurrentCell, active: [Int], initial: RecurrentState

@@ -13,11 +13,19 @@ extension CPUBackend {
     func isPackable(_ weight: Tensor) -> Bool { weight.dtype.kernelType.map { moru_can_pack($0) } ?? false }
 
     /// Writes the products of some rows [rows, k] with weights [n_i, k] to [rows, n_i] each.
+    func multiplyFewRows(
+        _ x: UnsafePointer<Float>, rows: Int, _ products: [(weight: Tensor, y: UnsafeMutablePointer<Float>)]
+    ) {
+        multiplyFewRows(x, rows: rows, products.map { (0..<rows, $0.weight, $0.y) })
+    }
+
+    /// Writes the products of parts of some rows [rows, k] with a weight [n_i, k] each to [part_i.count, n_i].
     ///
     /// Against quantised weights, whose packed forms are made at the first use, the rows are rounded once, to 8 bits in
     /// blocks of 32. The threads share all outputs in one loop.
     func multiplyFewRows(
-        _ x: UnsafePointer<Float>, rows: Int, _ products: [(weight: Tensor, y: UnsafeMutablePointer<Float>)]
+        _ x: UnsafePointer<Float>, rows: Int,
+        _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)]
     ) {
         guard rows > 0, let k = products.first?.weight.shape[1] else { return }
         let forms = products.map { product -> PackedWeights? in
@@ -25,7 +33,7 @@ extension CPUBackend {
             return product.weight.storage.packedForms.form(of: product.weight, threads: threads)
         }
         guard forms.contains(where: { $0 != nil }) else {
-            run(products.map { .dense(denseArguments(x, rows: rows, $0.weight, $0.y)) })
+            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) })
             return withExtendedLifetime(products) {}
         }
         let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
@@ -34,11 +42,12 @@ extension CPUBackend {
                 for row in range { kernels.round_row(x + row * k, k, rounded + row * rowBytes) }
             }
             let all = zip(products, forms).map { product, form -> FewRowsProduct in
-                guard let form else { return .dense(denseArguments(x, rows: rows, product.weight, product.y)) }
+                guard let form else { return .dense(denseArguments(x, product.part, product.weight, product.y)) }
                 var arguments = moru_packed_product()
-                (arguments.rows, arguments.n, arguments.k) = (rows, product.weight.shape[0], k)
+                (arguments.rows, arguments.n, arguments.k) = (product.part.count, product.weight.shape[0], k)
                 (arguments.w, arguments.w_type) = (form.bytes, product.weight.dtype.kernelType!)
-                (arguments.x, arguments.x_row_bytes) = (UnsafeRawPointer(rounded), rowBytes)
+                arguments.x = UnsafeRawPointer(rounded + product.part.lowerBound * rowBytes)
+                arguments.x_row_bytes = rowBytes
                 (arguments.y, arguments.y_row_stride) = (product.y, arguments.n)
                 return .packed(arguments)
             }
@@ -47,13 +56,14 @@ extension CPUBackend {
     }
 
     private func denseArguments(
-        _ x: UnsafePointer<Float>, rows: Int, _ weight: Tensor, _ y: UnsafeMutablePointer<Float>
+        _ x: UnsafePointer<Float>, _ rows: Range<Int>, _ weight: Tensor, _ y: UnsafeMutablePointer<Float>
     ) -> moru_matvec {
         var arguments = moru_matvec()
-        (arguments.rows, arguments.n, arguments.k) = (rows, weight.shape[0], weight.shape[1])
+        (arguments.rows, arguments.n, arguments.k) = (rows.count, weight.shape[0], weight.shape[1])
         (arguments.w, arguments.w_type) = (weight.bytes, weight.dtype.kernelType!)
         arguments.w_row_bytes = weight.dtype.byteCount(of: arguments.k)!
-        (arguments.x, arguments.x_row_bytes) = (UnsafeRawPointer(x), arguments.k * MemoryLayout<Float>.size)
+        arguments.x = UnsafeRawPointer(x + rows.lowerBound * arguments.k)
+        arguments.x_row_bytes = arguments.k * MemoryLayout<Float>.size
         (arguments.y, arguments.y_row_stride) = (y, arguments.n)
         return arguments
     }

@@ -56,8 +56,9 @@ extension CPUBackend {
     }
 
     /// Whether the product of so many rows with a weight is computed row by row.
-    private func goesAsFewRows(_ rows: Int, _ weight: Tensor) -> Bool {
-        rows <= Runtime.fewRows || (runtime.precision == .int8 && isPackable(weight))
+    func goesAsFewRows(_ rows: Int, _ weight: Tensor) -> Bool {
+        runtime.productsGoAsFewRows ?? (rows <= Runtime.fewRows)
+            || (runtime.precision == .int8 && isPackable(weight))
     }
 
     func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor {
@@ -71,7 +72,7 @@ extension CPUBackend {
     }
 
     /// The product of rows [m, k] with a matrix, written to `c`.
-    private func arguments(_ a: Tensor, _ b: Tensor, transposeB: Bool, _ c: Tensor) -> moru_gemm {
+    func arguments(_ a: Tensor, _ b: Tensor, transposeB: Bool, _ c: Tensor) -> moru_gemm {
         var arguments = moru_gemm()
         (arguments.m, arguments.n, arguments.k) = (c.shape[0], c.shape[1], a.shape[1])
         arguments.a = a.bytes
@@ -90,7 +91,7 @@ extension CPUBackend {
         return arguments
     }
 
-    private static let columnUnit = 64
+    static let columnUnit = 64
 
     /// Computes products that add up in one C. Where they are small, the larger side of C is split, so that each thread
     /// packs its own part of the operands, and first fills its own part of C with what is added to.

@@ -116,6 +116,20 @@ public final class Runtime: @unchecked Sendable {
         try $taskPrecision.withValue(precision, operation: body)
     }
 
+    @TaskLocal private static var taskProductsGoAsFewRows: Bool?
+
+    /// Whether products with weights go the way of few rows, whatever the number of theirs; nil where that decides.
+    var productsGoAsFewRows: Bool? { Self.taskProductsGoAsFewRows }
+
+    /// Runs `body` with all products with weights going the way of few rows (see ``fewRows``), or none.
+    ///
+    /// For parts of a batch, whose numbers of rows depend on what else is in it: such as the rows that an expert gets.
+    package static func withProducts<Result>(
+        asFewRows isFew: Bool, _ body: () throws -> Result
+    ) rethrows -> Result {
+        try $taskProductsGoAsFewRows.withValue(isFew, operation: body)
+    }
+
     @TaskLocal private static var taskRecomputesActivations = false
 
     /// Whether models keep only what goes from block to block, and compute the rest again for the backward pass: less

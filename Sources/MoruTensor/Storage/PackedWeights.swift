@@ -62,6 +62,9 @@ final class PackedForms: Sendable {
 
     private let forms = Mutex<[Key: PackedWeights]>([:])
 
+    /// How many matrices have been packed.
+    var count: Int { forms.withLock { $0.count } }
+
     /// The packed form of a matrix in this storage. Whoever comes while it is being made waits.
     func form(of weight: Tensor, threads: ThreadPool) -> PackedWeights {
         let key = Key(byteOffset: weight.byteOffset, n: weight.shape[0], k: weight.shape[1], dtype: weight.dtype)
