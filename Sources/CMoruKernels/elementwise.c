@@ -77,6 +77,25 @@ void moru_scalar_gelu_backward(const float *dy, const float *x, float *dx, bool 
     for (size_t i = begin; i < end; i++) dx[i] = dy[i] * gelu_slope(x[i], tanh_form);
 }
 
+void moru_scalar_relu(const float *x, float *y, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) y[i] = x[i] < 0 ? 0 : x[i];  // a NaN stays
+}
+
+void moru_scalar_relu_backward(const float *dy, const float *x, float *dx, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) dx[i] = x[i] > 0 ? dy[i] : 0;
+}
+
+void moru_scalar_tanh(const float *x, float *y, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) y[i] = tanhf(x[i]);
+}
+
+void moru_scalar_tanh_backward(const float *dy, const float *x, float *dx, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) {
+        float t = tanhf(x[i]);
+        dx[i] = dy[i] * (1 - t * t);
+    }
+}
+
 void moru_scalar_swiglu(const float *gate, const float *up, float *y, size_t begin, size_t end) {
     for (size_t i = begin; i < end; i++) y[i] = silu_of(gate[i]) * up[i];
 }

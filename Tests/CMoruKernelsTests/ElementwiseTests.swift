@@ -103,6 +103,26 @@ struct ElementwiseTests {
         } formula: {
             Double(dy[$0]) * Double(x[$0]) * sigmoid(Double(x[$0]))
         }
+        check("relu") {
+            f.relu(x, &$0, $1, $2)
+        } formula: {
+            max(0, Double(x[$0]))
+        }
+        check("relu backward") {
+            f.relu_backward(dy, x, &$0, $1, $2)
+        } formula: {
+            x[$0] > 0 ? Double(dy[$0]) : 0
+        }
+        check("tanh") {
+            f.tanh(x, &$0, $1, $2)
+        } formula: {
+            Foundation.tanh(Double(x[$0]))
+        }
+        check("tanh backward") {
+            f.tanh_backward(dy, x, &$0, $1, $2)
+        } formula: {
+            Double(dy[$0]) * (1 - pow(Foundation.tanh(Double(x[$0])), 2))
+        }
         for tanhForm in [false, true] {
             check("gelu") {
                 f.gelu(x, &$0, tanhForm, $1, $2)

@@ -84,12 +84,16 @@ import Testing
             "experts": { experts($0, isFew: false) + experts($0, isFew: true) },
             "elementwise": { [$0.add(x, y), $0.subtract(x, y), $0.multiply(x, y), $0.scale(x, by: 0.3)] },
             "activations": { backend in
-                [Activation.silu, .gelu, .geluTanh].flatMap {
-                    [
-                        backend.activate(x, $0), backend.activateBackward(y, x, $0),
-                        backend.gated(gate: x, up: y, by: $0), backend.gatedBackward(y, gate: x, up: y, by: $0).gate,
-                    ]
-                } + [backend.softcap(x, 0.5), backend.softcapBackward(x, y: y, 30)]
+                [Activation.relu, .tanh].flatMap {
+                    [backend.activate(x, $0), backend.activateBackward(y, x, $0)]
+                }
+                    + [Activation.silu, .gelu, .geluTanh].flatMap {
+                        [
+                            backend.activate(x, $0), backend.activateBackward(y, x, $0),
+                            backend.gated(gate: x, up: y, by: $0),
+                            backend.gatedBackward(y, gate: x, up: y, by: $0).gate,
+                        ]
+                    } + [backend.softcap(x, 0.5), backend.softcapBackward(x, y: y, 30)]
             },
             "rows": { [$0.addRow(x, w), $0.sumRows(x), $0.sum(x), $0.gatherRows(x, ids), $0.softmax(x)] },
             "addRows": { backend in

@@ -26,6 +26,8 @@ import Testing
         ("gelu", { $0[0].activated(by: .gelu) }),
         ("geluTanh", { $0[0].activated(by: .geluTanh) }),
         ("softcapped", { $0[0].softcapped(0.7) }),
+        ("relu", { $0[0].activated(by: .relu) }),
+        ("tanh", { $0[0].activated(by: .tanh) }),
         ("swiglu", { swiglu(gate: $0[0], up: $0[1]) }),
         ("geglu", { gated(gate: $0[0], up: $0[1], by: .gelu) }),
         ("gegluTanh", { gated(gate: $0[0], up: $0[1], by: .geluTanh) }),
@@ -51,12 +53,17 @@ import Testing
         ("attention", { attention($0, window: nil) }),
         ("attentionWindow", { attention($0, window: 3) }),
         ("attentionCapped", { attention($0, window: nil, softcap: 0.5) }),
+        ("attentionBothWays", { attention($0, window: nil, causal: false) }),
+        ("segmentMeans", { $0[0].sumsOfSegments(segments) { 1 / Float($1) } }),
+        ("segmentMaxima", { $0[0].maximaOfSegments(segments) }),
     ]
 
-    private static func attention(_ inputs: [Tensor], window: Int?, softcap: Float? = nil) -> Tensor {
+    private static func attention(
+        _ inputs: [Tensor], window: Int?, softcap: Float? = nil, causal: Bool = true
+    ) -> Tensor {
         scaledDotProductAttention(
             q: inputs[0], k: inputs[1], v: inputs[2], segments: segments,
-            AttentionOptions(scale: scale, window: window, softcap: softcap))
+            AttentionOptions(scale: scale, causal: causal, window: window, softcap: softcap))
     }
 
     private func inputs(_ name: String, _ golden: JSON) -> [Tensor] {

@@ -34,7 +34,7 @@ def capped(x, cap):
     return cap * torch.tanh(x / cap)
 
 
-def attend(q, k, v, segments, window=None, softcap=None):
+def attend(q, k, v, segments, window=None, softcap=None, causal=True):
     out = []
     for begin, end in segments:
         n, group = end - begin, q.shape[1] // k.shape[1]
@@ -42,7 +42,7 @@ def attend(q, k, v, segments, window=None, softcap=None):
         ks = k[begin:end].transpose(0, 1).repeat_interleave(group, 0)
         vs = v[begin:end].transpose(0, 1).repeat_interleave(group, 0)
         i, j = torch.arange(n)[:, None], torch.arange(n)[None]
-        mask = (j <= i) & ((i - j < window) if window else True)
+        mask = ((j <= i) | (not causal)) & ((i - j < window) if window else True)
         scores = qs @ ks.transpose(1, 2) / math.sqrt(q.shape[2])
         scores = capped(scores, softcap) if softcap else scores
         out.append((scores.masked_fill(~mask, -math.inf).softmax(-1) @ vs).transpose(0, 1))
@@ -61,6 +61,8 @@ case("geluTanh", [(3, 19)], lambda x: F.gelu(x, approximate="tanh"))
 case("softcapped", [(3, 19)], lambda x: capped(x, 0.7))
 case("geglu", [(3, 19), (3, 19)], lambda g, u: F.gelu(g) * u)
 case("gegluTanh", [(3, 19), (3, 19)], lambda g, u: F.gelu(g, approximate="tanh") * u)
+case("relu", [(3, 19)], F.relu)
+case("tanh", [(3, 19)], torch.tanh)
 case("swiglu", [(3, 19), (3, 19)], lambda g, u: F.silu(g) * u)
 case("matmul", [(5, 7), (7, 9)], lambda a, b: a @ b)
 case("linear", [(11, 7), (9, 7)], lambda x, w: x @ w.T)
@@ -85,6 +87,9 @@ case("attention", [(13, 4, 8), (13, 2, 8), (13, 2, 8)], lambda q, k, v: attend(q
 case("attentionWindow", [(13, 4, 8), (13, 2, 8), (13, 2, 8)], lambda q, k, v: attend(q, k, v, SEGMENTS, 3))
 case("attentionCapped", [(13, 4, 8), (13, 2, 8), (13, 2, 8)],
      lambda q, k, v: attend(q, k, v, SEGMENTS, softcap=0.5))
+case("attentionBothWays", [(13, 4, 8), (13, 2, 8), (13, 2, 8)], lambda q, k, v: attend(q, k, v, SEGMENTS, causal=False))
+case("segmentMeans", [(13, 6)], lambda x: torch.stack([x[b:e].mean(0) for b, e in SEGMENTS]))
+case("segmentMaxima", [(13, 6)], lambda x: torch.stack([x[b:e].max(0).values for b, e in SEGMENTS]))
 
 optimizer_case = torch.nn.Parameter(torch.from_numpy(values("adamw.parameter", (3, 7), 2.0)))
 optimizer = torch.optim.AdamW([optimizer_case], lr=0.05, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)

@@ -323,6 +323,10 @@ typedef struct moru_kernels {
     void (*silu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
     void (*gelu)(const float *x, float *y, bool tanh_form, size_t begin, size_t end);
     void (*gelu_backward)(const float *dy, const float *x, float *dx, bool tanh_form, size_t begin, size_t end);
+    void (*relu)(const float *x, float *y, size_t begin, size_t end);
+    void (*relu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
+    void (*tanh)(const float *x, float *y, size_t begin, size_t end);
+    void (*tanh_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
     void (*swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end);  // silu(gate) * up
     void (*swiglu_backward)(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
                             size_t begin, size_t end);

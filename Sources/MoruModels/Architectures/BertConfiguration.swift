@@ -94,7 +94,7 @@ public struct BertConfiguration: Sendable, Hashable {
 
     private static let activations: [(name: String, function: Activation)] = [
         ("gelu", .gelu), ("gelu_new", .geluTanh), ("gelu_pytorch_tanh", .geluTanh), ("gelu_fast", .geluTanh),
-        ("silu", .silu), ("swish", .silu),
+        ("silu", .silu), ("swish", .silu), ("relu", .relu),
     ]
 
     /// The most tokens of a sequence.

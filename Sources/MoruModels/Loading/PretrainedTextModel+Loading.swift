@@ -18,7 +18,7 @@ extension PretrainedTextModel {
     ///   ``MoruError/Code/modelConfiguration``, ``MoruError/Code/tokenizerMismatch``, or what the formats throw.
     public static func load(_ path: String, forHead: Bool = false) throws(MoruError) -> PretrainedTextModel {
         let loaded: PretrainedTextModel
-        switch try ModelLocation(path) {
+        switch try ModelLocation(SentenceModules.networkDirectory(of: path)) {
         case .gguf(let file): loaded = try load(gguf: file)
         case .directory(let directory): loaded = try load(directory: directory, forHead: forHead)
         }

@@ -23,6 +23,18 @@ extension PretrainedTextModel {
         to directory: String, head: [Parameter] = [], configuration: JSON? = nil, dtype: DType? = nil,
         maximumShardBytes: Int = 5_000_000_000
     ) throws {
+        try save(
+            to: directory, head: head, configuration: configuration, dtype: dtype,
+            maximumShardBytes: maximumShardBytes, adding: { _ in })
+    }
+
+    /// The same, with more files.
+    ///
+    /// - Parameter adding: Writes them to the directory that it is given.
+    func save(
+        to directory: String, head: [Parameter] = [], configuration: JSON? = nil, dtype: DType? = nil,
+        maximumShardBytes: Int = 5_000_000_000, adding: (String) throws -> Void
+    ) throws {
         try ModelDirectory.checkStorable(dtype, directory)
         try ModelDirectory.checkReplaceable(directory, marker: "config.json")
         var config = (configuration ?? base.configurationJSON).object ?? JSONObject()
@@ -51,6 +63,7 @@ extension PretrainedTextModel {
             for (name, content) in tokenizerFiles {
                 try FileSystem.write(content.text(pretty: name != "tokenizer.json").utf8, to: "\(temporary)/\(name)")
             }
+            try adding(temporary)
         }
     }
 

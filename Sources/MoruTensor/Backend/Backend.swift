@@ -152,6 +152,10 @@ public enum Activation: String, Sendable, Hashable, Codable {
     case gelu
     /// The tanh approximation of GELU (Hendrycks and Gimpel, 2016).
     case geluTanh = "gelu_tanh"
+    /// `max(x, 0)`.
+    case relu
+    /// The hyperbolic tangent.
+    case tanh
 }
 
 /// How attention scores are formed and masked.

@@ -103,6 +103,7 @@ extension CPUBackend {
         case .silu: arguments.function = MORU_SILU
         case .gelu: arguments.function = MORU_GELU
         case .geluTanh: arguments.function = MORU_GELU_TANH
+        case .relu, .tanh: preconditionFailure("gated: \(function) has no kernel of its own")
         }
         arguments.dim = gate.shape.last ?? 1
         (arguments.gate, arguments.up) = (gate.bytes, up.bytes)

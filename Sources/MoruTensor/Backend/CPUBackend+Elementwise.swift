@@ -59,6 +59,8 @@ extension CPUBackend {
             case .silu: kernels.silu(x.floats, y, begin, end)
             case .gelu: kernels.gelu(x.floats, y, false, begin, end)
             case .geluTanh: kernels.gelu(x.floats, y, true, begin, end)
+            case .relu: kernels.relu(x.floats, y, begin, end)
+            case .tanh: kernels.tanh(x.floats, y, begin, end)
             }
         }
     }
@@ -69,6 +71,8 @@ extension CPUBackend {
             case .silu: kernels.silu_backward(dy.floats, x.floats, dx, begin, end)
             case .gelu: kernels.gelu_backward(dy.floats, x.floats, dx, false, begin, end)
             case .geluTanh: kernels.gelu_backward(dy.floats, x.floats, dx, true, begin, end)
+            case .relu: kernels.relu_backward(dy.floats, x.floats, dx, begin, end)
+            case .tanh: kernels.tanh_backward(dy.floats, x.floats, dx, begin, end)
             }
         }
     }

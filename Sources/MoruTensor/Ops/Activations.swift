@@ -23,6 +23,7 @@ public func swiglu(gate: Tensor, up: Tensor) -> Tensor { gated(gate: gate, up: u
 public func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor {
     requireSameShape(gate, up, "gated")
     guard gate.dtype == up.dtype else { return gated(gate: gate.promoted(), up: up.promoted(), by: function) }
+    if function == .relu || function == .tanh { return gate.activated(by: function) * up }
     let backend = Runtime.shared.backend
     let (g, u) = (gate.detached(), up.detached())
     return backend.gated(gate: g, up: u, by: function).recording(gate, up) { dy in

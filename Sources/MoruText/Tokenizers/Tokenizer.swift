@@ -59,6 +59,9 @@ public struct Tokenizer: Sendable {
         return text.withUTF8 { encode(valid: $0, addSpecialTokens, parseSpecial) }
     }
 
+    /// The tokens that the post-processor puts around a text.
+    public var surroundingTokens: (before: [Int32], after: [Int32]) { (core.parts.prefix, core.parts.suffix) }
+
     /// The ids of text in UTF-8 that may not be valid: byte-level models encode what is not as raw bytes, others
     /// as U+FFFD.
     public func encode(

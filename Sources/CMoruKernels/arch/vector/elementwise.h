@@ -100,6 +100,34 @@ void MORU_NAME(gelu_backward)(const float *dy, const float *x, float *dx, bool t
 #undef BODY
 }
 
+void MORU_NAME(relu)(const float *x, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) \
+    vf v = LOAD(x);       \
+    STORE(y, v < 0.0f ? vset(0) : v);
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(relu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(dx, LOAD(x) > 0.0f ? LOAD(dy) : vset(0));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(tanh)(const float *x, float *y, size_t begin, size_t end) {
+#define BODY(LOAD, STORE) STORE(y, vtanh(LOAD(x)));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
+void MORU_NAME(tanh_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end) {
+#define BODY(LOAD, STORE)  \
+    vf t = vtanh(LOAD(x)); \
+    STORE(dx, LOAD(dy) * (1.0f - t * t));
+    OVER_RANGE(BODY)
+#undef BODY
+}
+
 void MORU_NAME(swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end) {
 #define BODY(LOAD, STORE) STORE(y, vsilu(LOAD(gate)) * LOAD(up));
     OVER_RANGE(BODY)
