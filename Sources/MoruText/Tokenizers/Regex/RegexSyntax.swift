@@ -28,27 +28,40 @@ indirect enum RegexNode {
     }
 }
 
-/// Parses the part of Oniguruma's Ruby syntax that published tokenizers use; anything else is refused.
+/// Parses the part of Oniguruma's Ruby syntax that published tokenizers use, or of ECMAScript's that schemas use;
+/// anything else is refused.
 struct RegexParser {
+    /// Whose syntax a pattern is written in.
+    enum Dialect {
+        /// Ruby's, as Oniguruma reads it: tokenizers.
+        case oniguruma
+        /// ECMAScript's (ECMA-262), which JSON Schema names. `\d`, `\s` and `\w` are ASCII, which every implementation
+        /// takes for such; what they leave out, as in `\D` or `[^\d]`, is no such character of any language.
+        case ecmaScript
+    }
+
     private static let maximumDepth = 64
     private static let maximumCount = 1000
 
     private let pattern: String
+    private let dialect: Dialect
     private let scalars: [Unicode.Scalar]
     private var position = 0
     private var depth = 0
     private var ignoresCase = false
+    private var isInNegatedClass = false
 
-    private init(_ pattern: String) {
+    private init(_ pattern: String, _ dialect: Dialect) {
         self.pattern = pattern
+        self.dialect = dialect
         scalars = Array(pattern.unicodeScalars)
     }
 
     /// Parses a pattern.
     ///
-    /// - Throws: ``MoruError/Code/tokenizerUnsupported`` naming the construct.
-    static func parse(_ pattern: String) throws(MoruError) -> RegexNode {
-        var parser = RegexParser(pattern)
+    /// - Throws: ``MoruError/Code/tokenizerUnsupported`` or ``MoruError/Code/grammarUnsupported`` naming the construct.
+    static func parse(_ pattern: String, _ dialect: Dialect = .oniguruma) throws(MoruError) -> RegexNode {
+        var parser = RegexParser(pattern, dialect)
         let node = try parser.parseAlternatives()
         if parser.position < parser.scalars.count { throw parser.unsupported("an unmatched ')'") }
         return node
@@ -56,7 +69,8 @@ struct RegexParser {
 
     private func unsupported(_ what: String) -> MoruError {
         MoruError(
-            .tokenizerUnsupported, "regular expression \"\(pattern)\": \(what) at character \(position)",
+            dialect == .oniguruma ? .tokenizerUnsupported : .grammarUnsupported,
+            "regular expression \"\(pattern)\": \(what) at character \(position)",
             remedy: "Moru reads character classes, groups, alternatives, repetitions and look-around by one character")
     }
 
@@ -152,6 +166,9 @@ struct RegexParser {
         case ".":
             position += 1
             return .set(ScalarSet([.range(0x0A...0x0A)], negated: true))
+        case "^" where dialect == .ecmaScript, "$" where dialect == .ecmaScript:
+            position += 1
+            return scalar == "^" ? .startOfText : .endOfText
         case "^", "$": throw unsupported("a line anchor")
         case "*", "+", "?", "{": throw unsupported("a repetition of nothing")
         case "\\": return try parseEscape()
@@ -207,6 +224,8 @@ struct RegexParser {
         return .set(ScalarSet([item]))
     }
 
+    private var isASCIIOnly: Bool { dialect == .ecmaScript && !isInNegatedClass }
+
     private mutating func parseEscapedItem() throws(MoruError) -> ScalarSet.Item {
         position += 1
         guard let scalar = current else { throw unsupported("an early end") }
@@ -214,6 +233,10 @@ struct RegexParser {
         func negated(_ item: ScalarSet.Item) -> ScalarSet.Item { .nested(ScalarSet([item], negated: true)) }
         func one(_ value: UInt32) -> ScalarSet.Item { .range(value...value) }
         switch scalar {
+        case "s" where isASCIIOnly: return .nested(ScalarSet([.range(0x09...0x0D), one(0x20)]))
+        case "d" where isASCIIOnly: return .range(0x30...0x39)
+        case "w" where isASCIIOnly:
+            return .nested(ScalarSet([.range(0x30...0x39), .range(0x41...0x5A), .range(0x61...0x7A), one(0x5F)]))
         case "s": return .whitespace
         case "S": return negated(.whitespace)
         case "d": return .categories(CategorySet(rawValue: 1 << 8))
@@ -291,6 +314,8 @@ struct RegexParser {
         if depth > Self.maximumDepth { throw unsupported("classes nested too deep") }
         position += 1
         let isNegated = take("^")
+        isInNegatedClass = isNegated
+        defer { isInNegatedClass = false }
         var items: [ScalarSet.Item] = []
         while true {
             guard let scalar = current else { throw unsupported("an unclosed class") }
@@ -299,9 +324,10 @@ struct RegexParser {
                 position += 1
                 return ScalarSet(items, negated: isNegated)
             }
-            if looking(at: "&&") { throw unsupported("an intersection") }
-            if looking(at: "[:") { throw unsupported("a POSIX class") }
-            if scalar == "[" {
+            let isRuby = dialect == .oniguruma
+            if isRuby, looking(at: "&&") { throw unsupported("an intersection") }
+            if isRuby, looking(at: "[:") { throw unsupported("a POSIX class") }
+            if isRuby, scalar == "[" {
                 items.append(.nested(try parseClass()))
                 continue
             }
@@ -330,7 +356,9 @@ struct RegexParser {
     }
 
     private mutating func parseClassMember() throws(MoruError) -> ScalarSet.Item {
-        guard let scalar = current, scalar != "[" else { throw unsupported("a malformed range") }
+        guard let scalar = current, scalar != "[" || dialect == .ecmaScript else {
+            throw unsupported("a malformed range")
+        }
         if scalar == "\\" { return try parseEscapedItem() }
         position += 1
         return .range(scalar.value...scalar.value)

@@ -1,0 +1,269 @@
+import MoruBase
+
+/// A pushdown automaton over bytes that reads what a grammar allows, made deterministic as far as texts lead it.
+///
+/// A state is the set of all places in the grammar where the text read so far may be, each with the stack of rules to
+/// return to. States, stacks and transitions are numbered when they are first met, so that a step is a table look-up
+/// from then on.
+struct GrammarAutomaton: Sendable {
+    /// The state of a text that cannot be completed.
+    static let dead: Int32 = -1
+    private static let unknown: Int32 = -2
+    /// The most places in a grammar; each takes about 40 bytes.
+    private static let maximumNodes = 400_000
+    /// Beyond so many states all of them are forgotten; a state takes about 100 bytes.
+    private let maximumStates: Int
+
+    /// A place in the grammar.
+    private enum Node: Hashable {
+        /// Takes a byte.
+        case bytes(ClosedRange<UInt8>, next: Int32)
+        /// Goes on at any of some places.
+        case split([Int32])
+        /// Goes on at a rule's beginning, and from its end to a place.
+        case call(rule: Int32, next: Int32)
+        /// The end of a rule.
+        case end
+    }
+
+    private var nodes: [Node] = []
+    private var interned: [Node: Int32] = [:]
+    /// Where each rule begins.
+    private var starts: [Int32] = []
+    /// The class of each byte; bytes of a class are alike everywhere in the grammar.
+    private var classes = [UInt8](repeating: 0, count: 256)
+    private var representatives: [UInt8] = []
+
+    private struct Frame: Hashable {
+        let next: Int32
+        let parent: Int32
+    }
+    private var frames: [Frame] = []
+    private var frameNumbers: [Frame: Int32] = [:]
+    private var places: [[UInt64]] = []
+    private var stateNumbers: [[UInt64]: Int32] = [:]
+    private var accepting: [Bool] = []
+    private var transitions: [Int32] = []
+
+    /// Counts how often all states were forgotten: a state's number holds within one epoch.
+    private(set) var epoch = 0
+    /// The state before the first byte.
+    private(set) var start: Int32 = 0
+
+    /// Makes the automaton of a grammar.
+    ///
+    /// - Throws: ``MoruError/Code/grammarMalformed`` for a grammar that no text fits or a rule that begins with itself,
+    ///   ``MoruError/Code/grammarTooLarge``.
+    init(_ grammar: Grammar, maximumStates: Int = 100_000) throws(MoruError) {
+        self.maximumStates = maximumStates
+        let grammar = try grammar.pruned()
+        let end = try add(.end)
+        for _ in grammar.rules { starts.append(try reserve()) }
+        for (number, rule) in grammar.rules.enumerated() {
+            nodes[Int(starts[number])] = .split([try compile(rule, next: end)])
+        }
+        interned = [:]
+        try refuseLeftRecursion()
+        makeClasses()
+        start = number(of: closure([(starts[0], 0)]))
+    }
+
+    // MARK: - Reading
+
+    /// The state after a byte; ``dead`` where no text goes on with it.
+    mutating func step(_ state: Int32, _ byte: UInt8) -> Int32 {
+        let known = transitions[Int(state) * representatives.count + Int(classes[Int(byte)])]
+        return known == Self.unknown ? explore(state, byte) : known
+    }
+
+    /// Whether the text may end here.
+    func mayEnd(_ state: Int32) -> Bool { accepting[Int(state)] }
+
+    /// Whether nothing can follow.
+    func mustEnd(_ state: Int32) -> Bool { places[Int(state)].isEmpty }
+
+    /// Forgets every state where there are too many; the numbers of states are then no longer valid.
+    mutating func forgetIfLarge() {
+        guard places.count > maximumStates else { return }
+        (frames, frameNumbers, places, stateNumbers, accepting, transitions) = ([], [:], [], [:], [], [])
+        epoch += 1
+        start = number(of: closure([(starts[0], 0)]))
+    }
+
+    private mutating func explore(_ state: Int32, _ byte: UInt8) -> Int32 {
+        var reached: [(Int32, Int32)] = []
+        for place in places[Int(state)] {
+            let (node, stack) = (Int32(truncatingIfNeeded: place >> 32), Int32(truncatingIfNeeded: place & 0xFFFF_FFFF))
+            guard case .bytes(let range, let next) = nodes[Int(node)], range.contains(byte) else { continue }
+            reached.append((next, stack))
+        }
+        let result = reached.isEmpty ? Self.dead : number(of: closure(reached))
+        transitions[Int(state) * representatives.count + Int(classes[Int(byte)])] = result
+        return result
+    }
+
+    /// The places that take a byte and are reached from some without taking one, and whether the text may end.
+    private mutating func closure(_ begin: [(node: Int32, stack: Int32)]) -> (places: [UInt64], mayEnd: Bool) {
+        var (open, seen, result, mayEnd) = (begin, Set<UInt64>(), [UInt64](), false)
+        while let (node, stack) = open.popLast() {
+            let place = UInt64(UInt32(bitPattern: node)) << 32 | UInt64(UInt32(bitPattern: stack))
+            guard seen.insert(place).inserted else { continue }
+            switch nodes[Int(node)] {
+            case .bytes: result.append(place)
+            case .split(let others): open += others.map { ($0, stack) }
+            case .call(let rule, let next): open.append((starts[Int(rule)], pushed(next, on: stack)))
+            case .end:
+                if stack == 0 {
+                    mayEnd = true
+                } else {
+                    let frame = frames[Int(stack) - 1]
+                    open.append((frame.next, frame.parent))
+                }
+            }
+        }
+        return (result.sorted(), mayEnd)
+    }
+
+    private mutating func pushed(_ next: Int32, on stack: Int32) -> Int32 {
+        let frame = Frame(next: next, parent: stack)
+        if let known = frameNumbers[frame] { return known }
+        frames.append(frame)
+        frameNumbers[frame] = Int32(frames.count)
+        return Int32(frames.count)
+    }
+
+    private mutating func number(of state: (places: [UInt64], mayEnd: Bool)) -> Int32 {
+        let key = state.places + [state.mayEnd ? 1 : 0]
+        if let known = stateNumbers[key] { return known }
+        let number = Int32(places.count)
+        stateNumbers[key] = number
+        places.append(state.places)
+        accepting.append(state.mayEnd)
+        transitions += repeatElement(Self.unknown, count: representatives.count)
+        return number
+    }
+
+    // MARK: - Making
+
+    private mutating func reserve() throws(MoruError) -> Int32 {
+        guard nodes.count < Self.maximumNodes else {
+            throw MoruError(
+                .grammarTooLarge, "the grammar has more than \(Self.maximumNodes) places",
+                remedy: "use smaller limits for repetitions, such as maxLength and maxItems, or none")
+        }
+        nodes.append(.split([]))
+        return Int32(nodes.count - 1)
+    }
+
+    private mutating func add(_ node: Node) throws(MoruError) -> Int32 {
+        if let known = interned[node] { return known }
+        let number = try reserve()
+        nodes[Int(number)] = node
+        interned[node] = number
+        return number
+    }
+
+    /// The place where an expression begins that goes on at another.
+    private mutating func compile(_ expression: Grammar.Expression, next: Int32) throws(MoruError) -> Int32 {
+        var next = next
+        switch expression {
+        case .bytes(let bytes):
+            for byte in bytes.reversed() { next = try add(.bytes(byte...byte, next: next)) }
+            return next
+        case .scalars(let set):
+            var begins: [Int32] = []
+            for sequence in set.utf8Sequences {
+                var place = next
+                for range in sequence.reversed() { place = try add(.bytes(range, next: place)) }
+                begins.append(place)
+            }
+            return try add(.split(begins))
+        case .sequence(let parts):
+            for part in parts.reversed() { next = try compile(part, next: next) }
+            return next
+        case .alternatives(let parts):
+            var begins: [Int32] = []
+            for part in parts { begins.append(try compile(part, next: next)) }
+            return try add(.split(begins))
+        case .repeated(let part, let minimum, let maximum):
+            let after = next
+            if let maximum {
+                for _ in minimum..<max(minimum, maximum) {
+                    next = try add(.split([try compile(part, next: next), after]))
+                }
+            } else {
+                next = try reserve()
+                nodes[Int(next)] = .split([try compile(part, next: next), after])
+            }
+            for _ in 0..<minimum { next = try compile(part, next: next) }
+            return next
+        case .rule(let number):
+            // What ends with a rule needs no return: long lists then take no stack
+            return nodes[Int(next)] == .end ? starts[number] : try add(.call(rule: Int32(number), next: next))
+        }
+    }
+
+    /// A rule that may begin with itself would never be left.
+    private func refuseLeftRecursion() throws(MoruError) {
+        let nullable = nullableRules()
+        let calls = starts.map { start in
+            var (open, seen, called) = ([start], Set<Int32>(), Set<Int>())
+            while let node = open.popLast() {
+                guard seen.insert(node).inserted else { continue }
+                switch nodes[Int(node)] {
+                case .bytes, .end: break
+                case .split(let others): open += others
+                case .call(let rule, let next):
+                    called.insert(Int(rule))
+                    if nullable[Int(rule)] { open.append(next) }
+                }
+            }
+            return called
+        }
+        for rule in starts.indices {
+            var (open, seen) = (Array(calls[rule]), Set<Int>())
+            while let next = open.popLast() { if seen.insert(next).inserted { open += calls[next] } }
+            if seen.contains(rule) {
+                throw MoruError(
+                    .grammarMalformed, "rule \(rule + 1) of the grammar begins with itself (left recursion)",
+                    remedy: "write a repetition instead: items ::= item (\",\" item)*")
+            }
+        }
+    }
+
+    private func nullableRules() -> [Bool] {
+        var nullable = [Bool](repeating: false, count: starts.count)
+        var grows = true
+        while grows {
+            grows = false
+            for (rule, start) in starts.enumerated() where !nullable[rule] {
+                var (open, seen) = ([start], Set<Int32>())
+                while let node = open.popLast(), !nullable[rule] {
+                    guard seen.insert(node).inserted else { continue }
+                    switch nodes[Int(node)] {
+                    case .bytes: break
+                    case .split(let others): open += others
+                    case .call(let other, let next): if nullable[Int(other)] { open.append(next) }
+                    case .end:
+                        nullable[rule] = true
+                        grows = true
+                    }
+                }
+            }
+        }
+        return nullable
+    }
+
+    private mutating func makeClasses() {
+        var begins = [Bool](repeating: false, count: 257)
+        for case .bytes(let range, _) in nodes {
+            begins[Int(range.lowerBound)] = true
+            begins[Int(range.upperBound) + 1] = true
+        }
+        begins[0] = true
+        for byte in 0..<256 {
+            if begins[byte] { representatives.append(UInt8(byte)) }
+            classes[byte] = UInt8(representatives.count - 1)
+        }
+    }
+}
