@@ -22,19 +22,19 @@ import Testing
     }
 
     @Test(
-        "of any format of weights and caches, with biases, head norms and windows",
-        arguments: [DType.f32, .bf16, .q8_0, .q4_1], [false, true])
-    func equalsOperations(dtype: DType, isRich: Bool) throws {
+        "of any format of weights and caches, with biases, head norms, windows, multipliers and layers without positions",
+        arguments: [DType.f32, .bf16, .q8_0, .q4_1], ["qwen3", "mistral", "granite", "smollm3"])
+    func equalsOperations(dtype: DType, member: String) throws {
         var configuration = TestModels.tinyLlamaConfiguration.object ?? JSONObject()
-        if isRich {
-            configuration["model_type"] = "qwen3"
-            configuration["attention_bias"] = true
-            configuration["head_dim"] = 32
-        } else {
-            configuration["model_type"] = "mistral"
-            configuration["sliding_window"] = 5
-            configuration["head_dim"] = 32
-        }
+        configuration["model_type"] = .string(member)
+        configuration["head_dim"] = 32
+        configuration["attention_bias"] = true
+        configuration["sliding_window"] = 5
+        configuration["no_rope_layers"] = [1, 0]
+        for (key, number) in [
+            ("embedding_multiplier", 6), ("residual_multiplier", 0.22), ("attention_multiplier", 0.25),
+            ("logits_scaling", 3),
+        ] { configuration[key] = .double(number) }
         let model = try TestModels.tinyLlama(seed: 5, configuration: .object(configuration))
         for layer in model.linears where layer.inputs % dtype.blockElements == 0 {
             layer.weight.value = layer.weight.value.converted(to: dtype)

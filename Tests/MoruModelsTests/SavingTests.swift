@@ -34,6 +34,14 @@ import Testing
         "gguf-q4_0": Case(part: "ggufs", name: "qwen2-q4_0.gguf", type: "qwen2"),
         "gguf-sentencepiece": Case(part: "ggufs", name: "llama-sentencepiece.gguf"),
         "gguf-qwen3": Case(part: "ggufs", name: "qwen3-q8_0.gguf", type: "qwen3"),
+        "granite": Case(part: "models", name: "granite", storedAs: "torch.bfloat16", type: "granite"),
+        "smollm3": Case(part: "models", name: "smollm3", type: "smollm3"),
+        "olmo2": Case(part: "models", name: "olmo2", shardBytes: 30_000, storedAs: "torch.bfloat16", type: "olmo2"),
+        "pythia": Case(part: "models", name: "pythia", storedAs: "torch.float16", type: "gpt_neox"),
+        "gguf-granite": Case(part: "ggufs", name: "granite-f16.gguf", type: "granite"),
+        "gguf-smollm3": Case(part: "ggufs", name: "smollm3-q8_0.gguf", type: "smollm3"),
+        "gguf-olmo2": Case(part: "ggufs", name: "olmo2-f32.gguf", type: "olmo2"),
+        "gguf-gptneox": Case(part: "ggufs", name: "gptneox-q8_0.gguf", type: "gpt_neox"),
     ]
 
     @Test func transformersLoadsWhatMoruSaves() throws {

@@ -32,6 +32,8 @@ SIZE = dict(vocab_size=VOCABULARY, hidden_size=64, intermediate_size=96, num_hid
             num_key_value_heads=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2)
 LLAMA3 = {"rope_theta": 10000.0, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 8192}
+GRANITE = dict(embedding_multiplier=6.0, residual_multiplier=0.22, attention_multiplier=0.25, logits_scaling=4.0,
+               tie_word_embeddings=True)
 MODELS = {
     # name: type, options, dtype, shard size, where the template goes
     "llama": ("Llama", dict(tie_word_embeddings=False), torch.float32, "5GB", "jinja"),
@@ -39,11 +41,17 @@ MODELS = {
     "mistral": ("Mistral", dict(sliding_window=8), torch.bfloat16, "5GB", "config"),
     "qwen2": ("Qwen2", dict(use_sliding_window=True, sliding_window=6, max_window_layers=1), torch.float32, "60KB", "list"),
     "qwen3": ("Qwen3", dict(head_dim=24, tie_word_embeddings=False), torch.float16, "5GB", "config"),
+    "granite": ("Granite", GRANITE, torch.bfloat16, "5GB", "jinja"),
+    "smollm3": ("SmolLM3", dict(num_hidden_layers=4, tie_word_embeddings=True, pad_token_id=0), torch.float32, "5GB", "jinja"),
+    "olmo2": ("Olmo2", dict(tie_word_embeddings=False), torch.bfloat16, "60KB", "jinja"),
+    "pythia": ("GPTNeoX", dict(rope_parameters={
+        "rope_theta": 10000.0, "rope_type": "default", "partial_rotary_factor": 0.25}), torch.float16, "5GB", "jinja"),
 }
 
 
 def make(kind, options, seed=None):
-    config = getattr(transformers, kind + "Config")(**{**SIZE, **options})
+    size = {key: value for key, value in SIZE.items() if kind != "GPTNeoX" or key != "num_key_value_heads"}
+    config = getattr(transformers, kind + "Config")(**{**size, **options})
     model = getattr(transformers, kind + "ForCausalLM")(config).float().eval()
     fill(model)
     return model
@@ -100,9 +108,17 @@ def write_models(root, tokenizer):
     return result
 
 
+PERMUTED = ["llama", "granite", "smollm3"]
+
+
 def permuted(data, heads):
     """The row order of GGUF's llama: the two halves of each head interleaved."""
     return data.reshape(heads, 2, data.shape[0] // heads // 2, *data.shape[1:]).swapaxes(1, 2).reshape(data.shape)
+
+
+def separated(data, heads):
+    """GGUF's row order of gptneox: all queries, all keys, all values, of rows that lie head by head."""
+    return data.reshape(heads, 3, data.shape[0] // heads // 3, *data.shape[1:]).swapaxes(0, 1).reshape(data.shape)
 
 
 def write_sentencepiece(writer):
@@ -141,10 +157,21 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     rope = config.rope_parameters
-    writer.add_rope_freq_base(rope["rope_theta"])
+    if arch == "gptneox":
+        writer.add_layer_norm_eps(config.layer_norm_eps)
+        writer.add_parallel_residual(config.use_parallel_residual)
+        writer.add_rope_dimension_count(int(
+            rope["partial_rotary_factor"] * config.hidden_size / config.num_attention_heads))
+    else:
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_rope_freq_base(rope["rope_theta"])
+    if arch == "granite":
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
     writer.add_vocab_size(config.vocab_size)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if arch == "llama":
@@ -167,10 +194,12 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
             kind = gguf.GGMLQuantizationType.F32 if data.ndim == 1 else quantization
             stored = gguf.quants.quantize(data, kind)
             parameter.copy_(torch.from_numpy(gguf.quants.dequantize(stored, kind).astype(np.float32)))
-            if arch == "llama" and name.endswith(("q_proj.weight", "q_proj.bias")):
+            if arch in PERMUTED and name.endswith(("q_proj.weight", "q_proj.bias")):
                 stored = permuted(stored, config.num_attention_heads)
-            if arch == "llama" and name.endswith(("k_proj.weight", "k_proj.bias")):
+            if arch in PERMUTED and name.endswith(("k_proj.weight", "k_proj.bias")):
                 stored = permuted(stored, config.num_key_value_heads)
+            if "query_key_value" in name:
+                stored = separated(stored, config.num_attention_heads)
             writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")), stored, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -209,8 +238,14 @@ def write_ggufs(root, tokenizer):
         ("qwen2-f16", "qwen2", "qwen2", dict(tie_word_embeddings=True), types.F16),
         ("qwen2-q4_0", "qwen2", "qwen2", dict(tie_word_embeddings=False), types.Q4_0),
         ("qwen3-q8_0", "qwen3", "qwen2", dict(head_dim=24, tie_word_embeddings=False), types.Q8_0),
+        ("granite-f16", "granite", "refact", GRANITE, types.F16),
+        ("smollm3-q8_0", "smollm3", "smaug-bpe", dict(num_hidden_layers=4, pad_token_id=0), types.Q8_0),
+        ("olmo2-f32", "olmo2", "dbrx", dict(tie_word_embeddings=False), types.F32),
+        ("gptneox-q8_0", "gptneox", "olmo", dict(rope_parameters={
+            "rope_theta": 10000.0, "rope_type": "default", "partial_rotary_factor": 0.25}), types.Q8_0),
     ]:
-        model = make({"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[arch], options)
+        model = make({"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "granite": "Granite", "smollm3": "SmolLM3",
+                      "olmo2": "Olmo2", "gptneox": "GPTNeoX"}[arch], options)
         if arch == "llama" and "rope_parameters" not in options:
             model.config.rope_parameters = {"rope_theta": 10000.0, "rope_type": "default"}
         write_gguf(root / f"{name}.gguf", arch, pre, model, tokenizer, quantization)

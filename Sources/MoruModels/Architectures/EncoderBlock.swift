@@ -78,8 +78,3 @@ struct EncoderTrunk: Sendable {
             + blocks.flatMap(\.parameters)
     }
 }
-
-extension LayerNorm {
-    /// The layer's parameters.
-    var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
-}

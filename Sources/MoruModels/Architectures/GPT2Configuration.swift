@@ -46,13 +46,7 @@ public struct GPT2Configuration: Sendable, Hashable {
         tiesEmbeddings = try reader.flag("tie_word_embeddings", default: true)
         scalesByLayer = try reader.flag("scale_attn_by_inverse_layer_idx", default: false)
         scalesScores = try reader.flag("scale_attn_weights", default: true)
-        let name = try reader.text("activation_function") ?? "gelu_new"
-        guard let activation = Self.activations.first(where: { $0.name == name })?.function else {
-            throw reader.unsupported(
-                "activation_function",
-                remedy: "supported are \(Self.activations.map(\.name).joined(separator: ", "))")
-        }
-        self.activation = activation
+        activation = try reader.activation("activation_function", default: "gelu_new")
         original = json.object ?? JSONObject()
         try LlamaConfiguration.refuseAbsurd(layerCount: layerCount, source: source)
         guard hiddenSize % headCount == 0 else {
@@ -64,11 +58,6 @@ public struct GPT2Configuration: Sendable, Hashable {
             throw reader.unsupported("add_cross_attention", remedy: "use a decoder-only model")
         }
     }
-
-    private static let activations: [(name: String, function: Activation)] = [
-        ("gelu_new", .geluTanh), ("gelu_pytorch_tanh", .geluTanh), ("gelu_fast", .geluTanh), ("gelu", .gelu),
-        ("silu", .silu), ("swish", .silu),
-    ]
 
     /// The configuration as `config.json`, in the keys that transformers reads.
     public var json: JSON {
@@ -82,8 +71,7 @@ public struct GPT2Configuration: Sendable, Hashable {
         result["n_head"] = .int(headCount)
         result["n_positions"] = .int(contextLength)
         result["layer_norm_epsilon"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
-        let name = Self.activations.first { $0.function == activation }?.name ?? "gelu_new"
-        result["activation_function"] = original["activation_function"] ?? .string(name)
+        result["activation_function"] = original["activation_function"] ?? .string(activation.configurationName)
         result["tie_word_embeddings"] = .bool(tiesEmbeddings)
         result["scale_attn_by_inverse_layer_idx"] = .bool(scalesByLayer)
         result["scale_attn_weights"] = .bool(scalesScores)

@@ -25,7 +25,8 @@ extension LlamaBlock {
                 attention.output.projection
             ),
             feedForward: (gated[0].projection, gated[1].projection, feedForward.down.projection),
-            heads: attention.heads, options: attention.options, number: attention.layer)
+            heads: attention.heads, options: attention.options, isRotated: attention.isRotated,
+            residualScale: residualScale, number: attention.layer)
     }
 }
 

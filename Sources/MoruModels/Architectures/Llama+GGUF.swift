@@ -1,9 +1,19 @@
 import MoruBase
 import MoruTensor
 
+extension GGUFLayout {
+    /// The Llama family.
+    static let llama = GGUFLayout(names: LlamaConfiguration.ggufArchitectures) { file throws(MoruError) in
+        let configuration = try LlamaConfiguration(gguf: file)
+        return Reading(
+            entry: configuration.ggufEntry,
+            build: { weights throws(MoruError) in try Llama(configuration, weights) })
+    }
+}
+
 extension LlamaConfiguration {
     /// GGUF's name for each member of the family. Mistral's files say `llama`.
-    static let ggufArchitectures = ["llama", "qwen2", "qwen3"]
+    static let ggufArchitectures = ["llama", "qwen2", "qwen3", "granite", "smollm3"]
 
     /// Reads the metadata of a GGUF file.
     ///
@@ -25,12 +35,7 @@ extension LlamaConfiguration {
         contextLength = try reader.size("context_length")
         normEpsilon = Float(try reader.number("attention.layer_norm_rms_epsilon", default: 1e-5))
         ropeBase = try reader.number("rope.freq_base", default: 10_000)
-        guard let embedding = file.info("token_embd.weight"), embedding.shape.count == 2 else {
-            throw MoruError(
-                .weightMissing, "\(file.path): the tensor token_embd.weight is missing or no matrix",
-                remedy: "the file is damaged: download it, or convert the model to GGUF, again")
-        }
-        vocabularySize = embedding.shape[0]
+        vocabularySize = try file.vocabularySize()
         ropeScaling = try reader.ropeScaling(contextLength: contextLength, headDim: headDim, base: ropeBase)
         tiesEmbeddings = file.info("output.weight") == nil
         hasQKVBias = file.info("blk.0.attn_q.bias") != nil
@@ -39,6 +44,9 @@ extension LlamaConfiguration {
         normalizesQueriesAndKeys = file.info("blk.0.attn_q_norm.weight") != nil
         let window = try reader.size("attention.sliding_window", default: contextLength)
         windows = Array(repeating: window < contextLength ? window : nil, count: layerCount)
+        // llama.cpp knows every fourth layer only
+        rotates = (1...layerCount).map { architecture != "smollm3" || $0 % 4 != 0 }
+        if architecture == "granite" { multipliers = try LlamaMultipliers(reader) }
         original = JSONObject()
         try validate(source: file.path)
     }
@@ -46,30 +54,43 @@ extension LlamaConfiguration {
     /// The GGUF name of a checkpoint's tensor, such as `blk.0.attn_q.weight` for
     /// `model.layers.0.self_attn.q_proj.weight`; nil when there is none.
     static func ggufName(of path: String) -> String? {
-        switch path {
-        case "model.embed_tokens.weight": return "token_embd.weight"
-        case "model.norm.weight": return "output_norm.weight"
-        case "lm_head.weight": return "output.weight"
-        default: break
-        }
-        let parts = path.split(separator: ".").map(String.init)
-        guard parts.count >= 5, parts[0] == "model", parts[1] == "layers", let kind = parts.last else { return nil }
-        let names = [
+        ggufNames[path]
+    }
+
+    static let ggufNames = GGUFNames(
+        blocks: "model.layers",
+        outer: ["model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"],
+        inner: [
             "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
             "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
             "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
             "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-        ]
-        return names[parts[3..<parts.count - 1].joined(separator: ".")].map { "blk.\(parts[2]).\($0).\(kind)" }
+        ])
+
+    /// Where a checkpoint's tensor lies in a GGUF file.
+    @Sendable func ggufEntry(of path: String) -> CheckpointWeights.Entry? {
+        Self.ggufName(of: path).map {
+            CheckpointWeights.Entry(name: $0, interleavedHeads: interleavedHeads(of: path))
+        }
     }
 
     /// The number of heads whose rows GGUF stores in another order than the checkpoint, for a tensor; nil for none.
     ///
-    /// Files of architecture `llama` keep the two halves of each rotated head interleaved.
+    /// Files of architecture `llama`, and of those that are converted as it is, keep the two halves of each rotated head interleaved.
     func interleavedHeads(of path: String) -> Int? {
-        guard modelType == "llama" else { return nil }
+        guard ["llama", "granite", "smollm3"].contains(modelType) else { return nil }
         if path.contains(".self_attn.q_proj.") { return headCount }
         if path.contains(".self_attn.k_proj.") { return kvHeadCount }
         return nil
+    }
+}
+
+extension LlamaMultipliers {
+    /// Reads the keys of Granite's GGUF files.
+    fileprivate init(_ reader: GGUFConfigurationReader) throws(MoruError) {
+        embedding = Float(try reader.number("embedding_scale", default: 1))
+        residual = Float(try reader.number("residual_scale", default: 1))
+        scores = reader.value("attention.scale") == nil ? nil : Float(try reader.number("attention.scale", default: 1))
+        logitsDivisor = Float(try reader.number("logit_scale", default: 1))
     }
 }

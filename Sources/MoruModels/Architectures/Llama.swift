@@ -1,5 +1,6 @@
-// The Llama family: Llama 2 and 3 (Touvron et al., 2023; Grattafiori et al., 2024), SmolLM2, Mistral (Jiang et al.,
-// 2023), Qwen 2, 2.5 and 3 (Yang et al., 2024, 2025). Parameter names are those of Hugging Face checkpoints.
+// The Llama family: Llama 2 and 3 (Touvron et al., 2023; Grattafiori et al., 2024), SmolLM2 and 3, Mistral (Jiang et
+// al., 2023), Qwen 2, 2.5 and 3 (Yang et al., 2024, 2025), Granite 3 (Granite Team, 2024). Parameter names are those of
+// Hugging Face checkpoints.
 
 import MoruBase
 import MoruNN
@@ -12,6 +13,8 @@ struct LlamaAttention: Sendable {
     let output: Linear
     let queryNorm, keyNorm: RMSNorm?
     let layer, heads, kvHeads, headDim: Int
+    /// Whether queries and keys are turned by their positions.
+    let isRotated: Bool
     let options: AttentionOptions
 
     init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
@@ -25,7 +28,8 @@ struct LlamaAttention: Sendable {
         let isNormalized = c.normalizesQueriesAndKeys
         queryNorm = isNormalized ? try weights.rmsNorm("q_norm", dim: headDim, epsilon: c.normEpsilon) : nil
         keyNorm = isNormalized ? try weights.rmsNorm("k_norm", dim: headDim, epsilon: c.normEpsilon) : nil
-        options = AttentionOptions(scale: 1 / Float(headDim).squareRoot(), window: c.windows[layer])
+        isRotated = c.rotates[layer]
+        options = AttentionOptions(scale: c.scoreScale, window: c.windows[layer])
     }
 
     func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
@@ -36,7 +40,8 @@ struct LlamaAttention: Sendable {
         let v = projected[2].reshaped(n, kvHeads, headDim)
         if let queryNorm { q = queryNorm(q) }
         if let keyNorm { k = keyNorm(k) }
-        let mixed = batch.attend(q: q.rope(angles), k: k.rope(angles), v: v, layer: layer, options)
+        if isRotated { (q, k) = (q.rope(angles), k.rope(angles)) }
+        let mixed = batch.attend(q: q, k: k, v: v, layer: layer, options)
         return output(mixed.reshaped(n, heads * headDim), context)
     }
 
@@ -73,8 +78,11 @@ struct LlamaBlock: Sendable {
     let inputNorm, postAttentionNorm: RMSNorm
     let attention: LlamaAttention
     let feedForward: LlamaFeedForward
+    /// The factor of what the block adds to the residual stream.
+    let residualScale: Float
 
     init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
+        residualScale = configuration.multipliers.residual
         let (dim, epsilon) = (configuration.hiddenSize, configuration.normEpsilon)
         inputNorm = try weights.rmsNorm("input_layernorm", dim: dim, epsilon: epsilon)
         attention = try LlamaAttention(weights["self_attn"], configuration, layer: layer)
@@ -88,9 +96,9 @@ struct LlamaBlock: Sendable {
     ) -> (residual: Tensor, delta: Tensor) {
         let type = activationType
         let first = inputNorm(x, adding: delta, as: type)
-        let mixed = attention(first.normalized, batch, angles, context)
+        let mixed = attention(first.normalized, batch, angles, context).scaled(by: residualScale)
         let second = postAttentionNorm(first.sum, adding: mixed, as: type)
-        return (second.sum, feedForward(second.normalized, context))
+        return (second.sum, feedForward(second.normalized, context).scaled(by: residualScale))
     }
 
     /// The same, its activations computed again for the backward pass.
@@ -144,7 +152,8 @@ public final class Llama: LanguageModel {
 
     /// The last hidden states [N, D], normalised.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
+        let (vectors, batch) = tokens.embedded(by: tokenEmbedding)
+        let embedded = vectors.scaled(by: configuration.multipliers.embedding)
         let angles = RotaryAngles(
             positions: batch.positions, inverseFrequencies: inverseFrequencies,
             attentionFactor: configuration.ropeScaling.attentionFactor)
@@ -165,6 +174,9 @@ public final class Llama: LanguageModel {
         return norm(batch.tokenRows(of: stream.residual), adding: stream.delta.map(batch.tokenRows)).normalized
     }
 
+    /// Granite divides its logits.
+    public var logitTransform: LogitTransform { LogitTransform(scale: 1 / configuration.multipliers.logitsDivisor) }
+
     /// The table that turns tokens into vectors.
     public var inputEmbedding: Embedding? { tokenEmbedding }
 
@@ -178,13 +190,13 @@ public final class Llama: LanguageModel {
     }
 
     /// The facts that callers need.
-    public var facts: TextModelFacts {
-        TextModelFacts(
-            architecture: configuration.modelType, vocabularySize: configuration.vocabularySize,
-            contextLength: configuration.contextLength, layerCount: configuration.layerCount,
-            hiddenSize: configuration.hiddenSize, kvHeads: configuration.kvHeadCount, headDim: configuration.headDim)
-    }
+    public var facts: TextModelFacts { configuration.facts }
 
     /// The configuration as `config.json`.
     public var configurationJSON: JSON { configuration.json }
+}
+
+extension Tensor {
+    /// The tensor multiplied by a number; itself where that is 1.
+    fileprivate func scaled(by factor: Float) -> Tensor { factor == 1 ? self : self * factor }
 }

@@ -5,8 +5,8 @@ extension LlamaConfiguration {
     public var json: JSON {
         var result = original
         let type = checkpointType
-        let className = ["llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"][type]
-        result["architectures"] = [.string("\(className ?? "Llama")ForCausalLM")]
+        let member = LlamaMember.all[type] ?? LlamaMember(className: "Llama")
+        result["architectures"] = [.string("\(member.className)ForCausalLM")]
         result["model_type"] = .string(type)
         result["auto_map"] = nil
         result["vocab_size"] = .int(vocabularySize)
@@ -17,15 +17,21 @@ extension LlamaConfiguration {
         result["num_key_value_heads"] = .int(kvHeadCount)
         result["head_dim"] = .int(headDim)
         result["max_position_embeddings"] = .int(contextLength)
-        // The shortest decimal, 1e-05 rather than all digits of the nearest float
-        result["rms_norm_eps"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
+        result["rms_norm_eps"] = .shortest(normEpsilon)
         result["rope_theta"] = .double(ropeBase)
         if original["rope_parameters"] == nil { result["rope_scaling"] = ropeScaling.json }
         result["tie_word_embeddings"] = .bool(tiesEmbeddings)
         result["hidden_act"] = "silu"
-        if type == "llama" || type == "qwen3" { result["attention_bias"] = .bool(hasOutputBias) }
-        if type == "llama" { result["mlp_bias"] = .bool(hasFeedForwardBias) }
-        writeWindows(to: &result, type: type)
+        if member.readsAttentionBias { result["attention_bias"] = .bool(hasOutputBias) }
+        if member.readsFeedForwardBias { result["mlp_bias"] = .bool(hasFeedForwardBias) }
+        writeWindows(to: &result, member.windows)
+        if type == "smollm3" { result["no_rope_layers"] = .array(rotates.map { .int($0 ? 1 : 0) }) }
+        if type == "granite" {
+            result["embedding_multiplier"] = .shortest(multipliers.embedding)
+            result["residual_multiplier"] = .shortest(multipliers.residual)
+            result["attention_multiplier"] = .shortest(scoreScale)
+            result["logits_scaling"] = .shortest(multipliers.logitsDivisor)
+        }
         return .object(result)
     }
 
@@ -38,19 +44,26 @@ extension LlamaConfiguration {
         return hasQKVBias && !hasOutputBias && !hasFeedForwardBias ? "qwen2" : "llama"
     }
 
-    private func writeWindows(to result: inout JSONObject, type: String) {
+    private func writeWindows(to result: inout JSONObject, _ kind: LlamaMember.Windows) {
         let window = windows.lazy.compactMap { $0 }.first
-        switch type {
-        case "llama": break
-        case "mistral": result["sliding_window"] = window.map { .int($0) } ?? .null
-        default:
+        switch kind {
+        case .never: break
+        case .always: result["sliding_window"] = window.map { .int($0) } ?? .null
+        case .late, .withoutPositions:
             result["use_sliding_window"] = .bool(window != nil)
             guard let window else { return }
             result["sliding_window"] = .int(window)
-            result["max_window_layers"] = .int(windows.firstIndex { $0 != nil } ?? layerCount)
+            if case .late = kind {
+                result["max_window_layers"] = .int(windows.firstIndex { $0 != nil } ?? layerCount)
+            }
             result["layer_types"] = .array(windows.map { $0 == nil ? "full_attention" : "sliding_attention" })
         }
     }
+}
+
+extension JSON {
+    /// The shortest decimal: 1e-05 rather than all digits of the nearest float.
+    static func shortest(_ number: Float) -> JSON { .double(Double("\(number)") ?? Double(number)) }
 }
 
 extension RotaryScaling {

@@ -1,11 +1,12 @@
 import MoruBase
 
-/// The configuration of the Llama family: Llama 2 and 3, SmolLM2, Mistral, Qwen 2, 2.5 and 3.
+/// The configuration of the Llama family: Llama 2 and 3, SmolLM2 and 3, Mistral, Qwen 2, 2.5 and 3, Granite 3.
 ///
 /// The members differ in a few places only, each a field here: Mistral's sliding window, the biases of Qwen 2, the
-/// normalised queries and keys of Qwen 3.
+/// normalised queries and keys of Qwen 3, Granite's multipliers, the layers of SmolLM3 without rotary positions.
+/// ``OLMo2`` has the same keys, and blocks of its own.
 public struct LlamaConfiguration: Sendable, Hashable {
-    /// The member of the family, as `model_type` names it: `llama`, `mistral`, `qwen2` or `qwen3`.
+    /// The member of the family, as `model_type` names it: `llama`, `mistral`, `qwen2`, `qwen3`...
     public var modelType: String
     /// Token ids run from 0 to below this.
     public var vocabularySize: Int
@@ -37,15 +38,19 @@ public struct LlamaConfiguration: Sendable, Hashable {
     public var hasOutputBias: Bool
     /// Whether the feed-forward's projections have biases.
     public var hasFeedForwardBias: Bool
-    /// Whether each head's queries and keys are normalised (Qwen 3).
+    /// Whether queries and keys are normalised: each head (Qwen 3), or all heads together (OLMo 2).
     public var normalizesQueriesAndKeys: Bool
+    /// Whether each layer has rotary positions; those of SmolLM3 that have none see no positions.
+    public var rotates: [Bool]
+    /// What Granite multiplies.
+    public var multipliers = LlamaMultipliers()
     /// The sliding window of each layer; nil sees everything.
     public var windows: [Int?]
     /// The configuration as it was read, which saving carries over.
     public var original: JSONObject
 
     /// The members of the family.
-    static let modelTypes = ["llama", "mistral", "qwen2", "qwen3"]
+    static let modelTypes = ["llama", "mistral", "qwen2", "qwen3", "granite", "smollm3"]
 
     /// Reads `config.json`.
     ///
@@ -53,32 +58,36 @@ public struct LlamaConfiguration: Sendable, Hashable {
     public init(json: JSON, source: String) throws(MoruError) {
         let reader = ConfigurationReader(json: json, source: source)
         modelType = try reader.text("model_type") ?? "llama"
+        let member = LlamaMember.all[modelType] ?? LlamaMember(className: "Llama")
         vocabularySize = try reader.size("vocab_size")
         hiddenSize = try reader.size("hidden_size")
         intermediateSize = try reader.size("intermediate_size")
         layerCount = try reader.size("num_hidden_layers")
         headCount = try reader.size("num_attention_heads")
-        let usualKVHeads = Self.defaultKVHeadCounts[modelType] ?? headCount
-        kvHeadCount = try reader.size("num_key_value_heads", default: min(usualKVHeads, headCount))
+        kvHeadCount = try reader.size(
+            "num_key_value_heads", default: min(member.kvHeadCount ?? headCount, headCount))
         headDim = try reader.size("head_dim", default: max(1, hiddenSize / headCount))
-        contextLength = try reader.size("max_position_embeddings", default: 2048)
-        normEpsilon = Float(try reader.number("rms_norm_eps", default: 1e-6))
-        let rope = json["rope_parameters"] ?? json["rope_scaling"]
-        ropeBase =
-            try rope?["rope_theta"] == nil
-            ? reader.number("rope_theta", default: 10_000)
-            : ConfigurationReader(json: rope ?? .null, source: "\(source), rope_parameters").number("rope_theta")
-        ropeScaling = try RotaryScaling(json: rope, contextLength: contextLength, source: source)
-        tiesEmbeddings = try reader.flag("tie_word_embeddings", default: false)
-        // Mistral and Qwen 2 do not read the key, so that what stands there means nothing
-        let readsBias = modelType == "llama" || modelType == "qwen3"
-        let attentionBias = readsBias ? try reader.flag("attention_bias", default: false) : false
+        contextLength = try reader.size("max_position_embeddings", default: member.contextLength)
+        normEpsilon = Float(try reader.number("rms_norm_eps", default: member.normEpsilon))
+        let rotary = try reader.rotary(defaultBase: member.ropeBase, contextLength: contextLength)
+        (ropeBase, ropeScaling) = (rotary.base, rotary.scaling)
+        if rotary.fraction != 1 {
+            throw MoruError(
+                .modelUnsupported, "\(source): \"partial_rotary_factor\": \(rotary.fraction) is not supported",
+                remedy: "the family rotates whole heads")
+        }
+        tiesEmbeddings = try reader.flag("tie_word_embeddings", default: member.tiesEmbeddings)
+        // A member that does not read a key is not changed by what stands there
+        let attentionBias = member.readsAttentionBias ? try reader.flag("attention_bias", default: false) : false
         hasQKVBias = attentionBias || modelType == "qwen2"
         hasOutputBias = attentionBias
-        hasFeedForwardBias = modelType == "llama" ? try reader.flag("mlp_bias", default: false) : false
-        normalizesQueriesAndKeys = modelType == "qwen3"
+        hasFeedForwardBias = member.readsFeedForwardBias ? try reader.flag("mlp_bias", default: false) : false
+        normalizesQueriesAndKeys = modelType == "qwen3" || modelType == "olmo2"
         try Self.refuseAbsurd(layerCount: layerCount, source: source)
-        windows = try Self.windows(reader, modelType: modelType, layerCount: layerCount)
+        rotates =
+            try modelType == "smollm3" ? reader.rotatedLayers(layerCount) : Array(repeating: true, count: layerCount)
+        windows = try Self.windows(reader, member.windows, rotates: rotates)
+        if modelType == "granite" { multipliers = try LlamaMultipliers(reader) }
         original = json.object ?? JSONObject()
         try Self.refuseUnsupported(reader)
         if let activation = try reader.text("hidden_act"), activation != "silu" {
@@ -91,13 +100,19 @@ public struct LlamaConfiguration: Sendable, Hashable {
     }
 
     private static func windows(
-        _ reader: ConfigurationReader, modelType: String, layerCount: Int
+        _ reader: ConfigurationReader, _ windows: LlamaMember.Windows, rotates: [Bool]
     ) throws(MoruError) -> [Int?] {
-        let isUsed = modelType == "mistral" ? true : try reader.flag("use_sliding_window", default: false)
+        let layerCount = rotates.count
+        let given = reader.json.object?["sliding_window"]
+        let isUsed =
+            switch windows {
+            case .never: false
+            case .always: true
+            case .late: try reader.flag("use_sliding_window", default: false)
+            case .withoutPositions: given == nil ? false : try reader.flag("use_sliding_window", default: false)
+            }
         // An absent key means 4096, a null no window
-        guard modelType != "llama", isUsed, reader.json.object?["sliding_window"]?.isNull != true else {
-            return Array(repeating: nil, count: layerCount)
-        }
+        guard isUsed, given?.isNull != true else { return Array(repeating: nil, count: layerCount) }
         let window = try reader.size("sliding_window", default: 4096)
         if let types = reader.json["layer_types"]?.array {
             guard types.count == layerCount else {
@@ -114,29 +129,25 @@ public struct LlamaConfiguration: Sendable, Hashable {
             }
             return windows
         }
+        if case .withoutPositions = windows { return rotates.map { $0 ? nil : window } }
         // Qwen 2 and 3 slide only from layer max_window_layers on
         var first = 0
-        if modelType != "mistral", let value = reader.json["max_window_layers"] {
+        guard case .late = windows else { return Array(repeating: window, count: layerCount) }
+        if let value = reader.json["max_window_layers"] {
             guard let number = value.int, number >= 0 else {
                 throw reader.unexpected("max_window_layers", value, "a number of layers")
             }
             first = number
-        } else if modelType != "mistral" {
+        } else {
             first = 28
         }
         return (0..<layerCount).map { $0 >= first ? window : nil }
     }
 
-    /// What the published configurations of each member leave out when it is the default.
-    private static let defaultKVHeadCounts = ["mistral": 8, "qwen2": 32, "qwen3": 32]
-
     private static func refuseUnsupported(_ reader: ConfigurationReader) throws(MoruError) {
         if reader.json["quantization_config"] != nil {
             throw reader.unsupported(
                 "quantization_config", remedy: "use the unquantised model, or a GGUF file of the quantised one")
-        }
-        if try reader.number("partial_rotary_factor", default: 1) != 1 {
-            throw reader.unsupported("partial_rotary_factor", remedy: "the family rotates whole heads")
         }
     }
 
@@ -161,5 +172,28 @@ public struct LlamaConfiguration: Sendable, Hashable {
         try require(headDim % 2 == 0, "head_dim \(headDim) is odd, rotary embedding needs pairs")
         try require(normEpsilon > 0 && normEpsilon.isFinite, "rms_norm_eps \(normEpsilon) is not positive and finite")
         try require(ropeBase > 1, "rope_theta \(ropeBase) is not above 1")
+    }
+}
+
+extension ConfigurationReader {
+    /// Which layers have rotary positions, of SmolLM3: as `no_rope_layers` says with 1, or all but every fourth.
+    fileprivate func rotatedLayers(_ layerCount: Int) throws(MoruError) -> [Bool] {
+        guard let value = json["no_rope_layers"] else {
+            let interval = try size("no_rope_layer_interval", default: 4)
+            return (1...layerCount).map { $0 % interval != 0 }
+        }
+        guard let flags = value.array?.map(\.int), flags.count == layerCount, flags.allSatisfy({ $0 == 0 || $0 == 1 })
+        else { throw unexpected("no_rope_layers", value, "a list of \(layerCount) times 0 or 1") }
+        return flags.map { $0 == 1 }
+    }
+}
+
+extension LlamaMultipliers {
+    /// Reads the keys of Granite.
+    fileprivate init(_ reader: ConfigurationReader) throws(MoruError) {
+        embedding = Float(try reader.number("embedding_multiplier", default: 1))
+        residual = Float(try reader.number("residual_multiplier", default: 1))
+        scores = Float(try reader.number("attention_multiplier", default: 1))
+        logitsDivisor = Float(try reader.positive("logits_scaling", default: 1))
     }
 }

@@ -10,6 +10,9 @@ struct CheckpointWeights: WeightSource {
         var name: String
         /// Heads whose rows are stored with their two halves interleaved; nil when rows are in order.
         var interleavedHeads: Int?
+        /// Heads of a fused projection whose rows are stored as all queries, all keys, all values; nil when each head's
+        /// own lie together.
+        var separatedHeads: Int?
     }
 
     /// The names that were asked for; shared by copies.
@@ -53,14 +56,17 @@ struct CheckpointWeights: WeightSource {
         }
         let tensor = try source.tensor(entry.name)
         _ = used.names.withLock { $0.insert(entry.name) }
-        return entry.interleavedHeads.map { tensor.deinterleavingHalves(heads: $0) } ?? tensor
+        if let heads = entry.interleavedHeads { return tensor.deinterleavingHalves(heads: heads) }
+        if let heads = entry.separatedHeads { return tensor.joiningHeads(heads) }
+        return tensor
     }
 }
 
 extension CheckpointWeights {
     private static let blockPrefixes =
         [
-            "model.layers.", "blk.", "transformer.h.", "h.", "layers.", "recurrent.", "encoder.layer.",
+            "model.layers.", "blk.", "transformer.h.", "h.", "layers.", "gpt_neox.layers.", "recurrent.",
+            "encoder.layer.",
             "transformer.layer.",
         ]
         + ["bert", "roberta"].map { $0 + ".encoder.layer." } + ["distilbert.transformer.layer."]
@@ -76,7 +82,9 @@ extension CheckpointWeights {
                 let isRotation = name.hasPrefix("rope_factors_")
                 let isParameter = name.hasSuffix(".weight") || name.hasSuffix(".bias")
                 // Some old files store the rotary frequencies, which the configuration gives as well, or causal masks
-                let isKnown = name.contains("attn_rot_embd") || name.hasSuffix(".attn.bias") || used.contains(name)
+                let isKnown =
+                    name.contains("attn_rot_embd") || name.hasSuffix(".attn.bias")
+                    || name.hasSuffix(".attention.bias") || used.contains(name)
                 return (isInBlock || isRotation) && isParameter && !isKnown
             }
         }
@@ -95,6 +103,17 @@ extension Tensor {
         let order = (0..<heads).flatMap { head in
             (0..<2).flatMap { half in
                 (0..<rowsAHead / 2).map { head * rowsAHead + $0 * 2 + half }
+            }
+        }
+        return permutingRows(order)
+    }
+
+    /// Rows with each head's query, key and value one after the other, from rows of all queries, all keys, all values.
+    func joiningHeads(_ heads: Int) -> Tensor {
+        let rowsAHead = shape[0] / (3 * heads)
+        let order = (0..<heads).flatMap { head in
+            (0..<3).flatMap { part in
+                (0..<rowsAHead).map { (part * heads + head) * rowsAHead + $0 }
             }
         }
         return permutingRows(order)

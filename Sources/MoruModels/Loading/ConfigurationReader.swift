@@ -1,4 +1,5 @@
 import MoruBase
+import MoruTensor
 
 /// Reads the values of a configuration with checks that name the file and key.
 struct ConfigurationReader {
@@ -62,6 +63,16 @@ struct ConfigurationReader {
         return ids
     }
 
+    /// An activation function.
+    func activation(_ key: String, default fallback: String) throws(MoruError) -> Activation {
+        let name = try text(key) ?? fallback
+        guard let activation = Activation.configurationNames.first(where: { $0.name == name })?.function else {
+            throw unsupported(
+                key, remedy: "supported are \(Activation.configurationNames.map(\.name).joined(separator: ", "))")
+        }
+        return activation
+    }
+
     func missing(_ key: String) -> MoruError {
         MoruError(
             .modelConfiguration, "\(source): the key \"\(key)\" is missing",
@@ -80,5 +91,18 @@ struct ConfigurationReader {
             .modelUnsupported,
             "\(source): \"\(key)\": \(String((json[key] ?? nil).text().prefix(60))) is not supported",
             remedy: remedy)
+    }
+}
+
+extension Activation {
+    /// What configurations call the functions; the first name of each is the usual one.
+    static let configurationNames: [(name: String, function: Activation)] = [
+        ("gelu_new", .geluTanh), ("gelu_pytorch_tanh", .geluTanh), ("gelu_fast", .geluTanh), ("gelu", .gelu),
+        ("silu", .silu), ("swish", .silu),
+    ]
+
+    /// The usual name in configurations.
+    var configurationName: String {
+        Self.configurationNames.first { $0.function == self }?.name ?? rawValue
     }
 }

@@ -31,6 +31,13 @@ struct GGUFConfigurationReader {
         return number
     }
 
+    /// A boolean.
+    func flag(_ key: String, default fallback: Bool) throws(MoruError) -> Bool {
+        guard let value = value(key) else { return fallback }
+        guard let flag = value.bool else { throw malformed(key, "true or false") }
+        return flag
+    }
+
     /// Refuses a value that Moru would otherwise have to ignore; an absent key says nothing.
     func refuse(_ key: String, unless expected: Int) throws(MoruError) {
         guard let value = value(key) else { return }
@@ -82,5 +89,17 @@ struct GGUFConfigurationReader {
                 .modelUnsupported, "\(file.path): rope scaling of type \"\(other)\" is not supported",
                 remedy: "supported are none, linear and yarn")
         }
+    }
+}
+
+extension GGUFFile {
+    /// The number of token ids, which is that of the embedding table's rows.
+    func vocabularySize() throws(MoruError) -> Int {
+        guard let embedding = info("token_embd.weight"), embedding.shape.count == 2 else {
+            throw MoruError(
+                .weightMissing, "\(path): the tensor token_embd.weight is missing or no matrix",
+                remedy: "the file is damaged: download it, or convert the model to GGUF, again")
+        }
+        return embedding.shape[0]
     }
 }

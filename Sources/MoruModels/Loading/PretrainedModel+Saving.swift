@@ -50,6 +50,8 @@ extension PretrainedModel {
         if JSON.object(config)["bos_token_id"] == nil, let id = tokenizer.beginOfSequence {
             config["bos_token_id"] = .int(Int(id))
         }
+        // transformers has a default of each architecture's, which need not lie in this vocabulary
+        if config["pad_token_id"] == nil { config["pad_token_id"] = tokenizer.padding.map { .int(Int($0)) } ?? .null }
         return .object(config)
     }
 

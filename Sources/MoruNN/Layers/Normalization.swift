@@ -42,6 +42,9 @@ public final class LayerNorm: Sendable {
         self.epsilon = epsilon
     }
 
+    /// The layer's parameters.
+    public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
+
     /// Normalises each row of the last dimension.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         x.layerNorm(weight.tensor, bias: bias?.tensor, epsilon: epsilon)

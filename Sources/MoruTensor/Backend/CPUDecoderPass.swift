@@ -47,19 +47,26 @@ struct CPUDecoderPass: DecoderPass {
         normalize(layer.inputNorm, layer.epsilon, to: normalized)
         project(normalized, [(layer.query, q), (layer.key, k), (layer.value, v)])
         let headDim = queries / layer.heads
-        turn(q, heads: layer.heads, headDim, layer.queryNorm, layer.epsilon)
-        turn(k, heads: keys / headDim, headDim, layer.keyNorm, layer.epsilon)
+        turn(q, heads: layer.heads, headDim, layer.queryNorm, layer)
+        turn(k, heads: keys / headDim, headDim, layer.keyNorm, layer)
         for (row, run) in runs.enumerated() {
             run.cache.store(
                 k + row * keys, v + row * keys, count: 1, layer: layer.number, position: run.firstPosition)
         }
         attend(layer, q, mixed, headDim)
         project(mixed, [(layer.output, delta.floats)])
+        scaleDelta(by: layer.residualScale)
         hasDelta = true
         normalize(layer.feedForwardNorm, layer.epsilon, to: normalized)
         project(normalized, [(layer.gate, gate), (layer.up, up)])
         backend.forElements(rows * inner) { kernels.swiglu(gate, up, gate, $0, $1) }
         project(gate, [(layer.down, delta.floats)])
+        scaleDelta(by: layer.residualScale)
+    }
+
+    private func scaleDelta(by factor: Float) {
+        guard factor != 1 else { return }
+        backend.forElements(rows * dim) { kernels.scale(delta.floats, factor, delta.floats, $0, $1) }
     }
 
     /// Adds what the last step left to the residual stream, and normalises it.
@@ -85,11 +92,12 @@ struct CPUDecoderPass: DecoderPass {
         }
     }
 
-    /// Normalises heads, where the model does, and turns them by their row's angles.
+    /// Normalises heads and turns them by their row's angles, where the model does.
     private func turn(
-        _ x: UnsafeMutablePointer<Float>, heads: Int, _ headDim: Int, _ norm: Tensor?, _ epsilon: Float
+        _ x: UnsafeMutablePointer<Float>, heads: Int, _ headDim: Int, _ norm: Tensor?, _ layer: DecoderLayer
     ) {
-        if let norm { kernels.rms_norm(x, norm.floats, epsilon, x, nil, headDim, 0, rows * heads) }
+        if let norm { kernels.rms_norm(x, norm.floats, layer.epsilon, x, nil, headDim, 0, rows * heads) }
+        guard layer.isRotated else { return }
         kernels.rope(
             x, angles.cosines.floats, angles.sines.floats, x, heads, headDim, angles.rotated, angles.interleaved, false,
             0, rows)

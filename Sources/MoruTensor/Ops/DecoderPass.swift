@@ -27,6 +27,10 @@ public struct DecoderLayer {
     public var heads: Int
     /// How attention is computed.
     public var attention: AttentionOptions
+    /// Whether queries and keys are turned by their rows' angles.
+    public var isRotated: Bool
+    /// The factor of what each half of the layer adds to the residual stream.
+    public var residualScale: Float
     /// The layer's number in the caches.
     public var number: Int
 
@@ -35,13 +39,14 @@ public struct DecoderLayer {
         inputNorm: Tensor, feedForwardNorm: Tensor, queryNorm: Tensor?, keyNorm: Tensor?, epsilon: Float,
         attention projections: (query: Projection, key: Projection, value: Projection, output: Projection),
         feedForward: (gate: Projection, up: Projection, down: Projection), heads: Int, options: AttentionOptions,
-        number: Int
+        isRotated: Bool = true, residualScale: Float = 1, number: Int
     ) {
         (self.inputNorm, self.feedForwardNorm) = (inputNorm, feedForwardNorm)
         (self.queryNorm, self.keyNorm, self.epsilon) = (queryNorm, keyNorm, epsilon)
         (query, key, value, output) = projections
         (gate, up, down) = feedForward
         (self.heads, attention, self.number) = (heads, options, number)
+        (self.isRotated, self.residualScale) = (isRotated, residualScale)
     }
 }
 

@@ -191,7 +191,7 @@ private struct GGUFTokenizerReader {
 
         static let names = [
             "default", "gpt-2", "smollm", "starcoder", "refact", "command-r", "llama-bpe", "llama3", "llama-v3",
-            "falcon3", "pixtral", "smaug-bpe", "qwen2", "deepseek-r1-qwen", "stablelm2", "phi-2", "olmo", "mpt",
+            "falcon3", "pixtral", "smaug-bpe", "dbrx", "qwen2", "deepseek-r1-qwen", "stablelm2", "phi-2", "olmo", "mpt",
             "jina-en", "jina-es", "jina-de", "roberta-bpe", "granite-docling",
         ]
 
@@ -205,7 +205,8 @@ private struct GGUFTokenizerReader {
                 steps = [.scan(.llama3(digits: 3)), .byteLevel(addsPrefixSpace: false, splits: false)]
                 ignoresMerges = true
                 addsBegin = name.hasPrefix("llama")
-            case "smaug-bpe": steps = [.scan(.llama3(digits: 3)), .byteLevel(addsPrefixSpace: false, splits: false)]
+            case "smaug-bpe", "dbrx":
+                steps = [.scan(.llama3(digits: 3)), .byteLevel(addsPrefixSpace: false, splits: false)]
             case "qwen2", "deepseek-r1-qwen", "stablelm2":
                 steps = [.scan(.llama3(digits: 1)), .byteLevel(addsPrefixSpace: false, splits: false)]
                 composes = name != "stablelm2"

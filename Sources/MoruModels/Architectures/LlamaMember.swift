@@ -1,0 +1,68 @@
+/// What a member of the Llama family does where its configuration leaves a key out, and which keys it reads at all.
+struct LlamaMember: Sendable {
+    /// Which layers have sliding windows.
+    enum Windows: Sendable {
+        /// None.
+        case never
+        /// All, unless the window is null; 4096 where it is absent.
+        case always
+        /// Those of `layer_types`, or from `max_window_layers` on, where `use_sliding_window` says so.
+        case late
+        /// Those of `layer_types`, or those without rotary positions, where `use_sliding_window` says so.
+        case withoutPositions
+    }
+
+    /// The prefix of transformers' class.
+    var className: String
+    /// Whether `attention_bias` is read.
+    var readsAttentionBias = false
+    /// Whether `mlp_bias` is read.
+    var readsFeedForwardBias = false
+    /// The usual number of key and value heads; nil for as many as query heads.
+    var kvHeadCount: Int?
+    var contextLength = 2048
+    var normEpsilon = 1e-6
+    var ropeBase = 10_000.0
+    var tiesEmbeddings = false
+    var windows = Windows.never
+
+    /// The members, by `model_type`.
+    static let all: [String: LlamaMember] = [
+        "llama": LlamaMember(className: "Llama", readsAttentionBias: true, readsFeedForwardBias: true),
+        "mistral": LlamaMember(className: "Mistral", kvHeadCount: 8, windows: .always),
+        "qwen2": LlamaMember(className: "Qwen2", kvHeadCount: 32, windows: .late),
+        "qwen3": LlamaMember(className: "Qwen3", readsAttentionBias: true, kvHeadCount: 32, windows: .late),
+        "granite": LlamaMember(className: "Granite", readsAttentionBias: true, readsFeedForwardBias: true),
+        "smollm3": LlamaMember(
+            className: "SmolLM3", readsAttentionBias: true, readsFeedForwardBias: true, kvHeadCount: 4,
+            contextLength: 32_768, ropeBase: 2_000_000, tiesEmbeddings: true, windows: .withoutPositions),
+        "olmo2": LlamaMember(className: "Olmo2", readsAttentionBias: true, normEpsilon: 1e-5),
+    ]
+}
+
+/// The numbers that Granite multiplies its activations by (Granite Team, 2024); the other members have none.
+public struct LlamaMultipliers: Sendable, Hashable {
+    /// The embeddings' factor.
+    public var embedding: Float = 1
+    /// The factor of what each half of a block adds to the residual stream.
+    public var residual: Float = 1
+    /// The factor of attention scores; nil for `1 / sqrt(headDim)`.
+    public var scores: Float?
+    /// What logits are divided by.
+    public var logitsDivisor: Float = 1
+
+    /// No multipliers.
+    public init() {}
+}
+
+extension LlamaConfiguration {
+    /// What attention scores are multiplied by.
+    var scoreScale: Float { multipliers.scores ?? 1 / Float(headDim).squareRoot() }
+
+    /// The facts of a model of this configuration.
+    var facts: TextModelFacts {
+        TextModelFacts(
+            architecture: modelType, vocabularySize: vocabularySize, contextLength: contextLength,
+            layerCount: layerCount, hiddenSize: hiddenSize, kvHeads: kvHeadCount, headDim: headDim)
+    }
+}

@@ -1,0 +1,140 @@
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+import MoruTestKit
+import Testing
+
+/// The architectures beside Llama, Qwen and GPT-2 against transformers, on tiny models with deterministic weights.
+@Suite(.tags(.golden)) struct FamiliesTests {
+    static let variants = [
+        "granite", "granite-biases", "smollm3", "smollm3-window", "olmo2", "olmo2-grouped", "pythia", "gpt-neox-serial",
+    ]
+
+    private func load(_ variant: String) throws -> (
+        golden: JSON, tokens: [Int32], rows: [Int], model: any LanguageModel
+    ) {
+        let file = try Goldens.json("families.json")
+        let golden = try #require(file["models"]?[variant])
+        let model = try LanguageModels.build(
+            try #require(golden["config"]), source: variant, Weights(DeterministicWeights()))
+        return (golden, file["tokens"]?.ints.map(Int32.init) ?? [], file["rows"]?.ints ?? [], model)
+    }
+
+    private func logits(_ model: any LanguageModel, _ tokens: [Int32]) -> Tensor {
+        Runtime.withPrecision(.f32) { model.logits(model.hiddenStates(TokenBatch([tokens]))) }
+    }
+
+    @Test(arguments: variants) func logitsAgreeWithTransformers(variant: String) throws {
+        let (golden, tokens, rows, model) = try load(variant)
+        let logits = logits(model, tokens)
+        for (row, expected) in zip(rows, golden["logits"]?.array ?? []) {
+            expectClose(logits.rows(row..<row + 1).values(), expected.floats, absolute: 1e-4, "\(variant) row \(row)")
+        }
+    }
+
+    @Test(arguments: variants) func gradientsAgreeWithTransformers(variant: String) throws {
+        let (golden, tokens, _, model) = try load(variant)
+        try LanguageModelGradients.expectAgreement(model, tokens, golden)
+    }
+
+    @Test(arguments: variants) func recomputedGradientsAgreeToo(variant: String) throws {
+        let (golden, tokens, _, model) = try load(variant)
+        try Runtime.withRecomputation { try LanguageModelGradients.expectAgreement(model, tokens, golden) }
+    }
+
+    @Test(arguments: variants) func cachedStepsAgreeWithTheWholeSequence(variant: String) throws {
+        let (_, tokens, _, model) = try load(variant)
+        let whole = logits(model, tokens)
+        Runtime.withPrecision(.f32) {
+            let cache = model.makeCache()
+            var position = 0
+            for count in [7, 1, 12, 4] {
+                var batch = TokenBatch()
+                batch.append(tokens[position..<position + count], cache: cache)
+                let logits = model.logits(model.hiddenStates(batch))
+                expectClose(logits, whole.rows(position..<position + count), absolute: 1e-4, "from \(position)")
+                position += count
+            }
+        }
+    }
+
+    @Test(arguments: variants) func sequencesOfABatchDoNotSeeEachOther(variant: String) throws {
+        let (_, _, _, model) = try load(variant)
+        let (a, b): ([Int32], [Int32]) = ([1, 2, 3, 4, 5], [9, 8, 7])
+        Runtime.withPrecision(.f32) {
+            let both = model.hiddenStates(TokenBatch([a, b]))
+            expectClose(both.rows(0..<5), model.hiddenStates(TokenBatch([a])))
+            expectClose(both.rows(5..<8), model.hiddenStates(TokenBatch([b])))
+        }
+    }
+
+    @Test(arguments: variants) func whatIsWrittenReadsTheSame(variant: String) throws {
+        let (_, tokens, _, model) = try load(variant)
+        let again = try LanguageModels.build(
+            model.configurationJSON, source: variant, Weights(DeterministicWeights()))
+        #expect(again.facts == model.facts)
+        #expect(again.configurationJSON == model.configurationJSON)
+        #expect(logits(again, tokens).values() == logits(model, tokens).values())
+    }
+}
+
+/// What the configurations of these architectures leave out, and what they may not say.
+@Suite struct FamiliesConfigurationTests {
+    private func llama(_ changes: JSON) throws -> LlamaConfiguration {
+        var config = try #require(TestModels.tinyLlamaConfiguration.object)
+        config["tie_word_embeddings"] = nil
+        config["rope_theta"] = nil
+        for (key, value) in changes.object?.members.map({ ($0.key, $0.value) }) ?? [] { config[key] = value }
+        return try LlamaConfiguration(json: .object(config), source: "config.json")
+    }
+
+    @Test func defaultsOfEachMember() throws {
+        let smollm3 = try llama(["model_type": "smollm3", "num_hidden_layers": 5])
+        #expect(smollm3.rotates == [true, true, true, false, true] && smollm3.tiesEmbeddings)
+        #expect(smollm3.ropeBase == 2_000_000 && smollm3.windows == [nil, nil, nil, nil, nil])
+        let window: JSON = [
+            "model_type": "smollm3", "use_sliding_window": true, "sliding_window": 9, "no_rope_layers": [0, 1],
+        ]
+        #expect(try llama(window).windows == [9, nil])
+        let granite = try llama(["model_type": "granite"])
+        #expect(granite.multipliers.scores == 1 && granite.multipliers.logitsDivisor == 1)
+        #expect(try llama([:]).multipliers.scores == nil)
+    }
+
+    @Test func whatCannotBeIsRefusedByKey() throws {
+        let changes: [(String, JSON)] = [
+            ("no_rope_layers", ["model_type": "smollm3", "no_rope_layers": [1]]),
+            ("no_rope_layers", ["model_type": "smollm3", "no_rope_layers": [1, 2]]),
+            ("logits_scaling", ["model_type": "granite", "logits_scaling": 0]),
+            ("partial_rotary_factor", ["partial_rotary_factor": 0.5]),
+            ("partial_rotary_factor", ["rope_parameters": ["rope_theta": 1e4, "partial_rotary_factor": 0.5]]),
+        ]
+        for (key, change) in changes {
+            let error = #expect(throws: MoruError.self) { try llama(change) }
+            #expect(error?.message.contains(key) == true, "\(change.text())")
+        }
+    }
+
+    @Test func configurationsOfGPTNeoXAreChecked() throws {
+        let usual: JSON = [
+            "model_type": "gpt_neox", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 1, "num_attention_heads": 4, "rotary_pct": 0.5,
+        ]
+        func read(_ key: String, _ value: JSON) throws -> GPTNeoXConfiguration {
+            var config = try #require(usual.object)
+            config[key] = value
+            return try GPTNeoXConfiguration(json: .object(config), source: "config.json")
+        }
+        #expect(try read("rotary_emb_base", 500).ropeBase == 500)
+        #expect(try read("rotary_pct", 1).rotatedDim == 8)
+        for (key, value, word) in [
+            ("num_attention_heads", JSON.int(5), "num_attention_heads"), ("hidden_act", "relu6", "hidden_act"),
+            ("rotary_pct", 0.4, "a head's 8 elements"), ("rotary_pct", 2, "rotary_pct"),
+            ("num_hidden_layers", "two", "num_hidden_layers"),
+        ] {
+            let error = #expect(throws: MoruError.self) { try read(key, value) }
+            #expect(error?.message.contains(word) == true, "\(key): \(String(describing: error))")
+        }
+    }
+}
