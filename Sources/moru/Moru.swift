@@ -27,7 +27,7 @@ struct Moru: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Train.self, Tune.self,
+            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Train.self, Tune.self, Merge.self,
             RecipeCommand.self, Runs.self, DataCommand.self, Eval.self, Serve.self, Bench.self, Config.self,
             Doctor.self,
         ])

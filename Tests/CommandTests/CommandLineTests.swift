@@ -22,7 +22,7 @@ import Testing
         #expect(outcome.code == 0 && outcome.errors.isEmpty)
         let commands = [
             "pull", "models", "show", "chat", "generate", "tokenize", "train", "tune", "recipe", "runs", "data", "eval",
-            "serve", "config", "doctor",
+            "serve", "config", "doctor", "merge",
         ]
         for command in commands {
             #expect(outcome.output.contains("  \(command) "), "\(command) is missing")

@@ -313,7 +313,20 @@ def write_adapters(root, tokenizer):
                     parameter.copy_(numbers + 1 if "ia3_l" in key or "magnitude" in key else numbers)
         model.save_pretrained(root / name)
         result[name] = {"logits": logits(model)}
+        if name not in refused and options.get("kind", IA3Config) is IA3Config:
+            result[name]["merged"] = logits(model.merge_and_unload())
+    result["combined"] = {"logits": combined(root)}
     return result
+
+
+def combined(root):
+    """The sum of two adapters' updates, each by its weight: PEFT's exact combination."""
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(root.parent / "models" / "llama"), root / "plain", adapter_name="a")
+    model.load_adapter(root / "gaussian", "b")
+    model.base_model.add_weighted_adapter(["a", "b"], [0.7, 0.4], "c", combination_type="cat")
+    model.set_adapter("c")
+    return logits(model)
 
 
 def write(root):

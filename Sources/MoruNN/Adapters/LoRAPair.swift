@@ -94,7 +94,7 @@ private final class MovedNorms: Sendable {
 
 extension Tensor {
     /// The norm of each row of a matrix in any dtype.
-    func rowNorms() -> Tensor {
+    package func rowNorms() -> Tensor {
         let (rows, columns) = (shape[0], shape[1])
         let norms = Tensor(uninitialized: [rows])
         for begin in stride(from: 0, to: rows, by: 256) {
