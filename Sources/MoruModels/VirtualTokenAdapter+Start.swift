@@ -28,7 +28,8 @@ extension PromptTuningAdapter {
         case .random:
             let weight = table.weight.value
             let sample = weight.rows(0..<min(weight.shape[0], 1024)).converted(to: .f32)
-            let deviation = (sample.sumOfSquares() / Double(max(1, sample.count))).squareRoot()
+            let spread = (sample.sumOfSquares() / Double(max(1, sample.count))).squareRoot()
+            let deviation = spread * Double(table.scale)
             var generator = RandomGenerator(seed: seed ^ stableHash(VirtualTokens.parameterName))
             self.init(.normal(shape, standardDeviation: Float(deviation), using: &generator))
         }

@@ -80,8 +80,11 @@ public struct Weights: Sendable {
     }
 
     /// A root-mean-square normalisation `name.weight` [dim].
-    public func rmsNorm(_ name: String, dim: Int, epsilon: Float) throws(MoruError) -> RMSNorm {
-        RMSNorm(weight: try self[name].parameter("weight", [dim], .ones), epsilon: epsilon)
+    public func rmsNorm(
+        _ name: String, dim: Int, epsilon: Float, unitOffset: Bool = false
+    ) throws(MoruError) -> RMSNorm {
+        let weight = try self[name].parameter("weight", [dim], unitOffset ? .zeros : .ones)
+        return RMSNorm(weight: weight, epsilon: epsilon, unitOffset: unitOffset)
     }
 
     /// A layer normalisation `name.weight`, `name.bias` [dim].

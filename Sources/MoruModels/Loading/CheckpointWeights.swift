@@ -13,6 +13,8 @@ struct CheckpointWeights: WeightSource {
         /// Heads of a fused projection whose rows are stored as all queries, all keys, all values; nil when each head's
         /// own lie together.
         var separatedHeads: Int?
+        /// How much more than the parameter the file holds, in each element.
+        var offset: Float = 0
     }
 
     /// The names that were asked for; shared by copies.
@@ -22,10 +24,18 @@ struct CheckpointWeights: WeightSource {
     let entry: @Sendable (String) -> Entry?
     private let used = Used()
 
-    /// A source whose names are the parameters' own.
+    /// A source whose names are the parameters' own; those of a model that sees images too stand below a place for its
+    /// language model.
     init(_ source: any TensorSource) {
         self.source = source
-        entry = { Entry(name: $0) }
+        entry = { Entry(name: Self.name(of: $0, in: source)) }
+    }
+
+    /// What a source calls a language model's parameter.
+    static func name(of path: String, in source: any TensorSource) -> String {
+        guard source.info(path) == nil else { return path }
+        let inner = path.hasPrefix("model.") ? ["model.language_model." + path.dropFirst("model.".count)] : []
+        return (inner + ["language_model." + path]).first { source.info($0) != nil } ?? path
     }
 
     init(_ source: any TensorSource, entry: @escaping @Sendable (String) -> Entry?) {
@@ -54,7 +64,8 @@ struct CheckpointWeights: WeightSource {
                 .weightShape, "\(source.path): the tensor \(entry.name) holds integers (\(info.format))",
                 remedy: "weights are floating-point or quantised as in GGUF; use such a copy of the model")
         }
-        let tensor = try source.tensor(entry.name)
+        var tensor = try source.tensor(entry.name)
+        if entry.offset != 0 { tensor = tensor.converted(to: .f32).subtracting(entry.offset) }
         _ = used.names.withLock { $0.insert(entry.name) }
         if let heads = entry.interleavedHeads { return tensor.deinterleavingHalves(heads: heads) }
         if let heads = entry.separatedHeads { return tensor.joiningHeads(heads) }
@@ -65,8 +76,8 @@ struct CheckpointWeights: WeightSource {
 extension CheckpointWeights {
     private static let blockPrefixes =
         [
-            "model.layers.", "blk.", "transformer.h.", "h.", "layers.", "gpt_neox.layers.", "recurrent.",
-            "encoder.layer.",
+            "model.layers.", "model.language_model.layers.", "language_model.model.layers.", "blk.", "transformer.h.",
+            "h.", "layers.", "gpt_neox.layers.", "recurrent.", "encoder.layer.",
             "transformer.layer.",
         ]
         + ["bert", "roberta"].map { $0 + ".encoder.layer." } + ["distilbert.transformer.layer."]
@@ -97,6 +108,9 @@ extension CheckpointWeights {
 }
 
 extension Tensor {
+    /// Each element less a number.
+    fileprivate func subtracting(_ number: Float) -> Tensor { self - Tensor.ones(shape) * number }
+
     /// Rows with the two halves of each head one after the other, from rows where they alternate.
     func deinterleavingHalves(heads: Int) -> Tensor {
         let rowsAHead = shape[0] / heads

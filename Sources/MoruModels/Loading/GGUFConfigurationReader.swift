@@ -48,7 +48,7 @@ struct GGUFConfigurationReader {
             remedy: "use another model of the family \(prefix)")
     }
 
-    private func malformed(_ key: String, _ wanted: String) -> MoruError {
+    func malformed(_ key: String, _ wanted: String) -> MoruError {
         MoruError(
             .modelConfiguration, "\(file.path): \(prefix).\(key) must be \(wanted)",
             remedy: "the file is damaged: download it, or convert the model to GGUF, again")

@@ -13,6 +13,10 @@ public enum LanguageModels {
         LanguageModelArchitecture([OLMo2.modelType], gguf: .olmo2) { config, source, weights throws(MoruError) in
             try OLMo2(LlamaConfiguration(json: config, source: source), weights)
         },
+        LanguageModelArchitecture(GemmaConfiguration.modelTypes, gguf: .gemma) {
+            config, source, weights throws(MoruError) in
+            try Gemma(GemmaConfiguration(json: config, source: source), weights)
+        },
         LanguageModelArchitecture([GPTNeoXConfiguration.modelType], gguf: .gptNeoX) {
             config, source, weights throws(MoruError) in
             try GPTNeoX(GPTNeoXConfiguration(json: config, source: source), weights)

@@ -73,8 +73,9 @@ extension PretrainedTextModel {
     ) throws(MoruError) -> (any TextModel, CheckpointWeights) {
         let prefix = "model."
         let weights = CheckpointWeights(source) { path in
-            let isBare = path.hasPrefix(prefix) && source.info(path) == nil
-            return CheckpointWeights.Entry(name: isBare ? String(path.dropFirst(prefix.count)) : path)
+            let name = CheckpointWeights.name(of: path, in: source)
+            let isBare = name.hasPrefix(prefix) && source.info(name) == nil
+            return CheckpointWeights.Entry(name: isBare ? String(name.dropFirst(prefix.count)) : name)
         }
         let base: any LanguageModel
         do throws(MoruError) {

@@ -6,15 +6,24 @@ public final class RMSNorm: Sendable {
     public let weight: Parameter
     /// What is added to the mean square.
     public let epsilon: Float
+    /// Ones, where rows are multiplied by 1 + weight (Gemma); nil where by the weight.
+    private let offset: Tensor?
 
     /// Makes a layer.
-    public init(weight: Parameter, epsilon: Float) {
+    ///
+    /// - Parameter unitOffset: Whether rows are multiplied by 1 + weight. A checkpoint in bf16 holds such a weight more
+    ///   exactly than the sum, so that nothing but the sum's use tells the two apart.
+    public init(weight: Parameter, epsilon: Float, unitOffset: Bool = false) {
         self.weight = weight
         self.epsilon = epsilon
+        offset = unitOffset ? .ones(weight.value.shape) : nil
     }
 
+    /// What normalised rows are multiplied by, [dim].
+    public var gain: Tensor { offset.map { weight.tensor + $0 } ?? weight.tensor }
+
     /// Normalises each row of the last dimension.
-    public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(weight.tensor, epsilon: epsilon) }
+    public func callAsFunction(_ x: Tensor) -> Tensor { x.rmsNorm(gain, epsilon: epsilon) }
 
     /// The step of a residual stream [N, D]: adds `delta` (nil adds nothing), and normalises the sum.
     ///
@@ -22,7 +31,7 @@ public final class RMSNorm: Sendable {
     public func callAsFunction(
         _ residual: Tensor, adding delta: Tensor?, as type: DType = .f32
     ) -> (sum: Tensor, normalized: Tensor) {
-        residual.addingAndNormalizing(delta, weight.tensor, epsilon: epsilon, as: type)
+        residual.addingAndNormalizing(delta, gain, epsilon: epsilon, as: type)
     }
 }
 
