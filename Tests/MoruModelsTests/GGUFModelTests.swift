@@ -9,7 +9,7 @@ import Testing
     static let files = [
         "llama-f32", "llama3-f16", "llama-q8_0", "qwen2-f16", "qwen2-q4_0", "qwen3-q8_0", "llama-sentencepiece",
         "granite-f16",
-        "smollm3-q8_0", "olmo2-f32", "gptneox-q8_0",
+        "smollm3-q8_0", "olmo2-f32", "gptneox-q8_0", "gemma2-f16", "gemma3-q8_0",
     ]
 
     @Test(arguments: files) func logitsAgreeWithTransformers(name: String) throws {
@@ -32,7 +32,8 @@ import Testing
         ]
         for key in keys { #expect(found[key] == expected[key], "\(key)") }
         let scaling = found["rope_scaling"]
-        let rope = try #require(expected["rope_parameters"])
+        let ropes = try #require(expected["rope_parameters"])
+        let rope = ropes["full_attention"] ?? ropes
         #expect((scaling?["rope_type"]?.string ?? "default") == rope["rope_type"]?.string)
         #expect(scaling?["original_max_position_embeddings"]?.int == rope["original_max_position_embeddings"]?.int)
         if let factor = rope["factor"]?.double {

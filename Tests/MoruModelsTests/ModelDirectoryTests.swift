@@ -5,7 +5,7 @@ import Testing
 
 /// Directories as transformers writes them: f32, bf16 and f16, single and sharded, each place of the chat template.
 @Suite(.tags(.golden), .enabled(if: TestNeeds.python != nil)) struct ModelDirectoryTests {
-    static let models = ["llama", "llama3", "mistral", "qwen2", "qwen3"]
+    static let models = ["llama", "llama3", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gemma3-vision"]
 
     @Test(arguments: models) func logitsAgreeWithTransformers(name: String) throws {
         let written = try Interoperation.written()

@@ -42,6 +42,12 @@ import Testing
         "gguf-smollm3": Case(part: "ggufs", name: "smollm3-q8_0.gguf", type: "smollm3"),
         "gguf-olmo2": Case(part: "ggufs", name: "olmo2-f32.gguf", type: "olmo2"),
         "gguf-gptneox": Case(part: "ggufs", name: "gptneox-q8_0.gguf", type: "gpt_neox"),
+        "gemma2": Case(part: "models", name: "gemma2", type: "gemma2"),
+        "gemma3": Case(part: "models", name: "gemma3", shardBytes: 60_000, type: "gemma3_text"),
+        // The text part becomes a model of its own
+        "gemma3-vision": Case(part: "models", name: "gemma3-vision", type: "gemma3_text"),
+        "gguf-gemma2": Case(part: "ggufs", name: "gemma2-f16.gguf", type: "gemma2"),
+        "gguf-gemma3": Case(part: "ggufs", name: "gemma3-q8_0.gguf", type: "gemma3_text"),
     ]
 
     @Test func transformersLoadsWhatMoruSaves() throws {

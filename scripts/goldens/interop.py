@@ -34,6 +34,13 @@ LLAMA3 = {"rope_theta": 10000.0, "rope_type": "llama3", "factor": 8.0, "low_freq
           "original_max_position_embeddings": 8192}
 GRANITE = dict(embedding_multiplier=6.0, residual_multiplier=0.22, attention_multiplier=0.25, logits_scaling=4.0,
                tie_word_embeddings=True)
+GEMMA2 = dict(head_dim=16, num_hidden_layers=3, query_pre_attn_scalar=16, sliding_window=6, attn_logit_softcapping=2.0,
+              final_logit_softcapping=5.0)
+GEMMA3 = dict(head_dim=32, num_hidden_layers=7, query_pre_attn_scalar=32, sliding_window=6, rope_parameters={
+    "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})
+# A model whose text part alone Moru reads
+VISION = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
 MODELS = {
     # name: type, options, dtype, shard size, where the template goes
     "llama": ("Llama", dict(tie_word_embeddings=False), torch.float32, "5GB", "jinja"),
@@ -46,13 +53,22 @@ MODELS = {
     "olmo2": ("Olmo2", dict(tie_word_embeddings=False), torch.bfloat16, "60KB", "jinja"),
     "pythia": ("GPTNeoX", dict(rope_parameters={
         "rope_theta": 10000.0, "rope_type": "default", "partial_rotary_factor": 0.25}), torch.float16, "5GB", "jinja"),
+    "gemma2": ("Gemma2", GEMMA2, torch.float32, "5GB", "jinja"),
+    "gemma3": ("Gemma3Text", GEMMA3, torch.float32, "60KB", "jinja"),
+    "gemma3-vision": ("Gemma3", GEMMA3, torch.float32, "5GB", "jinja"),
 }
 
 
 def make(kind, options, seed=None):
     size = {key: value for key, value in SIZE.items() if kind != "GPTNeoX" or key != "num_key_value_heads"}
-    config = getattr(transformers, kind + "Config")(**{**size, **options})
-    model = getattr(transformers, kind + "ForCausalLM")(config).float().eval()
+    if kind == "Gemma3":
+        text = transformers.Gemma3TextConfig(**{**size, **options})
+        config = transformers.Gemma3Config(text_config=text, vision_config=VISION, mm_tokens_per_image=4,
+                                           image_token_index=380, eos_token_id=2, bos_token_id=1)
+        model = transformers.Gemma3ForConditionalGeneration(config).float().eval()
+    else:
+        config = getattr(transformers, kind + "Config")(**{**size, **options})
+        model = getattr(transformers, kind.removesuffix("Text") + "ForCausalLM")(config).float().eval()
     fill(model)
     return model
 
@@ -157,7 +173,7 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    rope = config.rope_parameters
+    rope = config.rope_parameters.get("full_attention", config.rope_parameters)
     if arch == "gptneox":
         writer.add_layer_norm_eps(config.layer_norm_eps)
         writer.add_parallel_residual(config.use_parallel_residual)
@@ -167,6 +183,16 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
         writer.add_head_count_kv(config.num_key_value_heads)
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
         writer.add_rope_freq_base(rope["rope_theta"])
+    if arch.startswith("gemma"):
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
+        writer.add_sliding_window(config.sliding_window)
+    if arch == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if arch == "gemma3":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
     if arch == "granite":
         writer.add_attention_scale(config.attention_multiplier)
         writer.add_embedding_scale(config.embedding_multiplier)
@@ -190,10 +216,12 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
                                      config.num_hidden_layers)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            data = parameter.numpy()
+            # A weight of Gemma's norms is what is added to 1
+            offset = np.float32(arch.startswith("gemma") and name.endswith("norm.weight"))
+            data = parameter.numpy() + offset
             kind = gguf.GGMLQuantizationType.F32 if data.ndim == 1 else quantization
             stored = gguf.quants.quantize(data, kind)
-            parameter.copy_(torch.from_numpy(gguf.quants.dequantize(stored, kind).astype(np.float32)))
+            parameter.copy_(torch.from_numpy(gguf.quants.dequantize(stored, kind).astype(np.float32) - offset))
             if arch in PERMUTED and name.endswith(("q_proj.weight", "q_proj.bias")):
                 stored = permuted(stored, config.num_attention_heads)
             if arch in PERMUTED and name.endswith(("k_proj.weight", "k_proj.bias")):
@@ -243,9 +271,11 @@ def write_ggufs(root, tokenizer):
         ("olmo2-f32", "olmo2", "dbrx", dict(tie_word_embeddings=False), types.F32),
         ("gptneox-q8_0", "gptneox", "olmo", dict(rope_parameters={
             "rope_theta": 10000.0, "rope_type": "default", "partial_rotary_factor": 0.25}), types.Q8_0),
+        ("gemma2-f16", "gemma2", "gpt-2", GEMMA2, types.F16),
+        ("gemma3-q8_0", "gemma3", "gpt-2", GEMMA3, types.Q8_0),
     ]:
         model = make({"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "granite": "Granite", "smollm3": "SmolLM3",
-                      "olmo2": "Olmo2", "gptneox": "GPTNeoX"}[arch], options)
+                      "olmo2": "Olmo2", "gptneox": "GPTNeoX", "gemma2": "Gemma2", "gemma3": "Gemma3Text"}[arch], options)
         if arch == "llama" and "rope_parameters" not in options:
             model.config.rope_parameters = {"rope_theta": 10000.0, "rope_type": "default"}
         write_gguf(root / f"{name}.gguf", arch, pre, model, tokenizer, quantization)

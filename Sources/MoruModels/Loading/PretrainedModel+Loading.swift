@@ -199,9 +199,11 @@ extension Tokenizer {
 }
 
 extension TensorDirectory {
-    /// The formats that the weights are stored in, for people.
+    /// The formats that the weights are stored in, and what of them is left out, for people.
     var storageDescription: String {
-        "safetensors " + Set(names.compactMap { info($0)?.format }).sorted().joined(separator: ", ")
+        let formats = Set(names.compactMap { info($0)?.format }).sorted().joined(separator: ", ")
+        let hasVision = names.contains { $0.contains("vision_tower.") }
+        return "safetensors \(formats)" + (hasVision ? ", the text part alone: images cannot be read" : "")
     }
 }
 
