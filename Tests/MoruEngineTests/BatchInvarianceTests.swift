@@ -90,10 +90,28 @@ struct BatchInvarianceTests {
         #expect(hidden(1) != hidden(Runtime.fewRows + 1))
     }
 
+    @Test("of Gemma, with windows, caps and quantised weights", arguments: TestModels.tinyGemmaConfigurations)
+    func gemma(configuration: JSON) async throws {
+        let model = try TestModels.tinyLlama(seed: 5, configuration: configuration)
+        try await compare(model, seed: 5)
+        for layer in model.linears { layer.weight.value = layer.weight.value.converted(to: .q8_0) }
+        try await compare(model, adapters: try adapters(of: model), seed: 6)
+    }
+
     @Test("with adapters side by side, bit for bit")
     func adapters() async throws {
         let model = try TestModels.tinyLlama(seed: 4)
-        let adapters = try (0..<2).map { index in
+        let adapters = try adapters(of: model)
+        let request = GenerationRequest(prompt: [1, 2, 3], maximumTokens: 4, logProbabilities: 0)
+        var adapted = request
+        adapted.adapter = adapters[0]
+        let engine = try Engine(model: model)
+        #expect(try await engine.answer(request).tokens != engine.answer(adapted).tokens)
+        try await compare(model, adapters: adapters, seed: 4)
+    }
+
+    private func adapters(of model: any LanguageModel) throws -> [any Adapter] {
+        try (0..<2).map { index in
             let adapter = try LoRAAdapter(
                 LoRAConfiguration(rank: 4, targets: ["q_proj", "v_proj"]), adapting: model.linears, seed: UInt64(index))
             var random = RandomGenerator(seed: UInt64(index))
@@ -102,12 +120,6 @@ struct BatchInvarianceTests {
             }
             return adapter
         }
-        let request = GenerationRequest(prompt: [1, 2, 3], maximumTokens: 4, logProbabilities: 0)
-        var adapted = request
-        adapted.adapter = adapters[0]
-        let engine = try Engine(model: model)
-        #expect(try await engine.answer(request).tokens != engine.answer(adapted).tokens)
-        try await compare(model, adapters: adapters, seed: 4)
     }
 
     @Test("with adapters of every kind side by side, bit for bit")

@@ -38,6 +38,16 @@ import Testing
             Interoperation.logits(base.model, written, adapter: adapter), expected, name)
     }
 
+    @Test(arguments: ["gemma3-lora", "gemma3-prompt"]) func adaptersOfGemmaGiveTheSameLogits(name: String) throws {
+        let written = try Interoperation.written()
+        let base = try PretrainedModel.load(written.path("models", "gemma3"))
+        let adapter = try AdapterDirectory.load(from: written.path("adapters", name), for: base.model)
+        let expected = try written.logits("adapters", name)
+        #expect(disagreement(expected[0], try written.logits("models", "gemma3")[0], absolute: 0.1, relative: 0) != nil)
+        Interoperation.expectAgreement(
+            Interoperation.logits(base.model, written, adapter: adapter), expected, name)
+    }
+
     @Test(arguments: refused) func whatMoruDoesNotDoIsRefusedByKey(key: String) throws {
         let written = try Interoperation.written()
         let base = try PretrainedModel.load(written.path("models", "llama"))

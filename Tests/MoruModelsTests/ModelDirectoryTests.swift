@@ -42,5 +42,7 @@ import Testing
         let written = try Interoperation.written()
         #expect(try PretrainedModel.load(written.path("models", "llama3")).storageDescription == "safetensors BF16")
         #expect(try PretrainedModel.load(written.path("models", "qwen3")).storageDescription == "safetensors F16")
+        let vision = try PretrainedModel.load(written.path("models", "gemma3-vision")).storageDescription
+        #expect(vision.contains("images cannot be read"))
     }
 }

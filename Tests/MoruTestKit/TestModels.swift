@@ -11,7 +11,22 @@ public enum TestModels {
         "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu",
     ]
 
-    /// A tiny Llama with deterministic weights, or random ones of a seed.
+    /// The configurations of tiny models of Gemma 2, with caps that scores and logits reach, and Gemma 3.
+    public static let tinyGemmaConfigurations: [JSON] = [
+        [
+            "model_type": "gemma2", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+            "max_position_embeddings": 128, "sliding_window": 9, "attn_logit_softcapping": 1.0,
+            "final_logit_softcapping": 3.0,
+        ],
+        [
+            "model_type": "gemma3_text", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 32,
+            "max_position_embeddings": 128, "sliding_window": 9, "sliding_window_pattern": 3,
+        ],
+    ]
+
+    /// A tiny Llama, or what else the configuration says, with deterministic weights, or random ones of a seed.
     ///
     /// - Throws: What building the model throws.
     public static func tinyLlama(

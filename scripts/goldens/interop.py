@@ -310,6 +310,10 @@ GPT2_ADAPTERS = {
     "gpt2-prompt": dict(kind=PromptTuningConfig, num_virtual_tokens=5),
     "gpt2-prefix": dict(kind=PrefixTuningConfig, num_virtual_tokens=3),
 }
+GEMMA_ADAPTERS = {
+    "gemma3-lora": dict(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj", "gate_proj", "down_proj"]),
+    "gemma3-prompt": dict(kind=PromptTuningConfig, num_virtual_tokens=5),
+}
 REFUSED = {
     "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
     "rank_pattern": dict(rank_pattern={"q_proj": 2}), "alpha_pattern": dict(alpha_pattern={"q_proj": 2}),
@@ -330,8 +334,9 @@ def write_gpt2(directory, tokenizer):
 def write_adapters(root, tokenizer):
     result = {"gpt2": write_gpt2(root / "gpt2", tokenizer)}
     refused = {key: dict(r=4, target_modules=["q_proj"], **more) for key, more in REFUSED.items()}
-    for name, options in {**ADAPTERS, **GPT2_ADAPTERS, **refused}.items():
-        base = root / "gpt2" if name in GPT2_ADAPTERS else root.parent / "models" / "llama"
+    for name, options in {**ADAPTERS, **GPT2_ADAPTERS, **GEMMA_ADAPTERS, **refused}.items():
+        base = root / "gpt2" if name in GPT2_ADAPTERS else root.parent / "models" / (
+            "gemma3" if name in GEMMA_ADAPTERS else "llama")
         config = {"kind": LoraConfig, **options}
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config.pop("kind")(
             task_type=TaskType.CAUSAL_LM, **config))
