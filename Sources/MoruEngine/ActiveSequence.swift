@@ -18,15 +18,21 @@ struct Submission: Sendable {
     let continuation: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
     let cancellation: Cancellation
     let submitted: ContinuousClock.Instant
+    /// What it counts for while it waits; see ``AdmissionControl``.
+    let cost: Int
 }
 
 /// A request that the engine works on. Belongs to the engine's actor.
 final class ActiveSequence {
     let submission: Submission
-    let cache: SequenceCache
+    /// The keys and values; nil while the sequence waits.
+    var cache: SequenceCache?
     var sampler: Sampler
     /// The scores of the prompt's tokens so far.
     var promptScores: [TokenScore] = []
+    var scoredCount = 0
+    /// Tokens of the prompt that others had computed; nil before the sequence begins.
+    var cachedTokens: Int?
     /// The tokens chosen in this step.
     var chosen: [TokenScore] = []
     var generatedCount = 0
@@ -38,9 +44,8 @@ final class ActiveSequence {
     private var started: ContinuousClock.Instant?
     private var firstToken: ContinuousClock.Instant?
 
-    init(_ submission: Submission, cache: SequenceCache, speculates: Bool) {
+    init(_ submission: Submission, speculates: Bool) {
         self.submission = submission
-        self.cache = cache
         lookup = speculates ? PromptLookup(submission.request.prompt) : nil
         sampler = Sampler(submission.request.sampling, prompt: submission.request.prompt)
     }
@@ -54,7 +59,7 @@ final class ActiveSequence {
         let begin = started ?? now
         let first = firstToken ?? now
         return GenerationUsage(
-            promptTokens: request.prompt.count, generatedTokens: generatedCount,
+            promptTokens: request.prompt.count, cachedTokens: cachedTokens ?? 0, generatedTokens: generatedCount,
             queueSeconds: (begin - submission.submitted).seconds, prefillSeconds: (first - begin).seconds,
             decodeSeconds: (now - first).seconds, speculation: speculation)
     }

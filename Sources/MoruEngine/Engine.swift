@@ -19,23 +19,29 @@ public actor Engine {
     public nonisolated let model: any LanguageModel
     /// The settings.
     public nonisolated let configuration: EngineConfiguration
-    /// The most tokens of a sequence, prompt and answer together.
+    /// The most tokens of a sequence, prompt and answer together: as many as the model, the configuration and the memory
+    /// for keys and values permit.
     public nonisolated let contextLength: Int
+    /// Pages of keys and values that there is memory for.
+    nonisolated let pageCapacity: Int
 
     private nonisolated let executor = EngineExecutor(name: "moru-engine")
-    private nonisolated let inbox = Mutex(Inbox())
+    private nonisolated let inbox: Mutex<Inbox>
     private nonisolated let linears: [String: Linear]
+    private let pages: PageStore
+    private var families = AdapterFamilies()
     private var scheduler: Scheduler
-    private var sequences: [SequenceID: ActiveSequence] = [:]
+    var sequences: [SequenceID: ActiveSequence] = [:]
     private var isDriving = false
-    private var counts = EngineStatistics()
-    private var damagedParameter: String??
+    var counts = EngineStatistics()
+    var damagedParameter: String??
     private var speculationPlanner = SpeculationPlanner(maximumRows: Runtime.fewRows)
 
     private struct Inbox {
         var nextID: SequenceID = 0
         var submissions: [Submission] = []
         var isShutDown = false
+        var admission: AdmissionControl
     }
 
     /// An engine that waits for requests.
@@ -45,11 +51,20 @@ public actor Engine {
         try configuration.validate(for: model)
         self.model = model
         self.configuration = configuration
-        contextLength = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
+        pages = PageStore(model.cacheLayout(configuration.cacheFormat.dtype))
+        let wanted = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
+        pageCapacity = try configuration.pageCapacity(pages.layout, contextLength: wanted)
+        contextLength = min(wanted, pageCapacity.multipliedClamped(by: SequenceCache.pageTokens))
+        inbox = Mutex(
+            Inbox(
+                admission: AdmissionControl(
+                    maximumTokens: configuration.maximumWaitingTokens, maximumSeconds: configuration.maximumWaitSeconds)
+            ))
         linears = Dictionary(model.linears.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         scheduler = Scheduler(
             Scheduler.Limits(
-                sequences: configuration.maximumSequences, tokens: configuration.tokenBudget, context: contextLength))
+                sequences: configuration.maximumSequences, tokens: configuration.tokenBudget, context: contextLength,
+                pages: pageCapacity), sharesPages: configuration.sharesPrefixes)
     }
 
     /// The engine's own thread.
@@ -60,7 +75,8 @@ public actor Engine {
     /// - Returns: The events. It throws ``MoruError`` when the request is not one that the model can take
     ///   (``MoruError/Code/requestInvalid``, ``MoruError/Code/samplingInvalid``, ``MoruError/Code/promptTooLong``,
     ///   ``MoruError/Code/adapterMismatch``), when the model's output is not finite
-    ///   (``MoruError/Code/logitsNotFinite``), and when the engine is shut down (``MoruError/Code/engineShutDown``).
+    ///   (``MoruError/Code/logitsNotFinite``), when too much waits already (``MoruError/Code/engineOverloaded``), and
+    ///   when the engine is shut down (``MoruError/Code/engineShutDown``).
     public nonisolated func generate(_ request: GenerationRequest) -> AsyncThrowingStream<GenerationEvent, any Error> {
         submit(request).events
     }
@@ -76,9 +92,10 @@ public actor Engine {
             try validate(request)
             try inbox.withLock { inbox throws(MoruError) in
                 if inbox.isShutDown { throw Self.shutDownError }
+                let cost = try inbox.admission.admit(request)
                 let submission = Submission(
                     id: inbox.nextID, request: request, continuation: continuation, cancellation: cancellation,
-                    submitted: .now)
+                    submitted: .now, cost: cost)
                 inbox.nextID += 1
                 inbox.submissions.append(submission)
             }
@@ -89,14 +106,34 @@ public actor Engine {
         return (events, cancellation)
     }
 
+    /// Whether a request would be let in now.
+    ///
+    /// - Throws: ``MoruError/Code/engineOverloaded``.
+    package nonisolated func checkLoad(promptTokens: Int, maximumTokens: Int) throws(MoruError) {
+        try inbox.withLock { inbox throws(MoruError) in
+            _ = try inbox.admission.cost(promptTokens: promptTokens, maximumTokens: maximumTokens)
+        }
+    }
+
     /// What the engine has done and is doing.
     public var statistics: EngineStatistics {
         var now = counts
         now.running = scheduler.runningCount
-        now.waiting = scheduler.waitingCount + inbox.withLock { $0.submissions.count }
-        now.cacheBytes = sequences.values.reduce(0) { $0 + $1.cache.byteCount }
+        inbox.withLock { inbox in
+            now.waiting = scheduler.waitingCount + scheduler.preemptedCount + inbox.submissions.count
+            now.refused = inbox.admission.refusedCount
+            now.waitingTokens = inbox.admission.waitingTokens
+        }
+        let pageBytes = pages.layout.pageBytes
+        now.cacheBytes = scheduler.ledger.heldCount * pageBytes
+        now.prefixBytes = scheduler.ledger.keptCount * pageBytes
+        now.cacheCapacityBytes = pageCapacity.multipliedClamped(by: pageBytes)
         return now
     }
+
+    /// Forgets the beginnings that requests could share. Whoever changes a parameter of the model or of an adapter calls
+    /// this before the next request.
+    public func forgetPrefixes() { scheduler.forgetContents() }
 
     /// Takes no more requests, and ends those at work with ``MoruError/Code/engineShutDown``.
     public func shutdown() {
@@ -121,9 +158,16 @@ public actor Engine {
     private nonisolated func validate(_ request: GenerationRequest) throws(MoruError) {
         try request.validate(
             vocabularySize: model.facts.vocabularySize,
-            contextLength: contextLength - (request.adapter?.virtualTokenCount ?? 0))
+            contextLength: contextLength - (request.adapter?.virtualTokenCount ?? 0), cacheLimit: cacheLimit)
         guard let adapter = request.adapter else { return }
         try adapter.check(fits: model, linears: linears)
+    }
+
+    /// What bounds the context, where it is the memory for keys and values.
+    private nonisolated var cacheLimit: String? {
+        guard contextLength < min(model.facts.contextLength, configuration.contextLength ?? .max) else { return nil }
+        let bytes = pageCapacity * model.cacheLayout(configuration.cacheFormat.dtype).pageBytes
+        return "\(bytes >> 20) MiB of memory for keys and values hold \(contextLength) tokens"
     }
 
     /// Takes up the requests that came in since the last step.
@@ -134,19 +178,17 @@ public actor Engine {
         }
         for submission in submissions {
             let request = submission.request
-            let sequence = ActiveSequence(
-                submission, cache: model.makeCache(for: request.adapter, configuration.cacheFormat.dtype),
-                speculates: configuration.speculation == .lookup)
+            let sequence = ActiveSequence(submission, speculates: configuration.speculation == .lookup)
+            sequences[submission.id] = sequence
             guard request.maximumTokens > 0 || request.prompt.count > 1 else {
                 // One token and none to generate: there is nothing to compute.
-                sequences[submission.id] = sequence
                 deliver([.promptComputed(submission.id), .finished(submission.id, .length)])
                 continue
             }
-            sequences[submission.id] = sequence
             scheduler.add(
                 submission.id, prompt: request.prompt, maximumTokens: request.maximumTokens, endIDs: request.endIDs,
-                virtualTokens: request.adapter?.virtualTokenCount ?? 0)
+                virtualTokens: request.adapter?.virtualTokenCount ?? 0, family: families.number(of: request.adapter),
+                client: request.client, reusesPages: request.promptLogProbabilities == nil)
         }
     }
 
@@ -169,6 +211,7 @@ public actor Engine {
         var plan = scheduler.schedule()
         guard !plan.runs.isEmpty else { return false }
         let begin = ContinuousClock.now
+        prepare(plan)
         speculate(&plan)
         for run in plan.runs { sequences[run.id]?.noteStart(begin) }
         var outcomes: [SequenceID: StepResult.Outcome] = [:]
@@ -181,7 +224,34 @@ public actor Engine {
         }
         counts.steps += 1
         counts.busySeconds += seconds
+        inbox.withLock { $0.admission.note(tokens: plan.tokenCount, seconds: seconds) }
         return true
+    }
+
+    /// Brings the caches in line with a plan.
+    private func prepare(_ plan: StepPlan) {
+        for id in plan.preempted {
+            sequences[id]?.cache = nil
+            counts.preempted += 1
+        }
+        // Before anything is written
+        for copy in plan.copies { pages.copy(copy.source, to: copy.destination) }
+        for start in plan.starts {
+            guard let sequence = sequences[start.id] else { continue }
+            let cache = SequenceCache(in: pages, pages: start.pages, count: start.positions)
+            if start.positions == 0 { model.begin(cache, with: sequence.request.adapter) }
+            sequence.cache = cache
+            guard sequence.cachedTokens == nil else { continue }
+            sequence.cachedTokens = start.cachedTokens
+            counts.cachedTokens += start.cachedTokens
+            counts.startedTokens += sequence.request.prompt.count
+            leaveQueue(sequence)
+        }
+        for run in plan.runs { sequences[run.id]?.cache?.use(pages: run.pages) }
+    }
+
+    private func leaveQueue(_ sequence: ActiveSequence) {
+        inbox.withLock { $0.admission.leave(sequence.submission.cost) }
     }
 
     /// Adds guesses to the runs that compute one token and choose the next, as many as are worth it and fit one pass.
@@ -191,7 +261,7 @@ public actor Engine {
         var guessing: [(place: Int, sequence: ActiveSequence, guess: PromptLookup.Guess)] = []
         for (place, run) in plan.runs.enumerated() where run.isDecoding {
             guard let sequence = sequences[run.id] else { continue }
-            let most = min(scheduler.room(for: run.id), Runtime.fewRows - rows)
+            let most = min(scheduler.room(for: run), Runtime.fewRows - rows)
             if let guess = sequence.lookup?.guess(most) { guessing.append((place, sequence, guess)) }
         }
         guard !guessing.isEmpty else { return }
@@ -207,96 +277,6 @@ public actor Engine {
     private func note(_ run: StepRun) {
         guard let sequence = sequences[run.id] else { return }
         counts.promptTokens += run.positions.clamped(to: 0..<sequence.request.prompt.count).count
-    }
-
-    /// One forward pass over some runs.
-    private func compute(_ runs: [StepRun], _ outcomes: inout [SequenceID: StepResult.Outcome]) {
-        var batch = TokenBatch()
-        var placed: [(run: StepRun, sequence: ActiveSequence, rows: Range<Int>)] = []
-        for run in runs.groupedByAdapter({ sequences[$0.id]?.request.adapter }) {
-            guard let sequence = sequences[run.id] else { continue }
-            let rows = batch.count..<batch.count + run.rowCount
-            batch.append(run.tokens + run.guesses, cache: sequence.cache, adapter: sequence.request.adapter)
-            placed.append((run, sequence, rows))
-        }
-        let hidden = model.hiddenStates(batch)
-        for (run, sequence, rows) in placed {
-            let isFinite = scorePrompt(of: sequence, run, hidden.rows(rows))
-            outcomes[run.id] = isFinite ? .computed : .failed(notFinite(sequence.request))
-        }
-        var sampled = placed.filter { $0.run.samples }[...]
-        while !sampled.isEmpty {
-            // As many runs as fit in a product of few rows
-            var rows: [Int] = []
-            let some = sampled.prefix { run, _, its in
-                guard rows.count + run.guesses.count < Runtime.fewRows else { return false }
-                rows += its.upperBound - 1 - run.guesses.count..<its.upperBound
-                return true
-            }
-            sampled = sampled.dropFirst(some.count)
-            let logits = model.logits(hidden.gatheringRows(rows))
-            var row = 0
-            for (run, sequence, _) in some {
-                let its = row..<row + 1 + run.guesses.count
-                row = its.upperBound
-                if case .failed = outcomes[run.id] { continue }
-                outcomes[run.id] = choose(for: sequence, run, logits.rows(its))
-            }
-        }
-    }
-
-    /// Scores the prompt's tokens that follow a run's, if wanted; false when the logits are not finite.
-    private func scorePrompt(of sequence: ActiveSequence, _ run: StepRun, _ hidden: Tensor) -> Bool {
-        let prompt = sequence.request.prompt
-        guard let top = sequence.request.promptLogProbabilities else { return true }
-        let positions = run.positions.clamped(to: 0..<prompt.count - 1)
-        // Logits are by far the largest activation: some rows at a time.
-        for begin in stride(from: positions.lowerBound, to: positions.upperBound, by: 128) {
-            let end = min(positions.upperBound, begin + 128)
-            let first = begin - run.positions.lowerBound
-            let logits = model.logits(hidden.rows(first..<first + end - begin))
-            guard logits.isFinite else { return false }
-            sequence.promptScores += scores(logits, Array(prompt[begin + 1..<end + 1]), top: top)
-        }
-        return true
-    }
-
-    /// Chooses a sequence's next tokens from the logits [1 + guesses, V] after its run's last token and after each
-    /// guess. A guess is right when it is what would have been chosen anyway; what follows a wrong one is worthless.
-    private func choose(for sequence: ActiveSequence, _ run: StepRun, _ logits: Tensor) -> StepResult.Outcome {
-        var ids: [Int32] = []
-        sequence.chosen = []
-        repeat {
-            let row = logits.rows(ids.count..<ids.count + 1)
-            guard row.isFinite else { return .failed(notFinite(sequence.request)) }
-            let id = sequence.sampler.next(row)
-            ids.append(id)
-            let scored = sequence.request.logProbabilities.flatMap { scores(row, [id], top: $0).first }
-            sequence.chosen.append(scored ?? TokenScore(id: id))
-            if sequence.request.endIDs.contains(id) { break }
-        } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
-        if let guess = sequence.guess {
-            let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
-            sequence.cache.truncate(to: sequence.cache.count - run.guesses.count + ids.count - 1)
-            sequence.lookup?.note(guess, tried: run.guesses.count, right: right)
-            sequence.speculation.add(proposed: run.guesses.count, accepted: right)
-            counts.speculation.add(proposed: run.guesses.count, accepted: right)
-            sequence.guess = nil
-        }
-        return .sampled(ids)
-    }
-
-    private func notFinite(_ request: GenerationRequest) -> MoruError {
-        if damagedParameter == nil { damagedParameter = .some(model.firstNonFiniteParameter()) }
-        let adapterParameter = request.adapter?.parameters.first { !$0.value.converted(to: .f32).isFinite }?.path
-        if let path = (damagedParameter ?? nil) ?? adapterParameter {
-            return MoruError(
-                .logitsNotFinite, "the model's output is not finite, because its parameter \(path) is not",
-                remedy: "the file is damaged or its training diverged: fetch it again, or train with a lower rate")
-        }
-        return MoruError(
-            .logitsNotFinite, "the model's output is not finite, though all of its parameters are",
-            remedy: "the computation overflowed: try MORU_PRECISION=f32")
     }
 
     /// Hands events to the callers.
@@ -319,6 +299,8 @@ public actor Engine {
                 sequence.submission.continuation.yield(.token(score))
             case .finished(let id, let reason):
                 guard let sequence = sequences.removeValue(forKey: id) else { continue }
+                if sequence.cachedTokens == nil { leaveQueue(sequence) }
+                inbox.withLock { $0.admission.note(answer: sequence.generatedCount) }
                 if reason == .cancelled { counts.cancelled += 1 } else { counts.finished += 1 }
                 sequence.submission.continuation.yield(.finished(reason, sequence.usage(now)))
                 sequence.submission.continuation.finish()
@@ -328,26 +310,5 @@ public actor Engine {
                 sequence.submission.continuation.finish(throwing: error)
             }
         }
-    }
-}
-
-extension StepRun {
-    /// Whether the run computes one token and chooses the next.
-    fileprivate var isDecoding: Bool { samples && tokens.count == 1 }
-}
-
-extension [StepRun] {
-    /// The runs with those of the same adapter next to each other, so that an adapter acts once on all of its rows.
-    fileprivate func groupedByAdapter(_ adapter: (StepRun) -> (any Adapter)?) -> [StepRun] {
-        var groups: [(adapter: (any Adapter)?, runs: [StepRun])] = []
-        for run in self {
-            let its = adapter(run)
-            if let place = groups.firstIndex(where: { $0.adapter === its }) {
-                groups[place].runs.append(run)
-            } else {
-                groups.append((its, [run]))
-            }
-        }
-        return groups.flatMap(\.runs)
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import MoruBase
 import MoruModels
 import MoruTensor
@@ -40,12 +41,27 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var speculation: Speculation
     /// How keys and values are stored.
     public var cacheFormat: CacheFormat
+    /// Bytes of keys and values at most; nil for what all sequences together may need, but no more than a quarter of the
+    /// machine's memory.
+    public var cacheBytes: Int?
+    /// Whether requests that begin alike share what is computed; answers are the same with and without.
+    public var sharesPrefixes: Bool
+    /// Requests are refused when those that wait have more tokens than this, prompts and likely answers together; nil
+    /// for no bound.
+    public var maximumWaitingTokens: Int?
+    /// Requests are refused when they would likely wait for more seconds than this; nil for no bound.
+    public var maximumWaitSeconds: Double?
 
     /// Makes a configuration.
     public init(
         maximumSequences: Int = 8, tokenBudget: Int = 520, contextLength: Int? = nil,
-        speculation: Speculation = .lookup, cacheFormat: CacheFormat = .bf16
+        speculation: Speculation = .lookup, cacheFormat: CacheFormat = .bf16, cacheBytes: Int? = nil,
+        sharesPrefixes: Bool = true, maximumWaitingTokens: Int? = nil, maximumWaitSeconds: Double? = nil
     ) {
+        self.cacheBytes = cacheBytes
+        self.sharesPrefixes = sharesPrefixes
+        self.maximumWaitingTokens = maximumWaitingTokens
+        self.maximumWaitSeconds = maximumWaitSeconds
         self.speculation = speculation
         self.cacheFormat = cacheFormat
         self.maximumSequences = maximumSequences
@@ -69,14 +85,49 @@ public struct EngineConfiguration: Sendable, Hashable {
             throw MoruError(
                 .engineConfiguration, "maximumSequences is \(maximumSequences)", remedy: "use 1 or more")
         }
-        guard tokenBudget > maximumSequences else {
+        let least = maximumSequences + Scheduler.Limits.leastChunk()
+        guard tokenBudget >= least else {
             throw MoruError(
                 .engineConfiguration,
-                "a token budget of \(tokenBudget) leaves no token for prompts beside \(maximumSequences) sequences",
-                remedy: "use a budget above maximumSequences, such as \(maximumSequences + 512)")
+                "a token budget of \(tokenBudget) leaves too few tokens for prompts beside \(maximumSequences) sequences",
+                remedy: "use \(least) or more, such as \(maximumSequences + 512)")
+        }
+        if let maximumWaitingTokens, maximumWaitingTokens < 0 {
+            throw MoruError(
+                .engineConfiguration, "maximumWaitingTokens is \(maximumWaitingTokens)", remedy: "use 0 or more")
+        }
+        if let maximumWaitSeconds, !(maximumWaitSeconds >= 0) {
+            throw MoruError(
+                .engineConfiguration, "maximumWaitSeconds is \(maximumWaitSeconds)", remedy: "use 0 or more")
         }
         if let contextLength, contextLength < 2 {
             throw MoruError(.engineConfiguration, "contextLength is \(contextLength)", remedy: "use 2 or more")
         }
+    }
+
+    /// Pages of keys and values that there is memory for.
+    ///
+    /// - Throws: ``MoruError/Code/engineConfiguration`` when it is not enough for one.
+    func pageCapacity(_ layout: CacheLayout, contextLength: Int) throws(MoruError) -> Int {
+        let pageBytes = max(1, layout.pageBytes)
+        if let cacheBytes {
+            guard cacheBytes >= pageBytes else {
+                throw MoruError(
+                    .engineConfiguration,
+                    "\(cacheBytes) bytes of keys and values are less than the \(pageBytes) bytes of one page",
+                    remedy: "give at least \(pageBytes) bytes, better those of a whole context")
+            }
+            return cacheBytes / pageBytes
+        }
+        let wanted = SequenceCache.pageCount(contextLength).multipliedClamped(by: maximumSequences)
+        return max(1, min(wanted, Int(ProcessInfo.processInfo.physicalMemory / 4) / pageBytes))
+    }
+}
+
+extension Int {
+    /// The product, or the largest number where that is too large.
+    func multipliedClamped(by factor: Int) -> Int {
+        let (product, overflow) = multipliedReportingOverflow(by: factor)
+        return overflow ? .max : product
     }
 }

@@ -4,12 +4,22 @@ public struct EngineStatistics: Sendable, Hashable {
     public var running = 0
     /// Requests that wait for their first step.
     public var waiting = 0
-    /// Bytes of keys and values held.
+    /// Tokens of the requests that wait, as far as they can be told: of their prompts and of their likely answers.
+    public var waitingTokens = 0
+    /// Bytes of keys and values that sequences hold.
     public var cacheBytes = 0
+    /// Bytes of keys and values that nobody holds, kept for requests that begin alike.
+    public var prefixBytes = 0
+    /// Bytes of keys and values that there may be at most.
+    public var cacheCapacityBytes = 0
     /// Steps taken.
     public var steps = 0
     /// Prompt tokens computed.
     public var promptTokens = 0
+    /// Prompt tokens of the requests that have begun.
+    public var startedTokens = 0
+    /// Prompt tokens that were computed for an earlier request.
+    public var cachedTokens = 0
     /// Tokens generated.
     public var generatedTokens = 0
     /// Generations that ended by themselves.
@@ -18,8 +28,15 @@ public struct EngineStatistics: Sendable, Hashable {
     public var cancelled = 0
     /// Generations that failed after they began.
     public var failed = 0
+    /// Requests refused because too much waited.
+    public var refused = 0
+    /// Times that a sequence gave its pages back, to be computed again later.
+    public var preempted = 0
     /// Guesses at next tokens, and what became of them.
     public var speculation = SpeculationCounts()
     /// Seconds spent in steps.
     public var busySeconds = 0.0
+
+    /// The share of prompt tokens that needed no computing.
+    public var prefixHitRate: Double { startedTokens > 0 ? Double(cachedTokens) / Double(startedTokens) : 0 }
 }

@@ -13,6 +13,8 @@ extension MoruError.Code {
     public static let engineConfiguration = MoruError.Code("engine.configuration", .invalidInput)
     /// A request to an engine that has been shut down.
     public static let engineShutDown = MoruError.Code("engine.shut-down", .conflict)
+    /// A request that would have to wait for too long; its cause is an ``EngineOverload``.
+    public static let engineOverloaded = MoruError.Code("engine.overloaded", .limit)
     /// A second message to a chat that is still answering the first.
     public static let sessionBusy = MoruError.Code("session.busy", .conflict)
     /// A saved conversation that cannot be read.

@@ -75,6 +75,8 @@ public struct SpeculationCounts: Sendable, Hashable {
 public struct GenerationUsage: Sendable, Hashable {
     /// Tokens of the prompt.
     public var promptTokens: Int
+    /// Those of them that were computed for an earlier request.
+    public var cachedTokens: Int
     /// Tokens generated, an end token not counted.
     public var generatedTokens: Int
     /// Seconds between the request and its first step.
@@ -88,10 +90,12 @@ public struct GenerationUsage: Sendable, Hashable {
 
     /// Makes a usage.
     public init(
-        promptTokens: Int, generatedTokens: Int = 0, queueSeconds: Double = 0, prefillSeconds: Double = 0,
+        promptTokens: Int, cachedTokens: Int = 0, generatedTokens: Int = 0, queueSeconds: Double = 0,
+        prefillSeconds: Double = 0,
         decodeSeconds: Double = 0, speculation: SpeculationCounts = .init()
     ) {
         self.promptTokens = promptTokens
+        self.cachedTokens = cachedTokens
         self.generatedTokens = generatedTokens
         self.queueSeconds = queueSeconds
         self.prefillSeconds = prefillSeconds
@@ -101,8 +105,10 @@ public struct GenerationUsage: Sendable, Hashable {
 
     /// Seconds from the request to its end.
     public var totalSeconds: Double { queueSeconds + prefillSeconds + decodeSeconds }
-    /// Prompt tokens per second.
-    public var promptTokensPerSecond: Double { prefillSeconds > 0 ? Double(promptTokens) / prefillSeconds : 0 }
+    /// Prompt tokens computed per second.
+    public var promptTokensPerSecond: Double {
+        prefillSeconds > 0 ? Double(promptTokens - cachedTokens) / prefillSeconds : 0
+    }
     /// Tokens per second after the first, which belongs to the prompt's computation.
     public var generatedTokensPerSecond: Double {
         decodeSeconds > 0 && generatedTokens > 1 ? Double(generatedTokens - 1) / decodeSeconds : 0

@@ -17,12 +17,14 @@ public struct GenerationRequest: Sendable {
     public var promptLogProbabilities: Int?
     /// The adapter that acts on this request.
     public var adapter: (any Adapter)?
+    /// Whose request it is: clients share the engine fairly, whatever the number of their requests.
+    public var client: String
 
     /// Makes a request.
     public init(
         prompt: [Int32], sampling: SamplingParameters = SamplingParameters(), maximumTokens: Int,
         endIDs: Set<Int32> = [], logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
-        adapter: (any Adapter)? = nil
+        adapter: (any Adapter)? = nil, client: String = ""
     ) {
         self.prompt = prompt
         self.sampling = sampling
@@ -31,6 +33,7 @@ public struct GenerationRequest: Sendable {
         self.logProbabilities = logProbabilities
         self.promptLogProbabilities = promptLogProbabilities
         self.adapter = adapter
+        self.client = client
     }
 
     /// The most alternatives that may be asked for at each token.
@@ -38,9 +41,10 @@ public struct GenerationRequest: Sendable {
 
     /// Checks the request against a model.
     ///
+    /// - Parameter cacheLimit: What bounds the context, where it is not the model.
     /// - Throws: ``MoruError/Code/requestInvalid``, ``MoruError/Code/samplingInvalid`` or
     ///   ``MoruError/Code/promptTooLong``.
-    func validate(vocabularySize: Int, contextLength: Int) throws(MoruError) {
+    func validate(vocabularySize: Int, contextLength: Int, cacheLimit: String? = nil) throws(MoruError) {
         guard !prompt.isEmpty else {
             throw MoruError(.requestInvalid, "the prompt has no tokens", remedy: "give at least one token")
         }
@@ -70,8 +74,11 @@ public struct GenerationRequest: Sendable {
             throw MoruError(
                 .promptTooLong,
                 "the prompt has \(prompt.count) tokens, \(prompt.count - limit) more than the context of "
-                    + "\(contextLength) tokens \(maximumTokens > 0 ? "holds with one token to generate" : "holds")",
-                remedy: "shorten the prompt, or use a model with a longer context")
+                    + "\(contextLength) tokens \(maximumTokens > 0 ? "holds with one token to generate" : "holds")"
+                    + (cacheLimit.map { ": \($0)" } ?? ""),
+                remedy: cacheLimit == nil
+                    ? "shorten the prompt, or use a model with a longer context"
+                    : "shorten the prompt, or give the engine more memory for keys and values")
         }
     }
 }

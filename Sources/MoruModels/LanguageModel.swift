@@ -7,11 +7,11 @@ public protocol LanguageModel: TextModel {
     var outputProjection: Parameter { get }
     /// What becomes of the products with it before they are logits; nothing by default.
     var logitTransform: LogitTransform { get }
-    /// An empty cache for one sequence.
+    /// What a cache of a sequence holds.
     ///
     /// - Parameter dtype: How keys and values are stored: `f32`, `bf16`, or `q8_0`, for which the elements of a head
     ///   must be a multiple of 32. A model whose caches hold something else than keys and values may keep to f32.
-    func makeCache(_ dtype: DType) -> SequenceCache
+    func cacheLayout(_ dtype: DType) -> CacheLayout
 }
 
 extension LanguageModel {
@@ -29,10 +29,13 @@ extension LanguageModel {
         linearCrossEntropy(hiddenStates, outputProjection.tensor, targets, logitTransform)
     }
 
-    /// An empty cache for one sequence, of keys and values.
-    public func makeCache(_ dtype: DType) -> SequenceCache {
-        SequenceCache(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim, dtype: dtype)
+    /// Keys and values of every layer.
+    public func cacheLayout(_ dtype: DType) -> CacheLayout {
+        CacheLayout(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim, dtype: dtype)
     }
+
+    /// An empty cache for one sequence, with pages of its own; see ``cacheLayout(_:)``.
+    public func makeCache(_ dtype: DType) -> SequenceCache { SequenceCache(cacheLayout(dtype)) }
 
     /// An empty cache for one sequence, in f32.
     public func makeCache() -> SequenceCache { makeCache(.f32) }

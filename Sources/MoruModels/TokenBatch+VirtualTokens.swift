@@ -91,7 +91,14 @@ extension LanguageModel {
     /// sequence follows.
     public func makeCache(for adapter: (any Adapter)?, _ dtype: DType = .f32) -> SequenceCache {
         let cache = makeCache(dtype)
-        guard let adapter, let virtualTokens = adapter.virtualTokens else { return cache }
+        begin(cache, with: adapter)
+        return cache
+    }
+
+    /// Lets an empty cache begin with an adapter's virtual tokens.
+    public func begin(_ cache: SequenceCache, with adapter: (any Adapter)?) {
+        precondition(cache.count == 0, "virtual tokens come first, and the cache has \(cache.count) positions")
+        guard let adapter, let virtualTokens = adapter.virtualTokens else { return }
         let (kvHeads, headDim) = (facts.kvHeads, facts.headDim)
         for layer in 0..<facts.layerCount {
             guard let prefix = virtualTokens.prefix(layer: layer, kvHeads: kvHeads, headDim: headDim) else { continue }
@@ -104,6 +111,5 @@ extension LanguageModel {
             batch.append([], cache: cache, adapter: adapter)
             _ = hiddenStates(batch)
         }
-        return cache
     }
 }

@@ -173,7 +173,7 @@ struct EngineTests {
     @Test("dropping the stream frees the sequence too, even while it waits")
     func droppedStream() async throws {
         let model = Self.counting(100_000, pace: { Thread.sleep(forTimeInterval: 0.001) })
-        let engine = try Engine(model: model, configuration: EngineConfiguration(maximumSequences: 1, tokenBudget: 9))
+        let engine = try Engine(model: model, configuration: EngineConfiguration(maximumSequences: 1, tokenBudget: 18))
         var first: AsyncThrowingStream<GenerationEvent, any Error>? = engine.generate(
             GenerationRequest(prompt: [1, 2], maximumTokens: 90_000))
         var second: AsyncThrowingStream<GenerationEvent, any Error>? = engine.generate(

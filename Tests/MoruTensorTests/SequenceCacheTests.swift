@@ -21,7 +21,7 @@ import Testing
             next += count
             cache.advance(by: count)
         }
-        #expect(cache.count == 957 && cache.capacity(layer: 1) == 960)
+        #expect(cache.count == 957 && cache.capacity == 960)
         let values = dtype.byteCount(of: 960 * 96 * 4)
         #expect(cache.byteCount == values)
         for layer in 0..<2 {
@@ -30,8 +30,36 @@ import Testing
             expectClose(found.values, (layer == 0 ? v : k).rows(3..<900), absolute: error, relative: 0)
         }
         cache.truncate(to: 64)
-        #expect(cache.count == 64 && cache.capacity(layer: 1) == 64)
+        #expect(cache.count == 64 && cache.capacity == 64)
         expectClose(cache.row(63, layer: 1).keys, v.rows(63..<64).reshaped(96), absolute: error, relative: 0)
+    }
+
+    @Test("sequences read the pages of a store together, and write to their own", arguments: [0, 1, 2])
+    func sharesPages(format: Int) {
+        let (dtype, error) = Self.formats[format]
+        let store = PageStore(CacheLayout(layerCount: 2, kvHeads: 3, headDim: 32, dtype: dtype))
+        let (k, v) = (Deterministic.tensor("k", [300, 96]), Deterministic.tensor("v", [300, 96]))
+        func fill(_ cache: SequenceCache, _ rows: Range<Int>) {
+            for layer in 0..<2 { cache.store(k, v, rows: rows, layer: layer, position: cache.count) }
+            cache.advance(by: rows.count)
+        }
+        let first = SequenceCache(in: store, pages: [40, 3])
+        fill(first, 0..<100)
+        first.use(pages: [40, 3, 7])
+        fill(first, 100..<150)
+        // The second reads a page, and begins its next one with a copy
+        store.copy(3, to: 11)
+        let second = SequenceCache(in: store, pages: [40, 11], count: 80)
+        fill(second, 200..<240)
+        #expect(first.count == 150 && second.count == 120 && second.byteCount == 2 * store.layout.pageBytes)
+        for layer in 0..<2 {
+            expectClose(first.rows(0..<150, layer: layer).keys, k.rows(0..<150), absolute: error, relative: 0)
+            let found = second.rows(0..<120, layer: layer).values
+            expectClose(found, .concatenated([v.rows(0..<80), v.rows(200..<240)]), absolute: error, relative: 0)
+        }
+        #expect(store.byteCount >= 41 * store.layout.pageBytes)
+        second.truncate(to: 10)
+        #expect(second.count == 10 && second.capacity == 128)
     }
 
     @Test("attention over a cache is that over the values it holds", arguments: [0, 1, 2], [1, 20])

@@ -1,11 +1,15 @@
-/// Decides which tokens of which sequences a step computes.
+import MoruTensor
+
+/// Decides which tokens of which sequences a step computes, and in which pages.
 ///
 /// There is no prefill phase and no decode phase: every sequence has known tokens and computed ones, and each step lets
-/// the computed ones catch up under a token budget. First come, first served: sequences keep the order of their
-/// requests, and no later one overtakes.
+/// the computed ones catch up under a token budget. Sequences begin in the order of their requests, fairly between
+/// clients; long prompts take turns. When pages run out, the youngest sequence gives its own back and is computed again
+/// later.
 ///
-/// Where a prompt is cut depends on nothing but the limits, never on what else is in the batch, so that a sequence's
-/// arithmetic is the same alone and in company.
+/// Prompts are cut so that each of their tokens is computed in a long run, however many there are; tokens of the answer
+/// and of very short prompts in short ones. What a token's row goes through is thus decided by the request alone, never
+/// by what else is computed, by what is reused of others, or by what is computed again.
 ///
 /// A value without I/O: the engine asks for a plan, computes it, and hands the result back.
 package struct Scheduler: Sendable {
@@ -17,127 +21,140 @@ package struct Scheduler: Sendable {
         package var tokens: Int
         /// Positions of a sequence.
         package var context: Int
+        /// Pages of keys and values.
+        package var pages: Int
+        /// The most tokens of a short run, which the backend computes row by row.
+        package var shortRun: Int
 
-        package init(sequences: Int, tokens: Int, context: Int) {
-            precondition(sequences >= 1 && tokens > sequences && context >= 1, "limits that let nothing run")
+        package init(sequences: Int, tokens: Int, context: Int, pages: Int = .max, shortRun: Int = Runtime.fewRows) {
+            precondition(
+                sequences >= 1 && shortRun >= 1 && tokens >= sequences + Self.leastChunk(shortRun) && context >= 1
+                    && pages >= 1,
+                "limits that let nothing run")
             self.sequences = sequences
             self.tokens = tokens
             self.context = context
+            self.pages = pages
+            self.shortRun = shortRun
         }
 
-        /// Where prompts are cut: what the budget leaves when every sequence takes a token.
+        /// Tokens for prompts in a step: what the budget leaves when every sequence takes a token.
         package var chunk: Int { tokens - sequences }
-    }
-
-    private struct Sequence: Sendable {
-        let id: SequenceID
-        let promptCount: Int
-        let endIDs: Set<Int32>
-        /// The number of known tokens at which the generation ends.
-        let limit: Int
-        /// Why it ends there.
-        let limitReason: FinishReason
-        var known: [Int32]
-        var computed = 0
-
-        /// Known tokens that need computing: all of them, or all but the last when nothing is to be generated.
-        var target: Int { limit > promptCount ? known.count : promptCount - 1 }
+        /// The least of them with which any prompt can be cut in two long runs.
+        package static func leastChunk(_ shortRun: Int = Runtime.fewRows) -> Int { 2 * shortRun + 1 }
     }
 
     /// The limits.
     package let limits: Limits
-    private var waiting: [Sequence] = []
-    private var running: [Sequence] = []
+    /// The pages.
+    package internal(set) var ledger: PageLedger
+    /// Whether sequences begin with what others have computed.
+    let sharesPages: Bool
+    /// Sequences that wait for their first step, by client, first come first.
+    var waiting: [String: [ScheduledSequence]] = [:]
+    package internal(set) var waitingCount = 0
+    /// Sequences that had to give their pages back, and those that take part in steps, in the order of their requests.
+    var preempted: [ScheduledSequence] = []
+    var running: [ScheduledSequence] = []
+    var share = FairShare()
+    var stepNumber = 0
 
     /// A scheduler without sequences.
-    package init(_ limits: Limits) { self.limits = limits }
+    package init(_ limits: Limits, sharesPages: Bool = true) {
+        self.limits = limits
+        self.sharesPages = sharesPages
+        ledger = PageLedger(capacity: limits.pages)
+    }
 
     /// Sequences that take part in steps.
     package var runningCount: Int { running.count }
-    /// Sequences that wait for their first step.
-    package var waitingCount: Int { waiting.count }
+    /// Sequences that are computed in part, and wait for pages.
+    package var preemptedCount: Int { preempted.count }
     /// Whether there is nothing to do.
-    package var isIdle: Bool { running.isEmpty && waiting.isEmpty }
+    package var isIdle: Bool { running.isEmpty && preempted.isEmpty && waitingCount == 0 }
 
-    /// Adds a sequence at the end of the queue. Virtual tokens stand before the prompt in the context, and are not
-    /// counted as the sequence's positions.
+    /// Adds a sequence at the end of its client's queue. Virtual tokens stand before the prompt in the context, and are
+    /// not counted as the sequence's positions.
     ///
     /// The prompt must fit the context, and leave a position when a token is to be generated; when none is, it must
-    /// have at least two tokens.
+    /// have at least two tokens. Prompt and answer together must fit the pages.
+    ///
+    /// - Parameters:
+    ///   - family: Sequences of one family may share pages: those that the same adapter acts on.
+    ///   - reusesPages: Whether pages of others may stand in for computing the prompt.
     package mutating func add(
-        _ id: SequenceID, prompt: [Int32], maximumTokens: Int, endIDs: Set<Int32>, virtualTokens: Int = 0
+        _ id: SequenceID, prompt: [Int32], maximumTokens: Int, endIDs: Set<Int32>, virtualTokens: Int = 0,
+        family: Int = 0, client: String = "", reusesPages: Bool = true
     ) {
+        let sequence = ScheduledSequence(
+            id: id, prompt: prompt, maximumTokens: maximumTokens, endIDs: endIDs, virtualTokens: virtualTokens,
+            family: family, client: client, reusesPages: reusesPages && sharesPages, limits)
         precondition(
             !prompt.isEmpty && virtualTokens + prompt.count + min(1, maximumTokens) <= limits.context
-                && (maximumTokens > 0 || prompt.count > 1),
+                && (maximumTokens > 0 || prompt.count > 1)
+                && SequenceCache.pageCount(sequence.mostPositions) <= limits.pages,
             "a sequence with \(prompt.count) prompt tokens and \(maximumTokens) to generate cannot run")
-        let room = limits.context - virtualTokens - prompt.count
-        waiting.append(
-            Sequence(
-                id: id, promptCount: prompt.count, endIDs: endIDs, limit: prompt.count + min(maximumTokens, room),
-                limitReason: maximumTokens <= room ? .length : .contextLength, known: prompt))
+        waiting[client, default: []].append(sequence)
+        waitingCount += 1
+        share.enter(client)
     }
 
-    /// Forgets a sequence; nothing happens when it has ended already.
+    /// Forgets a sequence, whose pages are free at once; nothing happens when it has ended already.
     package mutating func cancel(_ id: SequenceID) -> [SchedulerEvent] {
-        let before = waiting.count + running.count
-        waiting.removeAll { $0.id == id }
-        running.removeAll { $0.id == id }
-        return waiting.count + running.count < before ? [.finished(id, .cancelled)] : []
+        if let place = running.firstIndex(where: { $0.id == id }) {
+            end(running.remove(at: place))
+        } else if let place = preempted.firstIndex(where: { $0.id == id }) {
+            end(preempted.remove(at: place))
+        } else if let (client, place) = placeOfWaiting(id), let sequence = removeWaiting(client, at: place) {
+            end(sequence)
+        } else {
+            return []
+        }
+        return [.finished(id, .cancelled)]
     }
 
-    /// The next step; empty when there is nothing to do.
-    package mutating func schedule() -> StepPlan {
-        var plan = StepPlan()
-        // Single tokens always run, there is one at most for each sequence; longer runs share the rest of the budget.
-        var budget = limits.chunk
-        var isBlocked = false
-        for sequence in running {
-            let run = nextRun(of: sequence)
-            let cost = run.tokens.count > 1 ? run.tokens.count : 0
-            isBlocked = isBlocked || cost > budget
-            if isBlocked && cost > 0 { continue }
-            budget -= cost
-            plan.runs.append(run)
-        }
-        while !isBlocked, running.count < limits.sequences, let next = waiting.first {
-            let run = nextRun(of: next)
-            let cost = run.tokens.count > 1 ? run.tokens.count : 0
-            guard cost <= budget else { break }
-            budget -= cost
-            running.append(next)
-            waiting.removeFirst()
-            plan.runs.append(run)
-        }
-        return plan
-    }
+    /// Lets no later sequence begin with what has been computed so far, because the model or an adapter has changed.
+    package mutating func forgetContents() { ledger.forgetContents() }
 
     /// Takes in what a step brought about, and says what follows, in the order of the plan.
     package mutating func apply(_ plan: StepPlan, _ result: StepResult) -> [SchedulerEvent] {
         var events: [SchedulerEvent] = []
+        var ended: [Int] = []
+        var place = 0
         for run in plan.runs {
-            guard let outcome = result.outcomes[run.id], let place = running.firstIndex(where: { $0.id == run.id })
-            else { continue }
+            while place < running.count, running[place].id < run.id { place += 1 }
+            guard place < running.count, running[place].id == run.id, let outcome = result.outcomes[run.id] else {
+                continue
+            }
             if case .failed(let error) = outcome {
-                running.remove(at: place)
+                ended.append(place)
                 events.append(.failed(run.id, error))
                 continue
             }
             running[place].computed = run.positions.upperBound
             if case .sampled(let tokens) = outcome { running[place].computed += tokens.count - 1 }
             let last = min(running[place].promptCount, running[place].target)
-            if run.positions.contains(last - 1) { events.append(.promptComputed(run.id)) }
-            if let reason = advance(place, outcome, &events) {
-                running.remove(at: place)
+            if !running[place].hasReportedPrompt, run.positions.contains(last - 1) {
+                running[place].hasReportedPrompt = true
+                events.append(.promptComputed(run.id))
+            }
+            let reason = advance(place, outcome, &events)
+            enterFullPages(place)
+            if let reason {
+                ended.append(place)
                 events.append(.finished(run.id, reason))
             }
         }
+        for place in ended.reversed() { end(running.remove(at: place)) }
         return events
     }
 
     /// How many guessed tokens a sequence may have beside those of its next run.
-    package func room(for id: SequenceID) -> Int {
-        running.first { $0.id == id }.map { max(0, $0.limit - $0.known.count - 1) } ?? 0
+    package func room(for run: StepRun) -> Int {
+        guard let place = running.firstIndex(where: { $0.id == run.id }) else { return 0 }
+        let sequence = running[place]
+        let inPages = run.pages.count * SequenceCache.pageTokens - sequence.virtualTokens - run.positions.upperBound
+        return max(0, min(sequence.limit - sequence.known.count - 1, inPages))
     }
 
     /// Appends sampled tokens; returns why the sequence has ended, if it has.
@@ -151,16 +168,41 @@ package struct Scheduler: Sendable {
                 events.append(.token(running[place].id, token))
             }
         }
-        let sequence = running[place]
-        let isAtLimit = sequence.known.count >= sequence.limit && sequence.computed >= sequence.limit - 1
-        return isAtLimit ? sequence.limitReason : nil
+        let (known, computed, limit) = (running[place].known.count, running[place].computed, running[place].limit)
+        return known >= limit && computed >= limit - 1 ? running[place].limitReason : nil
     }
 
-    private func nextRun(of sequence: Sequence) -> StepRun {
-        let begin = sequence.computed
-        let end = min(sequence.target, (begin / limits.chunk + 1) * limits.chunk)
-        return StepRun(
-            id: sequence.id, positions: begin..<end, tokens: Array(sequence.known[begin..<end]),
-            samples: end == sequence.known.count)
+    /// Lets others begin with the pages that a sequence has filled.
+    private mutating func enterFullPages(_ place: Int) {
+        guard sharesPages else { return }
+        let full = (running[place].virtualTokens + running[place].computed) / SequenceCache.pageTokens
+        while running[place].enteredPages < full {
+            let page = running[place].enteredPages
+            let parent =
+                page == 0
+                ? PageLedger.root(of: running[place].family) : ledger.serial(of: running[place].pages[page - 1])
+            running[place].pages[page] = ledger.enter(
+                running[place].pages[page], below: parent, running[place].content(of: page))
+            running[place].enteredPages += 1
+        }
+    }
+
+    private mutating func end(_ sequence: ScheduledSequence) {
+        ledger.release(sequence.pages)
+        share.leave(sequence.client)
+    }
+
+    private func placeOfWaiting(_ id: SequenceID) -> (String, Int)? {
+        for (client, queue) in waiting {
+            if let place = queue.firstIndex(where: { $0.id == id }) { return (client, place) }
+        }
+        return nil
+    }
+
+    mutating func removeWaiting(_ client: String, at place: Int) -> ScheduledSequence? {
+        guard let sequence = waiting[client]?.remove(at: place) else { return nil }
+        if waiting[client]?.isEmpty ?? false { waiting[client] = nil }
+        waitingCount -= 1
+        return sequence
     }
 }

@@ -15,13 +15,39 @@ package struct StepRun: Sendable, Hashable {
     package var samples: Bool
     /// Guesses at the tokens after these, computed too; those that turn out right save a step each.
     package var guesses: [Int32] = []
+    /// The pages of the sequence's cache, with room for the tokens.
+    package var pages: [PageID] = []
 
     /// Rows that the run takes in a forward pass.
     var rowCount: Int { tokens.count + guesses.count }
 }
 
-/// What a step computes.
+/// A sequence that begins, or begins again, to be computed.
+package struct SequenceStart: Sendable, Hashable {
+    /// The sequence.
+    package var id: SequenceID
+    /// The pages of its cache.
+    package var pages: [PageID]
+    /// Positions of the cache that need no computing.
+    package var positions: Int
+    /// Tokens of the prompt among them.
+    package var cachedTokens: Int
+}
+
+/// A page whose content a sequence begins with and changes.
+package struct PageCopy: Sendable, Hashable {
+    package var source: PageID
+    package var destination: PageID
+}
+
+/// What a step computes, and what is to be done before.
 package struct StepPlan: Sendable, Hashable {
+    /// Sequences that have given their pages back, to be computed again later.
+    package var preempted: [SequenceID] = []
+    /// Sequences that begin.
+    package var starts: [SequenceStart] = []
+    /// Pages to copy, in this order.
+    package var copies: [PageCopy] = []
     /// The runs, in the order in which their requests came.
     package var runs: [StepRun] = []
     /// The tokens of all runs.

@@ -42,6 +42,8 @@ public struct GenerationOptions: Sendable {
     public var stop: [String]
     /// The adapter that acts on this generation.
     public var adapter: (any Adapter)?
+    /// Whose request it is; see ``GenerationRequest/client``.
+    public var client = ""
     /// With a number, tokens come with log-probabilities and this many likeliest alternatives.
     public var logProbabilities: Int?
     /// With a number, the prompt's tokens are scored too, with this many likeliest alternatives.

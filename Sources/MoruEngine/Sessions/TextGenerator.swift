@@ -55,7 +55,7 @@ public struct TextGenerator: Sendable {
             maximumTokens: options.maximumTokens ?? GenerationOptions.defaultMaximumTokens,
             endIDs: options.ignoresEndTokens ? [] : Set(pretrained.generationDefaults.endIDs),
             logProbabilities: options.logProbabilities, promptLogProbabilities: options.promptLogProbabilities,
-            adapter: options.adapter)
+            adapter: options.adapter, client: options.client)
     }
 
     /// Generates, and gives the text out as it comes. To stop, cancel the task that reads the stream, or drop it.

@@ -120,9 +120,9 @@ public final class RecurrentLanguageModel: LanguageModel {
         return x.gatheringRows(order.places)
     }
 
-    /// An empty cache; states stay in f32, since each is computed from the one before.
-    public func makeCache(_ dtype: DType) -> SequenceCache {
-        SequenceCache(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim)
+    /// States stay in f32, since each is computed from the one before.
+    public func cacheLayout(_ dtype: DType) -> CacheLayout {
+        CacheLayout(layerCount: facts.layerCount, kvHeads: facts.kvHeads, headDim: facts.headDim, dtype: .f32)
     }
 
     /// The projections of the layers' inputs.

@@ -45,7 +45,7 @@ struct AnswerStream: Sendable {
             switch event {
             case .piece(let piece): try await write(format.chunk(index, piece), to: &writer)
             case .finished(let reason, let cost):
-                usage.completionTokens += cost.generatedTokens
+                run.plan.add(cost, of: index, to: &usage)
                 try await write(format.closing(of: index, reason), to: &writer)
             }
         }

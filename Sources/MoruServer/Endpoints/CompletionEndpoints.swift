@@ -36,6 +36,8 @@ struct CompletionEndpoints: Sendable {
             limits: RequestLimits(timeout: configuration.requestTimeout, shutdownGrace: configuration.shutdownGrace),
             monitor: try await ConnectionMonitorHandler.monitor(of: context.channel))
         if fields.streams {
+            // Once the stream has begun, its status is sent
+            try plan.checkLoad()
             return AnswerStream(run: run, format: format, includesUsage: fields.includesUsage, context: context)
                 .response
         }

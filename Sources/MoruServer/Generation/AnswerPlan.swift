@@ -10,6 +10,8 @@ struct AnswerPlan: Sendable {
     let choices: [ChoicePlan]
     /// Tokens of all prompts, each counted once.
     let promptTokens: Int
+    /// How many answers each prompt gets.
+    let choicesPerPrompt: Int
 
     /// The answers to a conversation.
     ///
@@ -29,6 +31,7 @@ struct AnswerPlan: Sendable {
         if request.fields.echo { choice.echo = request.messages.last?.content }
         choices = try Self.repeated(choice, request.fields, for: model)
         promptTokens = choice.prompt.count
+        choicesPerPrompt = request.fields.choiceCount
     }
 
     /// The answers to prompts.
@@ -47,6 +50,23 @@ struct AnswerPlan: Sendable {
             promptTokens += choice.prompt.count
         }
         (self.choices, self.promptTokens) = (choices, promptTokens)
+        choicesPerPrompt = request.fields.choiceCount
+    }
+
+    /// What the answer with this number has cost, added to what others have.
+    func add(_ cost: GenerationUsage, of choice: Int, to usage: inout TokenUsage) {
+        usage.completionTokens += cost.generatedTokens
+        // A prompt counts once, however many answers it gets
+        if choice % choicesPerPrompt == 0 { usage.cachedTokens += cost.cachedTokens }
+    }
+
+    /// Refuses the request where it would have to wait for too long, before anything is answered.
+    ///
+    /// - Throws: ``MoruError/Code/engineOverloaded``.
+    func checkLoad() throws(MoruError) {
+        guard let first = choices.first else { return }
+        try model.generator.engine.checkLoad(
+            promptTokens: first.prompt.count, maximumTokens: first.options.maximumTokens ?? 0)
     }
 
     private static func choice(
@@ -81,6 +101,7 @@ struct AnswerPlan: Sendable {
             choice.options.seed = fields.sampling.seed.map { $0 &+ UInt64(number) }
             choice.options.stop = fields.stop
             choice.options.adapter = model.adapter
+            choice.options.client = fields.client
             return choice
         }
     }

@@ -36,7 +36,7 @@ struct AnswerRun: Sendable {
         var usage = TokenUsage(promptTokens: plan.promptTokens)
         for try await (index, event) in events() {
             choices[index].apply(event)
-            if case .finished(_, let cost) = event { usage.completionTokens += cost.generatedTokens }
+            if case .finished(_, let cost) = event { plan.add(cost, of: index, to: &usage) }
         }
         try Task.checkCancellation()
         return (choices, usage)

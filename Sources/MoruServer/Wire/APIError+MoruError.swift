@@ -25,6 +25,7 @@ extension APIError {
         self.init(
             status: status, type: Self.type(of: status), code: code, param: param,
             message: Self.sentence(error.message + remedy))
+        if let load = error.cause as? EngineOverload { headers[.retryAfter] = String(load.retryAfterSeconds) }
         // OpenAI's clients try again by themselves, and the same request would only take as long again.
         if error.code == .requestTimeout, let name = HTTPField.Name("x-should-retry") { headers[name] = "false" }
     }
@@ -35,6 +36,7 @@ extension APIError {
         case .samplingInvalid, .requestInvalid: (.badRequest, "invalid_value")
         case .jsonMalformed: (.badRequest, "malformed_json")
         case .requestTimeout: (.gatewayTimeout, "request_timeout")
+        case .engineOverloaded: (.tooManyRequests, "overloaded")
         case .engineShutDown, .serverStopping: (.serviceUnavailable, "shutting_down")
         // The request is sound, the model is not.
         case .logitsNotFinite: (.internalServerError, code.name)
@@ -54,7 +56,8 @@ extension APIError {
     }
 
     private static func type(of status: HTTPResponse.Status) -> String {
-        status.code >= 500 ? "server_error" : "invalid_request_error"
+        if status == .tooManyRequests { return "rate_limit_error" }
+        return status.code >= 500 ? "server_error" : "invalid_request_error"
     }
 
     private static func sentence(_ text: String) -> String {

@@ -22,6 +22,8 @@ struct GenerationFields: Sendable, Hashable {
     var includesUsage: Bool
     /// Whether the answer begins with what was asked.
     var echo: Bool
+    /// Whose request it is, as `user` says; the engine is shared fairly between users.
+    var client: String
 
     /// Reads the fields.
     init(_ request: inout RequestObject) throws(APIError) {
@@ -33,8 +35,9 @@ struct GenerationFields: Sendable, Hashable {
         streams = try request.bool("stream") ?? false
         includesUsage = try Self.includesUsage(&request, streams: streams)
         echo = try request.bool("echo") ?? false
-        // Who asks, and how the answer is booked or cached: nothing of it changes the answer.
-        request.accept("user", "metadata", "safety_identifier", "prompt_cache_key")
+        client = try request.string("user") ?? ""
+        // How the answer is booked or cached: nothing of it changes the answer.
+        request.accept("metadata", "safety_identifier", "prompt_cache_key")
         try request.refuse("store", unless: [false], "answers are not stored; leave it out or send false")
         try request.refuse(
             "service_tier", unless: ["auto", "default"], "there is one service tier; leave it out or send 'auto'")

@@ -4,6 +4,8 @@ import MoruBase
 struct TokenUsage: Sendable, Hashable {
     /// Tokens of the prompts, each prompt counted once whatever the number of its answers.
     var promptTokens = 0
+    /// Tokens of the prompts that were computed for earlier requests.
+    var cachedTokens = 0
     /// Tokens of the answers.
     var completionTokens = 0
 
@@ -12,6 +14,7 @@ struct TokenUsage: Sendable, Hashable {
         [
             "prompt_tokens": .int(promptTokens), "completion_tokens": .int(completionTokens),
             "total_tokens": .int(promptTokens + completionTokens),
+            "prompt_tokens_details": ["cached_tokens": .int(cachedTokens)],
         ]
     }
 }

@@ -2,45 +2,82 @@ import MoruBase
 
 /// The keys and values of one sequence, for every layer, in pages of a fixed number of tokens.
 ///
+/// The pages are the cache's own and grow with it, or those of a ``PageStore`` that it was told to use, some of which
+/// other sequences may read too.
+///
 /// Not safe for concurrent use: whoever steps the sequence owns it.
 public final class SequenceCache: @unchecked Sendable {
     /// Tokens a page.
     public static let pageTokens = 64
 
-    /// The number of layers.
-    public let layerCount: Int
+    /// What a page holds.
+    public let layout: CacheLayout
     /// Elements of one token's keys in one layer: `kvHeads * headDim`.
     public let rowElements: Int
-    /// How keys and values are stored.
-    public let dtype: DType
     /// Positions stored so far in every layer; ``advance(by:)`` moves it.
     public private(set) var count = 0
 
     /// Each page holds the keys and then the values of every layer, [2 * layerCount, pageTokens, rowElements].
-    private var pages: [Storage] = []
+    private var pages: [UnsafeMutableRawPointer] = []
+    /// The memory of pages that are the cache's own.
+    private var owned: [Storage] = []
+    private let store: PageStore?
+    /// The numbers of the store's pages in use.
+    private var numbers: [Int] = []
     private let rowBytes: Int
+    private let partBytes: Int
     /// Where each layer's keys and values lie in each page, [2 * layerCount, tableCapacity].
     private var table: UnsafeMutablePointer<UnsafeRawPointer?>
     private var tableCapacity = 8
 
-    /// An empty cache.
+    private init(_ layout: CacheLayout, _ store: PageStore?) {
+        self.layout = layout
+        self.store = store
+        rowElements = layout.rowElements
+        rowBytes = layout.rowBytes
+        partBytes = layout.partBytes
+        table = .allocate(capacity: max(1, 2 * layout.layerCount * tableCapacity))
+    }
+
+    /// An empty cache with pages of its own.
+    public convenience init(_ layout: CacheLayout) { self.init(layout, nil) }
+
+    /// An empty cache with pages of its own.
     ///
     /// - Parameter dtype: `f32`, `bf16` or `q8_0`, which needs heads of a multiple of 32 elements.
-    public init(layerCount: Int, kvHeads: Int, headDim: Int, dtype: DType = .f32) {
-        precondition(
-            [.f32, .bf16, .q8_0].contains(dtype) && headDim % dtype.blockElements == 0,
-            "a cache cannot hold heads of \(headDim) elements as \(dtype)")
-        self.layerCount = layerCount
-        self.dtype = dtype
-        rowElements = kvHeads * headDim
-        rowBytes = dtype.byteCount(of: rowElements) ?? 0
-        table = .allocate(capacity: max(1, 2 * layerCount * tableCapacity))
+    public convenience init(layerCount: Int, kvHeads: Int, headDim: Int, dtype: DType = .f32) {
+        self.init(CacheLayout(layerCount: layerCount, kvHeads: kvHeads, headDim: headDim, dtype: dtype))
+    }
+
+    /// A cache in pages of a store, the first `count` positions of which are stored already.
+    public convenience init(in store: PageStore, pages: [Int] = [], count: Int = 0) {
+        self.init(store.layout, store)
+        use(pages: pages)
+        precondition(0...capacity ~= count, "\(count) positions do not fit \(pages.count) pages")
+        self.count = count
     }
 
     deinit { table.deallocate() }
 
+    /// The number of layers.
+    public var layerCount: Int { layout.layerCount }
+    /// How keys and values are stored.
+    public var dtype: DType { layout.dtype }
+
     /// Bytes that the pages hold.
-    public var byteCount: Int { pages.count * 2 * layerCount * partBytes }
+    public var byteCount: Int { pages.count * layout.pageBytes }
+
+    /// Takes these pages of the store, in their order, in place of those so far. Where a page changes, the new one holds
+    /// the same.
+    public func use(pages numbers: [Int]) {
+        guard let store else { preconditionFailure("a cache with pages of its own takes no others") }
+        guard numbers != self.numbers else { return }
+        let same = zip(numbers, self.numbers).prefix { $0 == $1 }.count
+        self.numbers = numbers
+        pages.removeLast(pages.count - same)
+        for number in numbers[same...] { pages.append(store.base(of: number)) }
+        growTable(from: same)
+    }
 
     /// Writes the keys and values of positions from `position` on.
     ///
@@ -97,15 +134,18 @@ public final class SequenceCache: @unchecked Sendable {
     /// Says that `tokens` more positions are now stored in every layer.
     public func advance(by tokens: Int) { count += tokens }
 
-    /// Forgets the positions from `position` on.
+    /// Forgets the positions from `position` on. Pages of a store stay in use.
     public func truncate(to position: Int) {
         precondition(0...count ~= position, "cannot truncate a cache of \(count) tokens to \(position)")
         count = position
-        pages.removeLast(max(0, pages.count - Self.pageCount(position)))
+        guard store == nil else { return }
+        let unused = max(0, pages.count - Self.pageCount(position))
+        pages.removeLast(unused)
+        owned.removeLast(unused)
     }
 
-    /// Positions that a layer's pages have room for.
-    func capacity(layer: Int) -> Int { pages.count * Self.pageTokens }
+    /// Positions that the pages have room for.
+    var capacity: Int { pages.count * Self.pageTokens }
 
     /// Where a layer's keys lie in each page; valid until the cache grows.
     func keyPages(layer: Int) -> UnsafePointer<UnsafeRawPointer?> {
@@ -121,16 +161,23 @@ public final class SequenceCache: @unchecked Sendable {
     func reserve(_ positions: Int) {
         let needed = Self.pageCount(positions)
         guard pages.count < needed else { return }
+        precondition(store == nil, "\(positions) positions do not fit the \(pages.count) pages that the cache may use")
         let first = pages.count
-        while pages.count < needed { pages.append(Storage(byteCount: 2 * layerCount * partBytes)) }
-        guard needed <= tableCapacity else {
-            while tableCapacity < needed { tableCapacity *= 2 }
-            table.deallocate()
-            table = .allocate(capacity: max(1, 2 * layerCount * tableCapacity))
-            fillTable(0..<needed)
-            return
+        while pages.count < needed {
+            let storage = Storage(byteCount: layout.pageBytes)
+            owned.append(storage)
+            pages.append(storage.base)
         }
-        fillTable(first..<needed)
+        growTable(from: first)
+    }
+
+    /// Notes where the pages from `first` on lie.
+    private func growTable(from first: Int) {
+        guard pages.count > tableCapacity else { return fillTable(first..<pages.count) }
+        while tableCapacity < pages.count { tableCapacity *= 2 }
+        table.deallocate()
+        table = .allocate(capacity: max(1, 2 * layerCount * tableCapacity))
+        fillTable(0..<pages.count)
     }
 
     private func fillTable(_ numbers: Range<Int>) {
@@ -141,12 +188,10 @@ public final class SequenceCache: @unchecked Sendable {
         }
     }
 
-    private static func pageCount(_ positions: Int) -> Int { (positions + pageTokens - 1) / pageTokens }
+    /// Pages that some positions take.
+    public static func pageCount(_ positions: Int) -> Int { (positions + pageTokens - 1) / pageTokens }
 
-    /// Bytes of one layer's keys, or values, in a page.
-    private var partBytes: Int { Self.pageTokens * rowBytes }
-
-    private func part(_ part: Int, _ page: Int) -> UnsafeMutableRawPointer { pages[page].base + part * partBytes }
+    private func part(_ part: Int, _ page: Int) -> UnsafeMutableRawPointer { pages[page] + part * partBytes }
 
     /// Cuts positions at the ends of pages.
     private func forRuns(

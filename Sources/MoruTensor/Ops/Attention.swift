@@ -56,7 +56,7 @@ public func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: At
             kvHeads > 0 && kvHeads * headDim == run.cache.rowElements && heads % kvHeads == 0,
             "cachedAttention: q \(q.shape) does not fit a cache of \(run.cache.rowElements) elements a token")
         precondition(
-            run.firstPosition >= 0 && run.firstPosition + run.rows.count <= run.cache.capacity(layer: run.layer),
+            run.firstPosition >= 0 && run.firstPosition + run.rows.count <= run.cache.capacity,
             "cachedAttention: the keys of the rows \(run.rows) are not stored")
     }
     precondition(next == q.shape[0], "cachedAttention: the runs cover \(next) of \(q.shape[0]) rows")

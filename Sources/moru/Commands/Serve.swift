@@ -18,9 +18,15 @@ struct Serve: AsyncParsableCommand {
             GET /health. Each adapter is a model of its own name on the same base. Set
             MORU_API_KEY to ask clients for a key.
 
+            Requests that begin alike share what is computed (usage says how many tokens:
+            prompt_tokens_details.cached_tokens); users, as the field 'user' names them,
+            share the machine fairly; and a server that has too much to do says so at once
+            (429). An answer is the same, whatever else is being answered.
+
             Examples:
               moru serve smollm2-135m-instruct
               moru serve smollm2-135m-instruct --adapter feedback=runs/feedback/adapter
+              moru serve smollm2-135m-instruct --parallel 32 --kv-memory 4096 --max-wait 20
               curl http://127.0.0.1:8080/v1/chat/completions \\
                 -H 'Content-Type: application/json' -d '{"model":
                 "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Hi"}]}'
@@ -38,6 +44,19 @@ struct Serve: AsyncParsableCommand {
     @Option(parsing: .unconditional, help: "The port to listen on; 0 takes any free one. Default: MORU_PORT, or 8080.")
     var port: Int?
     @OptionGroup var engine: EngineOptions
+    @Option(help: ArgumentHelp("Requests that are computed together; others wait.", valueName: "n"))
+    var parallel = 16
+    @Option(
+        name: .customLong("kv-memory"),
+        help: ArgumentHelp(
+            "Memory for keys and values. Default: what all requests together may need, at most a quarter of the machine's.",
+            valueName: "MiB"))
+    var cacheMebibytes: Int?
+    @Option(
+        name: .customLong("max-wait"),
+        help: ArgumentHelp(
+            "Refuse a request (429, with Retry-After) that would likely wait longer to begin.", valueName: "seconds"))
+    var maximumWait = 60.0
     @Flag(help: "Log every request.")
     var verbose = false
 
@@ -48,7 +67,13 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let settings = try Settings.load()
         let pretrained = try model.load()
-        let generator = try TextGenerator(pretrained, configuration: engine.configuration)
+        var engineConfiguration = engine.configuration
+        engineConfiguration.maximumSequences = parallel
+        engineConfiguration.tokenBudget = 512 + max(0, parallel)
+        engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
+        engineConfiguration.maximumWaitSeconds = maximumWait
+        engineConfiguration.maximumWaitingTokens = Self.maximumWaitingTokens
+        let generator = try TextGenerator(pretrained, configuration: engineConfiguration)
         let baseName = name ?? Self.servedName(model.model)
         var served = [ServedModel(name: baseName, generator: generator)]
         for text in adapters {
@@ -74,6 +99,9 @@ struct Serve: AsyncParsableCommand {
             Terminal.talk("serving \(names) at http://\(shownHost):\(port)/v1 (Ctrl-C stops)")
         }
     }
+
+    /// Tokens that may wait at most, however fast the machine is.
+    private static let maximumWaitingTokens = 1 << 20
 
     private static func parse(_ text: String) throws -> (name: String, directory: String) {
         let parts = text.split(separator: "=", maxSplits: 1).map(String.init)

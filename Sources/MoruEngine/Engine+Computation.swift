@@ -1,0 +1,122 @@
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+
+extension Engine {
+    /// One forward pass over some runs.
+    func compute(_ runs: [StepRun], _ outcomes: inout [SequenceID: StepResult.Outcome]) {
+        var batch = TokenBatch()
+        var placed: [(run: StepRun, sequence: ActiveSequence, rows: Range<Int>)] = []
+        for run in runs.groupedByAdapter({ sequences[$0.id]?.request.adapter }) {
+            guard let sequence = sequences[run.id], let cache = sequence.cache else { continue }
+            let rows = batch.count..<batch.count + run.rowCount
+            batch.append(run.tokens + run.guesses, cache: cache, adapter: sequence.request.adapter)
+            placed.append((run, sequence, rows))
+        }
+        let hidden = model.hiddenStates(batch)
+        for (run, sequence, rows) in placed {
+            let isFinite = scorePrompt(of: sequence, run, hidden.rows(rows))
+            outcomes[run.id] = isFinite ? .computed : .failed(notFinite(sequence.request))
+        }
+        var sampled = placed.filter { $0.run.samples }[...]
+        while !sampled.isEmpty {
+            // As many runs as fit in a product of few rows
+            var rows: [Int] = []
+            let some = sampled.prefix { run, _, its in
+                guard rows.count + run.guesses.count < Runtime.fewRows else { return false }
+                rows += its.upperBound - 1 - run.guesses.count..<its.upperBound
+                return true
+            }
+            sampled = sampled.dropFirst(some.count)
+            let logits = model.logits(hidden.gatheringRows(rows))
+            var row = 0
+            for (run, sequence, _) in some {
+                let its = row..<row + 1 + run.guesses.count
+                row = its.upperBound
+                if case .failed = outcomes[run.id] { continue }
+                outcomes[run.id] = choose(for: sequence, run, logits.rows(its))
+            }
+        }
+    }
+
+    /// Scores the prompt's tokens that follow a run's, if wanted; false when the logits are not finite.
+    private func scorePrompt(of sequence: ActiveSequence, _ run: StepRun, _ hidden: Tensor) -> Bool {
+        let prompt = sequence.request.prompt
+        guard let top = sequence.request.promptLogProbabilities else { return true }
+        // What is computed again was scored the first time
+        let positions = run.positions.clamped(to: sequence.scoredCount..<max(sequence.scoredCount, prompt.count - 1))
+        sequence.scoredCount += positions.count
+        // Logits are by far the largest activation: some rows at a time.
+        for begin in stride(from: positions.lowerBound, to: positions.upperBound, by: 128) {
+            let end = min(positions.upperBound, begin + 128)
+            let first = begin - run.positions.lowerBound
+            // Where long prompts are cut depends on the load, so a few rows of them go the way of many
+            let missing = run.rowCount > Runtime.fewRows ? max(0, Runtime.fewRows + 1 - (end - begin)) : 0
+            let rows = Array(first..<first + end - begin) + Array(repeating: first, count: missing)
+            let logits = model.logits(hidden.gatheringRows(rows)).rows(0..<end - begin)
+            guard logits.isFinite else { return false }
+            sequence.promptScores += scores(logits, Array(prompt[begin + 1..<end + 1]), top: top)
+        }
+        return true
+    }
+
+    /// Chooses a sequence's next tokens from the logits [1 + guesses, V] after its run's last token and after each
+    /// guess. A guess is right when it is what would have been chosen anyway; what follows a wrong one is worthless.
+    private func choose(for sequence: ActiveSequence, _ run: StepRun, _ logits: Tensor) -> StepResult.Outcome {
+        var ids: [Int32] = []
+        sequence.chosen = []
+        repeat {
+            let row = logits.rows(ids.count..<ids.count + 1)
+            guard row.isFinite else { return .failed(notFinite(sequence.request)) }
+            let id = sequence.sampler.next(row)
+            ids.append(id)
+            let scored = sequence.request.logProbabilities.flatMap { scores(row, [id], top: $0).first }
+            sequence.chosen.append(scored ?? TokenScore(id: id))
+            if sequence.request.endIDs.contains(id) { break }
+        } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
+        if let guess = sequence.guess {
+            let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
+            if let cache = sequence.cache { cache.truncate(to: cache.count - run.guesses.count + ids.count - 1) }
+            sequence.lookup?.note(guess, tried: run.guesses.count, right: right)
+            sequence.speculation.add(proposed: run.guesses.count, accepted: right)
+            counts.speculation.add(proposed: run.guesses.count, accepted: right)
+            sequence.guess = nil
+        }
+        return .sampled(ids)
+    }
+
+    private func notFinite(_ request: GenerationRequest) -> MoruError {
+        if damagedParameter == nil { damagedParameter = .some(model.firstNonFiniteParameter()) }
+        let adapterParameter = request.adapter?.parameters.first { !$0.value.converted(to: .f32).isFinite }?.path
+        if let path = (damagedParameter ?? nil) ?? adapterParameter {
+            return MoruError(
+                .logitsNotFinite, "the model's output is not finite, because its parameter \(path) is not",
+                remedy: "the file is damaged or its training diverged: fetch it again, or train with a lower rate")
+        }
+        return MoruError(
+            .logitsNotFinite, "the model's output is not finite, though all of its parameters are",
+            remedy: "the computation overflowed: try MORU_PRECISION=f32")
+    }
+}
+
+extension StepRun {
+    /// Whether the run computes one token and chooses the next.
+    var isDecoding: Bool { samples && tokens.count == 1 }
+}
+
+extension [StepRun] {
+    /// The runs with those of the same adapter next to each other, so that an adapter acts once on all of its rows.
+    fileprivate func groupedByAdapter(_ adapter: (StepRun) -> (any Adapter)?) -> [StepRun] {
+        var groups: [(adapter: (any Adapter)?, runs: [StepRun])] = []
+        for run in self {
+            let its = adapter(run)
+            if let place = groups.firstIndex(where: { $0.adapter === its }) {
+                groups[place].runs.append(run)
+            } else {
+                groups.append((its, [run]))
+            }
+        }
+        return groups.flatMap(\.runs)
+    }
+}
