@@ -46,7 +46,7 @@ struct EvaluationTests {
         #expect(report.texts.map(\.metric) == [.wer, .bleu] && report.texts[0].value == 9.0 / 16)
         let interval = try #require(report.exactMatchInterval)
         #expect(interval.lower == 0 && (0.5...1).contains(interval.upper))
-        let accuracy = try #require(sentiment.accuracyInterval)
+        let accuracy = try #require(sentiment.figure("accuracy")?.interval)
         #expect(accuracy.lower <= sentiment.accuracy && sentiment.accuracy <= accuracy.upper)
         #expect(report.generatedTokens == Self.answers.reduce(0) { $0 + $1.utf8.count })
         #expect(report.promptTokens == TrustFixtures.stride * (1 + 2 + 3 + 4) && report.seconds > 0)
@@ -63,6 +63,24 @@ struct EvaluationTests {
         let bytes = Double(tokens - Self.references.count)
         #expect(abs(report.bitsPerByte - report.perplexity.negativeLogLikelihood / log(2) / bytes) < 1e-9)
         #expect(abs(report.perplexity.negativeLogLikelihood - expected) < 1e-4 * expected)
+        #expect(report.outcomes.map(\.score.tokens) == Self.references.map { $0.utf8.count + 1 })
+
+        // Every token of an answer, and its end, has the same probability
+        let logProbability = 20 - normalizer
+        for outcome in report.outcomes {
+            let confidence = exp(Double(outcome.answer.utf8.count + 1) * logProbability)
+            #expect(abs((outcome.confidence ?? 0) - confidence) < 1e-4)
+        }
+        #expect(report.calibration?.bins.map(\.count) == [4])
+        // Every figure but those of time has an interval that holds it; nothing was ever called neutral
+        for figure in report.figures where ![.seconds, .tokensPerSecond].contains(figure.kind.unit) {
+            if figure.kind.name == "sentiment.neutral.precision" {
+                #expect(figure.value == nil && figure.interval == nil)
+                continue
+            }
+            let (value, interval) = (try #require(figure.value), try #require(figure.interval, "\(figure)"))
+            #expect(interval.lower <= value && value <= interval.upper, "\(figure)")
+        }
     }
 
     @Test func theReportAsJSONSurvivesARoundTrip() async throws {

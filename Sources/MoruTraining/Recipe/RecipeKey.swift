@@ -3,14 +3,14 @@ import MoruNN
 import MoruTensor
 
 /// A value of a recipe as it is written.
-enum RecipeValue: Sendable, Hashable {
+package enum RecipeValue: Sendable, Hashable {
     /// A scalar; plain when it stands without quotes, as numbers and booleans must.
     case scalar(String, isPlain: Bool)
     /// A list of scalars.
     case list([String])
 
     /// As YAML, and for messages.
-    var text: String {
+    package var text: String {
         switch self {
         case .scalar(let text, let isPlain): isPlain ? text : Self.quoted(text)
         case .list(let items): "[" + items.map(Self.quoted).joined(separator: ", ") + "]"
@@ -33,22 +33,31 @@ enum RecipeValue: Sendable, Hashable {
     }
 }
 
-/// A key that a recipe may have: where it is, what it takes, and how it reaches the typed recipe.
-struct RecipeKey: Sendable {
+/// A key that a file of settings such as a recipe may have: where it is, what it takes, and how it reaches the typed
+/// settings.
+package struct SettingKey<Root: Sendable>: Sendable {
     /// The path from the root, joined by dots.
-    let path: String
+    package let path: String
     /// What a value must be, to end the sentence "it must be ...".
-    let expectation: String
+    package let expectation: String
     /// The values there are, where they are few.
-    var choices: [String] = []
+    package var choices: [String] = []
     /// Whether the value is a path, relative to the recipe.
-    var isPath = false
+    package var isPath = false
     /// Whether a change of the value makes another run of it, which cannot resume this one.
     var decidesResult = true
     /// The value of a recipe; nil when it has none.
-    let get: @Sendable (Recipe) -> RecipeValue?
+    package let get: @Sendable (Root) -> RecipeValue?
     /// Takes a value; false when it is not acceptable.
-    let set: @Sendable (inout Recipe, RecipeValue) -> Bool
+    package let set: @Sendable (inout Root, RecipeValue) -> Bool
+
+    package init(
+        path: String, expectation: String, choices: [String] = [], isPath: Bool = false, decidesResult: Bool = true,
+        get: @escaping @Sendable (Root) -> RecipeValue?, set: @escaping @Sendable (inout Root, RecipeValue) -> Bool
+    ) {
+        (self.path, self.expectation, self.choices) = (path, expectation, choices)
+        (self.isPath, self.decidesResult, self.get, self.set) = (isPath, decidesResult, get, set)
+    }
 
     /// Whether the value is a model: a name, or a path where it looks like one.
     var namesModel: Bool { path == "model" || path == "distillation.teacher" }
@@ -58,18 +67,21 @@ struct RecipeKey: Sendable {
     var section: String { path.contains(".") ? String(path.prefix { $0 != "." }) : "" }
 }
 
-extension RecipeKey {
-    /// Where a value lies in the typed recipe.
-    typealias Place<Value> = WritableKeyPath<Recipe, Value> & Sendable
+/// A key of a tuning recipe.
+typealias RecipeKey = SettingKey<Recipe>
 
-    static func integer(
-        _ path: String, _ range: ClosedRange<Int>, get: @escaping @Sendable (Recipe) -> Int?,
-        set: @escaping @Sendable (inout Recipe, Int) -> Void
-    ) -> RecipeKey {
+extension SettingKey {
+    /// Where a value lies in the typed recipe.
+    package typealias Place<Value> = WritableKeyPath<Root, Value> & Sendable
+
+    package static func integer(
+        _ path: String, _ range: ClosedRange<Int>, get: @escaping @Sendable (Root) -> Int?,
+        set: @escaping @Sendable (inout Root, Int) -> Void
+    ) -> SettingKey {
         let bound =
             range.upperBound == .max
             ? "of at least \(range.lowerBound)" : "from \(range.lowerBound) to \(range.upperBound)"
-        return RecipeKey(
+        return SettingKey(
             path: path, expectation: "an integer \(bound)",
             get: { get($0).map { .scalar(String($0), isPlain: true) } },
             set: { recipe, value in
@@ -81,24 +93,24 @@ extension RecipeKey {
             })
     }
 
-    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: any Place<Int>) -> RecipeKey {
+    package static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: any Place<Int>) -> SettingKey {
         integer(path, range, get: { $0[keyPath: place] }, set: { $0[keyPath: place] = $1 })
     }
 
-    static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: any Place<Int?>) -> RecipeKey {
+    package static func integer(_ path: String, _ range: ClosedRange<Int>, _ place: any Place<Int?>) -> SettingKey {
         integer(path, range, get: { $0[keyPath: place] }, set: { $0[keyPath: place] = $1 })
     }
 
     /// - Parameter isOpen: Whether the upper bound itself is left out.
-    static func number(
+    package static func number(
         _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false,
-        get: @escaping @Sendable (Recipe) -> Float?, set: @escaping @Sendable (inout Recipe, Float) -> Void
-    ) -> RecipeKey {
+        get: @escaping @Sendable (Root) -> Float?, set: @escaping @Sendable (inout Root, Float) -> Void
+    ) -> SettingKey {
         let lower = isPositive ? "above \(brief(range.lowerBound))" : "of at least \(brief(range.lowerBound))"
         let upper =
             range.upperBound == .infinity
             ? "" : isOpen ? " and below \(brief(range.upperBound))" : " and at most \(brief(range.upperBound))"
-        return RecipeKey(
+        return SettingKey(
             path: path, expectation: "a number \(lower)\(upper)",
             get: { get($0).map { .scalar(brief($0), isPlain: true) } },
             set: { recipe, value in
@@ -111,27 +123,27 @@ extension RecipeKey {
             })
     }
 
-    static func number(
+    package static func number(
         _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false,
         _ place: any Place<Float>
-    ) -> RecipeKey {
+    ) -> SettingKey {
         number(
             path, range, isOpen: isOpen, isPositive: isPositive, get: { $0[keyPath: place] },
             set: { $0[keyPath: place] = $1 })
     }
 
     /// - Parameter isOpen: Whether the upper bound itself is left out.
-    static func number(
+    package static func number(
         _ path: String, _ range: ClosedRange<Float>, isOpen: Bool = false, isPositive: Bool = false,
         _ place: any Place<Float?>
-    ) -> RecipeKey {
+    ) -> SettingKey {
         number(
             path, range, isOpen: isOpen, isPositive: isPositive, get: { $0[keyPath: place] },
             set: { $0[keyPath: place] = $1 })
     }
 
-    static func flag(_ path: String, _ place: any Place<Bool>) -> RecipeKey {
-        RecipeKey(
+    package static func flag(_ path: String, _ place: any Place<Bool>) -> SettingKey {
+        SettingKey(
             path: path, expectation: "true or false", choices: ["true", "false"],
             get: { .scalar(String($0[keyPath: place]), isPlain: true) },
             set: { recipe, value in
@@ -141,17 +153,17 @@ extension RecipeKey {
             })
     }
 
-    static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
+    package static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
         _ path: String, _ place: any Place<Value>
-    ) -> RecipeKey where Value.RawValue == String {
+    ) -> SettingKey where Value.RawValue == String {
         choice(path, place, among: Array(Value.allCases))
     }
 
-    static func choice<Value: RawRepresentable & Sendable>(
+    package static func choice<Value: RawRepresentable & Sendable>(
         _ path: String, _ place: any Place<Value>, among values: [Value]
-    ) -> RecipeKey where Value.RawValue == String {
+    ) -> SettingKey where Value.RawValue == String {
         let names = values.map(\.rawValue)
-        return RecipeKey(
+        return SettingKey(
             path: path, expectation: names.count == 1 ? names[0] : "one of " + names.joined(separator: ", "),
             choices: names, get: { .scalar($0[keyPath: place].rawValue, isPlain: true) },
             set: { recipe, value in
@@ -162,11 +174,11 @@ extension RecipeKey {
             })
     }
 
-    static func choice<Value: RawRepresentable & Sendable>(
+    package static func choice<Value: RawRepresentable & Sendable>(
         _ path: String, _ place: any Place<Value?>, among values: [Value]
-    ) -> RecipeKey where Value.RawValue == String {
+    ) -> SettingKey where Value.RawValue == String {
         let names = values.map(\.rawValue)
-        return RecipeKey(
+        return SettingKey(
             path: path, expectation: "one of " + names.joined(separator: ", "), choices: names,
             get: { $0[keyPath: place].map { .scalar($0.rawValue, isPlain: true) } },
             set: { recipe, value in
@@ -177,11 +189,11 @@ extension RecipeKey {
             })
     }
 
-    static func text(
-        _ path: String, isPath: Bool = false, get: @escaping @Sendable (Recipe) -> String?,
-        set: @escaping @Sendable (inout Recipe, String) -> Void
-    ) -> RecipeKey {
-        RecipeKey(
+    package static func text(
+        _ path: String, isPath: Bool = false, get: @escaping @Sendable (Root) -> String?,
+        set: @escaping @Sendable (inout Root, String) -> Void
+    ) -> SettingKey {
+        SettingKey(
             path: path, expectation: isPath ? "a path" : "a name", isPath: isPath,
             get: { get($0).map { .scalar($0, isPlain: false) } },
             set: { recipe, value in
@@ -191,8 +203,8 @@ extension RecipeKey {
             })
     }
 
-    static func names(_ path: String, allowsEmpty: Bool, _ place: any Place<[String]>) -> RecipeKey {
-        RecipeKey(
+    package static func names(_ path: String, allowsEmpty: Bool, _ place: any Place<[String]>) -> SettingKey {
+        SettingKey(
             path: path, expectation: allowsEmpty ? "a list of names" : "a list of at least one name",
             get: { .list($0[keyPath: place]) },
             set: { recipe, value in
@@ -205,7 +217,7 @@ extension RecipeKey {
     }
 
     /// The same key, whose value does not decide what a run learns.
-    func withoutEffect() -> RecipeKey {
+    package func withoutEffect() -> SettingKey {
         var key = self
         key.decidesResult = false
         return key

@@ -24,51 +24,29 @@ public struct RunReport {
 
     /// The page.
     public var html: String {
-        let title = "\(run.name) - Moru run"
-        return """
-            <!doctype html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
-            <title>\(escaped(title))</title>
-            <style>\(Self.style)</style>
-            </head>
-            <body>
-            <main>
-            \([header, tiles, charts, samples, dataCard, notices, recipe, environment].joined(separator: "\n"))
-            <footer>Written by Moru. Losses are means over tokens, in nats.</footer>
-            </main>
-            </body>
-            </html>
-
-            """
+        HTMLPage(
+            title: "\(run.name) - Moru run",
+            parts: [header, tiles, charts, samples, dataCard, notices, recipe, environment],
+            footer: "Written by Moru. Losses are means over tokens, in nats."
+        ).html
     }
 
-    private func escaped(_ text: String) -> String { LineChart.escaped(text) }
+    private func escaped(_ text: String) -> String { HTMLPage.escaped(text) }
 
-    private func section(_ title: String, _ content: String) -> String {
-        content.isEmpty ? "" : "<section><h2>\(escaped(title))</h2>\n\(content)\n</section>"
-    }
+    private func section(_ title: String, _ content: String) -> String { HTMLPage.section(title, content) }
 
     private var header: String {
         let words: [RunRecord.State: String] = [
             .finished: "complete", .stopped: "stopped, can go on", .open: "not complete",
         ]
-        let formatter = DateFormatter()
-        formatter.locale = Locale(identifier: "en_US_POSIX")
-        formatter.timeZone = TimeZone(identifier: "UTC")
-        formatter.dateFormat = "d MMMM yyyy, HH:mm 'UTC'"
-        let date = run.began.map { formatter.string(from: $0) } ?? ""
-        return "<header><h1>\(escaped(run.name))</h1><p><span class=\"state \(run.state.rawValue)\">"
-            + "\(words[run.state] ?? "")</span> <time>\(date)</time></p></header>"
+        return HTMLPage.header(
+            run.name, state: (words[run.state] ?? "", run.state.rawValue), run.began.map(HTMLPage.date) ?? "")
     }
 
     // MARK: Figures
 
     private var tiles: String {
-        var tiles: [(String, String)] = []
+        var tiles: [(value: String, name: String)] = []
         if let best = run.best {
             if let bits = best.others["bits_per_byte"] {
                 tiles.append((String(format: "%.3f", bits), "bits per byte, held out"))
@@ -77,23 +55,14 @@ public struct RunReport {
         }
         if let last = run.steps.last { tiles.append((String(format: "%.3f", last.loss), "last training loss")) }
         tiles.append(("\(run.steps.last?.step ?? 0)", "of \(run.totalSteps) steps"))
-        tiles.append((Self.duration(run.seconds), "in all"))
+        tiles.append((HTMLPage.duration(run.seconds), "in all"))
         if let count = run.start?["trainable_parameters"]?.int {
             tiles.append((LineChart.brief(Double(count)), "parameters that moved"))
         }
         if let rate = run.medianInputsPerSecond { tiles.append((LineChart.brief(rate), "tokens a second, median")) }
         let peak = run.steps.map(\.peakMemoryBytes).max() ?? 0
         if peak > 0 { tiles.append(("\(peak / 1_000_000) MB", "most memory of tensors")) }
-        return "<dl class=\"tiles\">"
-            + tiles.map { "<div><dt>\(escaped($1))</dt><dd>\(escaped($0))</dd></div>" }.joined() + "</dl>"
-    }
-
-    /// A length of time as people say it.
-    static func duration(_ seconds: Double) -> String {
-        let whole = Int(seconds.rounded())
-        if whole < 60 { return "\(whole) s" }
-        if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
-        return "\(whole / 3600) h \(whole % 3600 / 60) min"
+        return HTMLPage.tiles(tiles)
     }
 
     private var charts: String {
@@ -137,8 +106,7 @@ public struct RunReport {
                 title: "Norm of the gradients", xName: "step",
                 lines: [LineChart.Line(name: "norm", points: points { $0.gradientNorm }, style: "first")],
                 beginsAtZero: true))
-        let drawn = charts.map(\.svg).filter { !$0.isEmpty }
-        return drawn.isEmpty ? "" : "<section class=\"charts\">\(drawn.joined(separator: "\n"))</section>"
+        return HTMLPage.charts(charts)
     }
 
     /// An exponential moving average, unbiased at its beginning.
@@ -170,16 +138,8 @@ public struct RunReport {
         return section("Samples", entries.joined(separator: "\n"))
     }
 
-    private func table(_ rows: [(String, String)]) -> String {
-        rows.isEmpty
-            ? ""
-            : "<div class=\"scroll\"><table>"
-                + rows.map { "<tr><th scope=\"row\">\(escaped($0))</th><td>\(escaped($1))</td></tr>" }.joined()
-                + "</table></div>"
-    }
-
     private var dataCard: String {
-        var rows: [(String, String)] = []
+        var rows: [(name: String, text: String)] = []
         func count(_ json: JSON?) -> String { json?.int.map { Self.grouped($0) } ?? "?" }
         for (name, title) in [("train", "Training data"), ("validation", "Held-out data")] {
             guard let manifest = try? JSON.parse(file: "\(run.path)/data/\(name)/manifest.json") else { continue }
@@ -201,14 +161,14 @@ public struct RunReport {
             ] where start[key] != nil { rows.append((title, count(start[key]))) }
         }
         // Where there are no shards, what the recipe names
-        if rows.first?.0 != "Training data", let recipe = run.recipe {
+        if rows.first?.name != "Training data", let recipe = run.recipe {
             for line in recipe.split(separator: "\n")
             where line.hasPrefix("  train:") || line.hasPrefix("  validation:") {
                 let parts = line.split(separator: ":", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
                 if parts.count == 2 { rows.append(("data.\(parts[0])", parts[1])) }
             }
         }
-        return section("Data", table(rows))
+        return section("Data", HTMLPage.table(rows))
     }
 
     private static func grouped(_ number: Int) -> String {
@@ -229,8 +189,8 @@ public struct RunReport {
     }
 
     private var environment: String {
-        var rows = RunEnvironment.read(run.path).map { ($0.key, $0.value) }
+        var rows = RunEnvironment.read(run.path).map { (name: $0.key, text: $0.value) }
         if let machine = run.start?["machine"]?.string { rows.append(("computed with", machine)) }
-        return section("Environment", table(rows))
+        return section("Environment", HTMLPage.table(rows))
     }
 }

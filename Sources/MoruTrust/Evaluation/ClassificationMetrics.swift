@@ -22,8 +22,9 @@ public struct ClassificationMetrics: Sendable, Hashable {
     public let values: [String]
     /// Counts by true value (row) and predicted value (column); the last column counts answers that gave none.
     public let confusion: [[Int]]
-    /// Where ``accuracy`` and ``macroF1`` of another sample like this one would lie, 95 times of 100.
-    public let accuracyInterval, macroF1Interval: ConfidenceInterval?
+    /// Accuracy, the means of F1, and each value's precision, recall and F1, with their intervals; the names begin with
+    /// the label's.
+    public let figures: [Figure]
 
     /// Counts predictions.
     ///
@@ -44,32 +45,80 @@ public struct ClassificationMetrics: Sendable, Hashable {
         }
         self.values = values
         self.confusion = confusion(cells.indices)
-        accuracyInterval = ConfidenceInterval(bootstrapping: cells.count) { indices in
-            Self.share(indices.count { cells[$0].row == cells[$0].column }, of: indices.count)
+        figures = Figure.measure(Self.kinds(name, values), count: cells.count) { indices in
+            let counts = confusion(indices)
+            return [Self.accuracy(counts)] + Self.means(counts) + values.indices.flatMap { Self.rates(counts, $0) }
         }
-        macroF1Interval = ConfidenceInterval(bootstrapping: cells.count) { Self.macroF1(confusion($0)) }
+    }
+
+    /// The figures of a label with some values.
+    static func kinds(_ name: String, _ values: [String]) -> [Figure.Kind] {
+        func kind(_ key: String, _ title: String, isDetail: Bool) -> Figure.Kind {
+            Figure.Kind("\(name).\(key)", title, label: name, isDetail: isDetail)
+        }
+        let whole = [
+            kind("accuracy", "\(name) accuracy", isDetail: false),
+            kind("macro_f1", "\(name) macro F1", isDetail: false),
+            kind("micro_f1", "\(name) micro F1", isDetail: true),
+            kind("weighted_f1", "\(name) weighted F1", isDetail: true),
+        ]
+        return whole
+            + values.flatMap { value in
+                [
+                    kind("\(value).precision", "  \(value) precision", isDetail: true),
+                    kind("\(value).recall", "  \(value) recall", isDetail: true),
+                    kind("\(value).f1", "  \(value) F1", isDetail: false),
+                ]
+            }
     }
 
     /// The number of examples.
     public var count: Int { confusion.reduce(0) { $0 + $1.reduce(0, +) } }
     /// The share of examples whose value was found.
-    public var accuracy: Double {
-        Self.share(confusion.enumerated().reduce(0) { $0 + $1.element[$1.offset] }, of: count)
-    }
+    public var accuracy: Double { Self.accuracy(confusion) }
     /// The number of answers that gave no known value.
     public var unreadable: Int { confusion.reduce(0) { $0 + $1[values.count] } }
     /// The mean F1 over the values.
-    public var macroF1: Double { Self.macroF1(confusion) }
+    public var macroF1: Double { Self.means(confusion)[0] }
+    /// F1 of all values' counts together: below the accuracy where answers gave no known value.
+    public var microF1: Double { Self.means(confusion)[1] }
+    /// The mean F1 over the examples' values.
+    public var weightedF1: Double { Self.means(confusion)[2] }
 
-    private static func macroF1(_ confusion: [[Int]]) -> Double {
-        guard !confusion.isEmpty else { return 0 }
-        let sum = confusion.indices.reduce(0.0) { sum, index in
-            // Found and given: F1 is twice the right ones over both
-            let found = confusion[index].reduce(0, +), given = confusion.reduce(0) { $0 + $1[index] }
-            return sum + share(2 * confusion[index][index], of: found + given)
-        }
-        return sum / Double(confusion.count)
+    private static func accuracy(_ confusion: [[Int]]) -> Double {
+        share(confusion.enumerated().reduce(0) { $0 + $1.element[$1.offset] }, of: confusion.joined().reduce(0, +))
     }
+
+    /// Macro, micro and weighted F1.
+    private static func means(_ confusion: [[Int]]) -> [Double] {
+        guard !confusion.isEmpty else { return [0, 0, 0] }
+        var (sum, weighted, right, found, given) = (0.0, 0.0, 0, 0, 0)
+        for index in confusion.indices {
+            // Found and given: F1 is twice the right ones over both
+            let support = confusion[index].reduce(0, +), answered = confusion.reduce(0) { $0 + $1[index] }
+            let f1 = share(2 * confusion[index][index], of: support + answered)
+            sum += f1
+            weighted += f1 * Double(support)
+            (right, found, given) = (right + confusion[index][index], found + support, given + answered)
+        }
+        return [
+            sum / Double(confusion.count), share(2 * right, of: found + given),
+            found > 0 ? weighted / Double(found) : 0,
+        ]
+    }
+
+    /// Precision, recall and F1 of a value; nil where nothing is there to be right about.
+    private static func rates(_ confusion: [[Int]], _ index: Int) -> [Double?] {
+        let right = confusion[index][index], support = confusion[index].reduce(0, +)
+        let answered = confusion.reduce(0) { $0 + $1[index] }
+        return [
+            answered > 0 ? share(right, of: answered) : nil, support > 0 ? share(right, of: support) : nil,
+            support + answered > 0 ? share(2 * right, of: support + answered) : nil,
+        ]
+    }
+
+    /// A figure by its name without the label's.
+    public func figure(_ key: String) -> Figure? { figures.first { $0.kind.name == "\(name).\(key)" } }
 
     /// The figures of each value, in the order of ``values``.
     public var byValue: [ValueMetrics] {
@@ -94,13 +143,16 @@ public struct ClassificationMetrics: Sendable, Hashable {
                 value.value,
                 [
                     "precision": .double(value.precision), "recall": .double(value.recall), "f1": .double(value.f1),
+                    "f1_interval": figure("\(value.value).f1")?.interval?.json ?? .null,
                     "support": .int(value.support),
                 ]
             )
         }
         return [
-            "accuracy": .double(accuracy), "accuracy_interval": accuracyInterval?.json ?? .null,
-            "macro_f1": .double(macroF1), "macro_f1_interval": macroF1Interval?.json ?? .null,
+            "accuracy": .double(accuracy), "accuracy_interval": figure("accuracy")?.interval?.json ?? .null,
+            "macro_f1": .double(macroF1), "macro_f1_interval": figure("macro_f1")?.interval?.json ?? .null,
+            "micro_f1": .double(microF1), "micro_f1_interval": figure("micro_f1")?.interval?.json ?? .null,
+            "weighted_f1": .double(weightedF1), "weighted_f1_interval": figure("weighted_f1")?.interval?.json ?? .null,
             "unreadable": .int(unreadable),
             "values": .object(JSONObject(labels)),
             "confusion": [

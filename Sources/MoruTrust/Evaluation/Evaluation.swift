@@ -10,9 +10,6 @@ import MoruTraining
 ///     let report = try await Evaluation(TextGenerator(model), examples).run()
 ///     print(report.exactMatch, report.labels.map(\.accuracy))
 public struct Evaluation: Sendable {
-    /// Labels with more different values than this are free text, and only exact match counts.
-    static let maximumLabelValues = 64
-
     /// How far an evaluation is.
     public struct Progress: Sendable {
         /// Examples answered.
@@ -59,38 +56,34 @@ public struct Evaluation: Sendable {
         guard !examples.isEmpty else {
             throw MoruError(.evaluationData, "there are no examples to evaluate", remedy: "give at least one")
         }
-        let readers = try labelReaders()
+        let readers = try LabelReader.readers(of: examples, named: labelNames)
         let encoder = ExampleEncoder(generator.pretrained)
         let prompts = try examples.map { try prompt(of: $0) }
         let encoded = try examples.map { try encode($0, encoder) }
         let begin = ContinuousClock.now
         let total = examples.count
+        // The model's probability of each token says how sure it is
         let options = GenerationOptions(
-            temperature: 0, repetitionPenalty: 1, maximumTokens: maximumTokens, adapter: adapter)
+            temperature: 0, repetitionPenalty: 1, maximumTokens: maximumTokens, adapter: adapter, logProbabilities: 0)
         let answers = try await generator.generateAll(prompts.map { (.tokens($0), options) }) { done, _ in
             progress(Progress(done: done, total: total))
         }
         let seconds = (ContinuousClock.now - begin).seconds
-        let outcomes = zip(examples, answers).map { example, answer in
-            EvaluationReport.Outcome(
+        let perplexity = try Perplexity(of: generator.pretrained.model, adapter: adapter, on: encoded)
+        let outcomes = examples.indices.map { index in
+            let (example, answer) = (examples[index], answers[index])
+            return EvaluationReport.Outcome(
                 question: example.question, reference: example.reference, answer: answer.text,
                 isExact: answer.text.trimmingWhitespace() == example.reference.trimmingWhitespace(),
-                predictions: readers.reduce(into: [:]) { $0[$1.name] = $1.read(answer.text) })
-        }
-        let labels = readers.map { reader in
-            ClassificationMetrics(
-                name: reader.name,
-                outcomes.compactMap { outcome in
-                    AnswerFields(outcome.reference)?.value(of: reader.name)
-                        .map { (truth: $0, prediction: outcome.predictions[reader.name]) }
-                })
+                predictions: readers.reduce(into: [:]) { $0[$1.name] = $1.read(answer.text) },
+                confidence: exp(answer.tokens.reduce(0) { $0 + Double($1.logProbability ?? 0) }),
+                score: perplexity.scores[index])
         }
         return EvaluationReport(
-            outcomes: outcomes, labels: labels,
-            texts: metrics.map { TextScore($0, outcomes.map { (text: $0.answer, reference: $0.reference) }) },
-            perplexity: try Perplexity(of: generator.pretrained.model, adapter: adapter, on: encoded),
-            promptTokens: answers.reduce(0) { $0 + $1.usage.promptTokens },
-            generatedTokens: answers.reduce(0) { $0 + $1.usage.generatedTokens }, seconds: seconds)
+            outcomes, labels: readers.map(\.name), metrics: metrics,
+            cost: .init(
+                promptTokens: answers.reduce(0) { $0 + $1.usage.promptTokens },
+                generatedTokens: answers.reduce(0) { $0 + $1.usage.generatedTokens }, seconds: seconds))
     }
 
     /// What the model reads before it answers.
@@ -130,35 +123,15 @@ public struct Evaluation: Sendable {
             remedy: "shorten the example, or use a model with a longer context")
     }
 
-    /// A reader for each label, with the values that the references give it.
-    private func labelReaders() throws(MoruError) -> [LabelReader] {
-        var values: [String: Set<String>] = [:]
-        var order: [String] = []
-        var bareCount = 0
-        for example in examples {
-            let fields = AnswerFields(example.reference)
-            if fields?.isBare == true { bareCount += 1 }
-            for (name, value) in fields?.fields ?? [] {
-                // Names are the same in any case; the first spelling stands
-                let key = name.lowercased()
-                if values[key] == nil { order.append(name) }
-                values[key, default: []].insert(value)
-            }
-        }
-        if let missing = labelNames?.first(where: { values[$0.lowercased()] == nil }) {
-            throw MoruError(
-                .evaluationData, "no reference answer gives the label \"\(missing)\"",
-                remedy: order.isEmpty ? "the references give no labels" : "they give \(order.joined(separator: ", "))")
-        }
-        return (labelNames ?? order).compactMap { name in
-            let known = (values[name.lowercased()] ?? []).sorted()
-            if labelNames == nil {
-                // Short answers among long ones, or ever new ones, are free text
-                if known.count > Self.maximumLabelValues { return nil }
-                if (1..<examples.count).contains(bareCount), name == AnswerFields.bareName { return nil }
-            }
-            return LabelReader(name: name, values: known)
-        }
+    /// The figures that an evaluation will give.
+    ///
+    /// - Throws: ``MoruError/Code/evaluationData`` when a named label is in no reference.
+    static func figureKinds(
+        _ examples: [EvaluationExample], labels: [String]?, metrics: [TextMetric]
+    ) throws(MoruError) -> [Figure.Kind] {
+        try LabelReader.readers(of: examples, named: labels).flatMap {
+            ClassificationMetrics.kinds($0.name, $0.values)
+        } + metrics.map(\.kind) + EvaluationReport.fixedKinds
     }
 }
 

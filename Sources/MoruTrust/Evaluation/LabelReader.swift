@@ -1,3 +1,5 @@
+import MoruBase
+
 /// Finds which of a label's known values an answer gives, in whatever words a model puts it.
 ///
 /// A model that was never tuned seldom keeps to a form, and comparing it fairly means taking its word wherever it
@@ -62,6 +64,47 @@ struct LabelReader {
         guard !pattern.isEmpty, words.count >= pattern.count else { return nil }
         return (words.startIndex...words.endIndex - pattern.count).first {
             words[$0..<$0 + pattern.count].elementsEqual(pattern)
+        }
+    }
+}
+
+extension LabelReader {
+    /// Labels with more different values than this are free text, and only exact match counts.
+    private static let maximumLabelValues = 64
+
+    /// A reader for each label, with the values that the references give it.
+    ///
+    /// - Parameter labelNames: The labels to read; nil for those that the references give.
+    /// - Throws: ``MoruError/Code/evaluationData`` when a named label is in no reference.
+    static func readers(
+        of examples: [EvaluationExample], named labelNames: [String]?
+    ) throws(MoruError) -> [LabelReader] {
+        var values: [String: Set<String>] = [:]
+        var order: [String] = []
+        var bareCount = 0
+        for example in examples {
+            let fields = AnswerFields(example.reference)
+            if fields?.isBare == true { bareCount += 1 }
+            for (name, value) in fields?.fields ?? [] {
+                // Names are the same in any case; the first spelling stands
+                let key = name.lowercased()
+                if values[key] == nil { order.append(name) }
+                values[key, default: []].insert(value)
+            }
+        }
+        if let missing = labelNames?.first(where: { values[$0.lowercased()] == nil }) {
+            throw MoruError(
+                .evaluationData, "no reference answer gives the label \"\(missing)\"",
+                remedy: order.isEmpty ? "the references give no labels" : "they give \(order.joined(separator: ", "))")
+        }
+        return (labelNames ?? order).compactMap { name in
+            let known = (values[name.lowercased()] ?? []).sorted()
+            if labelNames == nil {
+                // Short answers among long ones, or ever new ones, are free text
+                if known.count > Self.maximumLabelValues { return nil }
+                if (1..<examples.count).contains(bareCount), name == AnswerFields.bareName { return nil }
+            }
+            return LabelReader(name: name, values: known)
         }
     }
 }

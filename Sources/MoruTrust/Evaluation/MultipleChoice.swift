@@ -17,89 +17,6 @@ public struct MultipleChoice: Sendable {
         (self.generator, self.examples, self.adapter) = (generator, examples, adapter)
     }
 
-    /// What the model made of one question.
-    public struct Outcome: Sendable, Hashable {
-        /// The question.
-        public let context: String
-        /// The answers.
-        public let choices: [String]
-        /// The place of the right one.
-        public let answer: Int
-        /// The log-probability of each answer, in nats.
-        public let logLikelihoods: [Double]
-
-        /// The place of the likeliest answer.
-        public var likeliest: Int { Self.largest(logLikelihoods) }
-        /// The place of the answer that is likeliest for its length in characters: long answers are not punished.
-        public var likeliestForLength: Int {
-            Self.largest(zip(logLikelihoods, choices).map { $0 / Double($1.unicodeScalars.count) })
-        }
-        /// The probability of the likeliest answer, were these all there are.
-        public var confidence: Double {
-            let most = logLikelihoods[likeliest]
-            return 1 / logLikelihoods.reduce(0) { $0 + exp($1 - most) }
-        }
-
-        private static func largest(_ values: [Double]) -> Int {
-            values.indices.reduce(0) { values[$1] > values[$0] ? $1 : $0 }
-        }
-    }
-
-    /// What an evaluation found.
-    public struct Report: Sendable {
-        /// Each question, in the order of the data.
-        public let outcomes: [Outcome]
-        /// Seconds that it took, loading not counted.
-        public let seconds: Double
-
-        /// The share of questions whose right answer is the likeliest.
-        public var accuracy: Double { share(outcomes.indices) { $0.likeliest == $0.answer } }
-        /// The share of questions whose right answer is the likeliest for its length.
-        public var accuracyForLength: Double { share(outcomes.indices) { $0.likeliestForLength == $0.answer } }
-        /// Where ``accuracy`` of another sample like this one would lie, 95 times of 100.
-        public var accuracyInterval: ConfidenceInterval? {
-            ConfidenceInterval(bootstrapping: outcomes.count) { share($0) { $0.likeliest == $0.answer } }
-        }
-        /// Where ``accuracyForLength`` would.
-        public var accuracyForLengthInterval: ConfidenceInterval? {
-            ConfidenceInterval(bootstrapping: outcomes.count) { share($0) { $0.likeliestForLength == $0.answer } }
-        }
-        /// Whether the model knows what it knows.
-        public var calibration: Calibration? {
-            Calibration(outcomes.map { (confidence: $0.confidence, isRight: $0.likeliest == $0.answer) })
-        }
-
-        private func share(_ indices: some Collection<Int>, _ isRight: (Outcome) -> Bool) -> Double {
-            indices.isEmpty ? 0 : Double(indices.count { isRight(outcomes[$0]) }) / Double(indices.count)
-        }
-
-        /// The report as JSON.
-        ///
-        /// - Parameter includingOutcomes: Whether to list every question.
-        public func json(includingOutcomes: Bool = false) -> JSON {
-            var result = JSONObject([
-                ("examples", .int(outcomes.count)), ("accuracy", .double(accuracy)),
-                ("accuracy_interval", accuracyInterval?.json ?? .null),
-                ("accuracy_for_length", .double(accuracyForLength)),
-                ("accuracy_for_length_interval", accuracyForLengthInterval?.json ?? .null),
-                ("calibration", calibration?.json ?? .null), ("seconds", .double(seconds)),
-            ])
-            if includingOutcomes {
-                result["outcomes"] = .array(
-                    outcomes.map { outcome in
-                        [
-                            "question": .string(outcome.context),
-                            "choices": .array(outcome.choices.map { .string($0) }), "answer": .int(outcome.answer),
-                            "log_likelihoods": .array(outcome.logLikelihoods.map { .double($0) }),
-                            "likeliest": .int(outcome.likeliest),
-                            "likeliest_for_length": .int(outcome.likeliestForLength),
-                        ]
-                    })
-            }
-            return .object(result)
-        }
-    }
-
     /// Scores every answer, many at a time.
     ///
     /// - Parameter progress: Told after each question.
@@ -134,11 +51,10 @@ public struct MultipleChoice: Sendable {
                 add()
             }
         }
-        return Report(
-            outcomes: zip(examples, likelihoods).map { example, values in
-                Outcome(
-                    context: example.context, choices: example.choices, answer: example.answer, logLikelihoods: values)
-            }, seconds: (ContinuousClock.now - begin).seconds)
+        let outcomes = zip(examples, likelihoods).map { example, values in
+            Outcome(context: example.context, choices: example.choices, answer: example.answer, logLikelihoods: values)
+        }
+        return Report(outcomes, seconds: (ContinuousClock.now - begin).seconds)
     }
 
     /// The tokens of a context with an answer, and how many of them are the context's.

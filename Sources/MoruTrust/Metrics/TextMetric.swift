@@ -26,6 +26,18 @@ public enum TextMetric: String, Sendable, Hashable, CaseIterable {
     /// Whether a larger value is better.
     public var prefersMore: Bool { self != .wer && self != .cer }
 
+    /// What it is as a figure.
+    var kind: Figure.Kind { Figure.Kind(rawValue, unit: .number, prefersMore: prefersMore) }
+
+    /// The figure of a text that is its reference.
+    var best: Double {
+        switch self {
+        case .bleu, .chrF, .chrFPlusPlus: 100
+        case .rouge1, .rouge2, .rougeL: 1
+        case .wer, .cer: 0
+        }
+    }
+
     /// What one example adds to the statistics; the same number of them for every example.
     func statistics(_ text: String, reference: String) -> [Double] {
         switch self {
@@ -54,10 +66,15 @@ public enum TextMetric: String, Sendable, Hashable, CaseIterable {
 public struct TextScore: Sendable, Hashable {
     /// What was measured.
     public let metric: TextMetric
+    /// The figure of all examples, with its interval.
+    public let figure: Figure
+    /// Each text's own figure, in their order; nil where it is undefined.
+    public let values: [Double?]
+
     /// The figure of all examples; nil where it is undefined.
-    public let value: Double?
+    public var value: Double? { figure.value }
     /// Where the figure of another sample like this one would lie, 95 times of 100.
-    public let interval: ConfidenceInterval?
+    public var interval: ConfidenceInterval? { figure.interval }
 
     /// Scores texts against references.
     ///
@@ -67,16 +84,14 @@ public struct TextScore: Sendable, Hashable {
     public init(_ metric: TextMetric, _ pairs: [(text: String, reference: String)]) {
         let rows = pairs.map { metric.statistics($0.text, reference: $0.reference) }
         self.metric = metric
-        value = rows.isEmpty ? nil : metric.value(Self.sums(of: rows, rows.indices))
-        interval = ConfidenceInterval(bootstrapping: rows.count) { metric.value(Self.sums(of: rows, $0)) }
+        values = rows.map { metric.value($0) }
+        figure = Figure.measure([metric.kind], count: rows.count) { [metric.value(Self.sums(of: rows, $0))] }[0]
     }
 
     /// The figure and the ends of its interval; null where undefined.
-    public var json: JSON {
-        ["value": value.map { .double($0) } ?? .null, "interval": interval?.json ?? .null]
-    }
+    public var json: JSON { figure.json }
 
-    private static func sums(of rows: [[Double]], _ indices: some Sequence<Int>) -> [Double] {
+    private static func sums(of rows: [[Double]], _ indices: [Int]) -> [Double] {
         var sums = [Double](repeating: 0, count: rows[0].count)
         for index in indices {
             for (column, value) in rows[index].enumerated() { sums[column] += value }

@@ -1,48 +1,127 @@
 import ArgumentParser
 import Foundation
+import MoruBase
 import MoruTrust
 
-extension EvaluationReport {
-    /// The report for people.
+extension TextMetric: ExpressibleByArgument {}
+
+extension EvaluationComparison {
+    /// The result for programs: the report of one model, or the models with what lies between them.
+    func result(includingOutcomes: Bool) -> JSON {
+        guard columns.count == 1, var members = columns[0].report.json(includingOutcomes: includingOutcomes).object
+        else { return json(includingOutcomes: includingOutcomes) }
+        if !gates.isEmpty {
+            members["gates"] = .array(gates.map(\.json))
+            members["passed"] = .bool(passes)
+        }
+        return .object(members)
+    }
+
+    /// The result for people: the figures, then some answers, then the gates.
     var text: String {
+        var parts = columns.count == 1 ? [columns[0].report.text] : [table] + samples(4).map(answers)
+        if !gates.isEmpty { parts.append(gateTable) }
+        return parts.joined(separator: "\n\n")
+    }
+
+    private var table: String {
+        // Only two have a single difference
+        let showsChange = columns.count == 2
+        var table = Table(
+            [""] + columns.map(\.name) + (showsChange ? ["change"] : []),
+            [.left] + columns.map { _ in .right } + [.right])
+        for row in rows where !row.kind.isDetail {
+            var cells = row.cells.map { cell in
+                guard let figure = cell.figure else { return "-" }
+                let mark = cell.difference?.isBetter.map { $0 ? " ▲" : " ▼" } ?? "  "
+                return Format.figure(figure) + Format.range(figure) + mark
+            }
+            if showsChange { cells.append(row.cells[1].difference.map { Format.change($0, row.kind) } ?? "") }
+            table.add([row.kind.title] + cells)
+        }
+        return table.text + "\n\n▲ better, ▼ worse than \(columns[0].name) by more than chance (95 times of 100)"
+    }
+
+    private func answers(_ example: Example) -> String {
+        let width = max(5, columns.map(\.name.count).max() ?? 0)
+        func line(_ name: String, _ text: String) -> String {
+            "  " + name.padding(toLength: width, withPad: " ", startingAt: 0) + "  " + Format.oneLine(text)
+        }
+        let rows = zip(columns, example.cases).map { line($0.name, $1.answer) }
+        return (["› " + Format.oneLine(example.question), line("right", example.reference)] + rows)
+            .joined(separator: "\n")
+    }
+
+    private var gateTable: String {
+        var table = Table(["gate", "model", "value", ""], [.left, .left, .right, .left])
+        for outcome in gates {
+            table.add(
+                outcome.gate.text, outcome.model,
+                outcome.value.map {
+                    outcome.gate.isChange ? Format.signed($0, outcome.kind.unit) : Format.value($0, outcome.kind.unit)
+                } ?? "undefined", outcome.passes ? "passed" : "FAILED")
+        }
+        return table.text
+    }
+}
+
+extension ScoredReport {
+    /// The report for people.
+    fileprivate var text: String {
+        switch self {
+        case let report as EvaluationReport: report.answersText
+        case let report as MultipleChoice.Report: report.choiceText
+        default: figuresText + "\n\n\(cases.count) texts, \(Format.duration(figure("seconds")?.value ?? 0))"
+        }
+    }
+
+    /// The figures that are not about labels, a line each.
+    fileprivate var figuresText: String {
+        let shown = figures.filter { $0.kind.label == nil && [.share, .number].contains($0.kind.unit) }
+        let width = shown.map(\.kind.title.count).max() ?? 0
+        return shown.map { figure in
+            figure.kind.title.padding(toLength: width, withPad: " ", startingAt: 0) + "  " + Format.figure(figure)
+                + Format.range(figure)
+        }.joined(separator: "\n")
+    }
+}
+
+extension EvaluationReport {
+    fileprivate var answersText: String {
         var parts: [String] = []
         for metrics in labels {
             var table = Table(
                 [metrics.name, "precision", "recall", "F1", "examples"], [.left, .right, .right, .right, .right])
             for value in metrics.byValue {
+                let f1 = metrics.figure("\(value.value).f1").map(Format.range) ?? ""
                 table.add(
                     value.value, Format.percent(value.precision), Format.percent(value.recall),
-                    Format.percent(value.f1), "\(value.support)")
+                    Format.percent(value.f1) + f1, "\(value.support)")
             }
             parts.append(table.text)
+            let figures = ["accuracy", "macro_f1", "micro_f1", "weighted_f1"].compactMap { key in
+                metrics.figure(key).map { figure in
+                    let name = key.replacing("_f1", with: " F1")
+                    return "\(name) \(Format.figure(figure))\(Format.range(figure))"
+                }
+            }
             parts.append(
-                "accuracy \(Format.percent(metrics.accuracy))\(Format.range(metrics.accuracyInterval)), "
-                    + "macro F1 \(Format.percent(metrics.macroF1))\(Format.range(metrics.macroF1Interval))"
+                figures.joined(separator: ", ")
                     + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answered no known value" : ""))
             parts.append(metrics.confusionTable)
         }
-        if !texts.isEmpty {
-            var table = Table(["text", "value", "95 times of 100"], [.left, .right, .left])
-            for score in texts {
-                func number(_ value: Double) -> String { Format.fixed(value, 3) }
-                table.add(
-                    score.metric.rawValue, score.value.map(number) ?? "undefined",
-                    score.interval.map { "\(number($0.lower)) to \(number($0.upper))" } ?? "")
-            }
-            parts.append(table.text)
-        }
+        parts.append(figuresText)
         parts.append(
-            "exact match \(Format.percent(exactMatch))\(Format.range(exactMatchInterval)) of \(outcomes.count) examples, "
-                + "perplexity \(Format.fixed(perplexity.value, 3)) over \(perplexity.tokens) tokens, "
-                + "\(Format.fixed(bitsPerByte, 3)) bits per byte")
-        parts.append(
-            "\(Format.duration(seconds)), \(Int(tokensPerSecond)) tokens/s "
-                + "(\(promptTokens) read, \(generatedTokens) written)")
+            "\(outcomes.count) examples, \(Format.duration(seconds)), \(Int(tokensPerSecond)) tokens/s "
+                + "(\(promptTokens) read, \(generatedTokens) written); "
+                + "\(perplexity.tokens) tokens of right answers scored")
         return parts.joined(separator: "\n\n")
     }
 }
 
-extension TextMetric: ExpressibleByArgument {}
+extension MultipleChoice.Report {
+    fileprivate var choiceText: String { figuresText + "\n\n\(outcomes.count) questions, \(Format.duration(seconds))" }
+}
 
 extension ClassificationMetrics {
     /// The confusion matrix: a row for each true value, a column for each predicted one.
@@ -57,65 +136,45 @@ extension ClassificationMetrics {
     }
 }
 
-extension EvaluationComparison {
-    /// The comparison for people: the figures, then some answers.
-    var text: String {
-        var table = Table(["", "before", "after", "change"], [.left, .right, .right, .right])
-        for row in rows {
-            table.add(row.name, show(row.before, row.unit), show(row.after, row.unit), change(row))
-        }
-        let answers = samples(4).map { pair in
-            """
-            › \(Self.oneLine(pair.question))
-              right   \(Self.oneLine(pair.reference))
-              before  \(Self.oneLine(pair.before))
-              after   \(Self.oneLine(pair.after))
-            """
-        }
-        return ([table.text] + answers).joined(separator: "\n\n")
+extension Format {
+    /// A figure's value: `81.2 %`, `1.114`.
+    static func figure(_ figure: Figure) -> String {
+        figure.value.map { value($0, figure.kind.unit) } ?? "undefined"
     }
 
-    private func show(_ value: Double?, _ unit: Unit) -> String {
-        guard let value else { return "-" }
-        return switch unit {
-        case .share: Format.percent(value)
-        case .number: Format.fixed(value, value < 100 ? 2 : 0)
-        case .seconds: Format.fixed(value, 1)
-        case .tokensPerSecond: Format.fixed(value, 0)
+    /// A value of a unit.
+    static func value(_ value: Double, _ unit: Figure.Unit) -> String {
+        switch unit {
+        case .share: percent(value)
+        case .number: fixed(value, abs(value) < 100 ? 3 : 1)
+        case .seconds: fixed(value, 1)
+        case .tokensPerSecond: fixed(value, 0)
         }
     }
 
-    private func change(_ row: Row) -> String {
-        guard row.unit == .share, let before = row.before, let after = row.after else { return "" }
-        let points = (after - before) * 100
-        return (points < 0 ? "−" : "+") + Format.fixed(abs(points), 1)
+    /// The ends of a figure's interval: ` (81.2 to 89.4)`.
+    static func range(_ figure: Figure) -> String {
+        guard let interval = figure.interval else { return "" }
+        func end(_ value: Double) -> String {
+            figure.kind.unit == .share ? fixed(value * 100, 1) : self.value(value, figure.kind.unit)
+        }
+        return " (\(end(interval.lower)) to \(end(interval.upper)))"
     }
 
-    private static func oneLine(_ text: String) -> String {
+    /// A difference of two figures; those of times and rates say nothing.
+    fileprivate static func change(_ difference: Figure.Difference, _ kind: Figure.Kind) -> String {
+        [.share, .number].contains(kind.unit) ? signed(difference.value, kind.unit) : ""
+    }
+
+    /// A difference with its sign, in points where it is of shares.
+    fileprivate static func signed(_ difference: Double, _ unit: Figure.Unit) -> String {
+        let size = abs(difference)
+        return (difference < 0 ? "−" : "+") + (unit == .share ? fixed(size * 100, 1) : value(size, unit))
+    }
+
+    /// A text on one line, cut where it is long.
+    fileprivate static func oneLine(_ text: String) -> String {
         let line = text.split(whereSeparator: \.isNewline).joined(separator: " · ")
         return line.count > 100 ? line.prefix(99) + "…" : line
-    }
-}
-
-extension MultipleChoice.Report {
-    /// The report for people.
-    var text: String {
-        let counts = "\(outcomes.count) questions, \(Format.duration(seconds))"
-        var lines = [
-            "accuracy            \(Format.percent(accuracy))\(Format.range(accuracyInterval))",
-            "accuracy for length \(Format.percent(accuracyForLength))\(Format.range(accuracyForLengthInterval))",
-        ]
-        if let calibration {
-            lines.append(
-                "calibration error   \(Format.percent(calibration.expectedError)) between confidence and accuracy")
-        }
-        return lines.joined(separator: "\n") + "\n\n" + counts
-    }
-}
-
-extension Format {
-    /// The ends of a share's interval: ` (81.2 to 89.4)`.
-    fileprivate static func range(_ interval: ConfidenceInterval?) -> String {
-        interval.map { " (\(fixed($0.lower * 100, 1)) to \(fixed($0.upper * 100, 1)))" } ?? ""
     }
 }

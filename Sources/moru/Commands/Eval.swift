@@ -1,15 +1,20 @@
 import ArgumentParser
 import Foundation
 import MoruBase
-import MoruEngine
-import MoruTraining
 import MoruTrust
 
-/// `moru eval`: how well a model answers labelled examples.
+/// `moru eval`: how well models answer labelled examples, choose among answers, or predict texts.
 struct Eval: AsyncParsableCommand {
+    /// The exit code of an evaluation that a gate fails.
+    static let gateExitCode = ExitCode(8)
+
     static let configuration = CommandConfiguration(
-        abstract: "Measure a model on labelled examples.",
-        usage: "moru eval <model> <data> [<options>]",
+        abstract: "Measure models on labelled examples, questions with choices, or texts.",
+        usage: """
+            moru eval <model> <data> [<options>]
+            moru eval --model <model> --model <model> ... <data> [<options>]
+            moru eval --recipe <recipe> [--set <key>=<value> ...] [<options>]
+            """,
         discussion: """
             DATA is JSONL: lines with messages that end with the right answer, with prompt
             and completion, or with text and label. Answers are greedy. An answer of lines
@@ -22,26 +27,54 @@ struct Eval: AsyncParsableCommand {
 
             Lines with question, choices and answer (its place from 0, letter or text)
             are multiple choice: the likeliest answer counts, by its log-probability
-            and by that for its length, as in the lm-eval harness.
+            and by that for its length, as in the lm-eval harness. Lines with text alone,
+            text files and folders are read: perplexity and bits per byte.
+
+            Several models, or a model with adapters, stand side by side; ▲ and ▼ mark
+            what is better or worse than the first one by more than chance. --gate sets
+            conditions: where one fails, the exit code is 8.
 
             Examples:
               moru eval smollm2-135m-instruct Examples/customer-feedback/test.jsonl
               moru eval smollm2-135m-instruct summaries.jsonl \\
                 --metric rougeL --metric chrf
               moru eval smollm2-135m-instruct test.jsonl --save base.json
-              moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter --json
               moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter \\
-                --against base.json
+                --against base.json --gate 'accuracy >= 0.8' --report eval.html
+              moru eval --model a.gguf --model b.gguf texts/ --json
+              moru eval --recipe eval.yaml
             """)
 
-    @OptionGroup var model: ModelArgument
-    @Argument(help: "The labelled examples.", completion: .file(extensions: ["jsonl"]))
-    var data: String
-    @OptionGroup var adapter: AdapterOption
+    @Argument(
+        help: ArgumentHelp(
+            "A model that `moru models` lists, a directory or a .gguf file; then the examples.",
+            valueName: "model> <data"),
+        completion: .file())
+    var arguments: [String] = []
+    @Option(
+        name: .customLong("model"),
+        help: ArgumentHelp("A model to evaluate, in place of the argument; may be repeated.", valueName: "model"))
+    var models: [String] = []
+    @Option(
+        name: .customLong("adapter"),
+        help: ArgumentHelp(
+            "An adapter in PEFT's layout to use with the (first) model; may be repeated.",
+            valueName: "[name=]directory"))
+    var adapters: [String] = []
+    @Option(
+        help: ArgumentHelp("A recipe that says everything below, and the models.", valueName: "file"),
+        completion: .file(extensions: ["yaml", "yml"]))
+    var recipe: String?
+    @Option(
+        name: .customLong("set"),
+        help: ArgumentHelp("Override a key of the recipe; may be repeated.", valueName: "key=value"))
+    var overrides: [String] = []
     @Option(parsing: .unconditional, help: "Use only the first N examples.")
     var limit: Int?
     @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens of an answer.")
-    var maximumTokens = 48
+    var maximumTokens: Int?
+    @Option(parsing: .unconditional, help: "The most tokens of a text that are read at once. Default: the context.")
+    var window: Int?
     @Option(parsing: .unconditional, help: "What to ask of text and label lines, as the system message.")
     var instruction: String?
     @Option(name: .customLong("label"), help: "A label to report; may be repeated. Default: all that the data gives.")
@@ -52,8 +85,19 @@ struct Eval: AsyncParsableCommand {
             "Compare texts by bleu, chrf, chrf++, rouge1, rouge2, rougeL, wer or cer; may be repeated.",
             valueName: "name"))
     var metrics: [TextMetric] = []
+    @Option(
+        name: .customLong("gate"),
+        help: ArgumentHelp(
+            "A condition such as 'accuracy >= 0.8', 'f1.lower >= 0.7' at the interval's end, or "
+                + "'accuracy.change >= 0' from the first model; may be repeated.",
+            valueName: "condition"))
+    var gates: [String] = []
     @Flag(help: "With --json, list every example with its answer.")
     var outcomes = false
+    @Option(
+        help: ArgumentHelp("Write a page with the figures, charts and worst errors.", valueName: "file.html"),
+        completion: .file(extensions: ["html"]))
+    var report: String?
     @Option(
         help: ArgumentHelp("Write the whole report, with every answer, to this JSON file.", valueName: "file"),
         completion: .file())
@@ -65,68 +109,82 @@ struct Eval: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
-        if maximumTokens < 1 { throw ValidationError("--max-tokens must be at least 1.") }
+        for (name, number, least) in [("limit", limit, 1), ("max-tokens", maximumTokens, 1), ("window", window, 2)] {
+            if let number, number < least { throw ValidationError("--\(name) must be at least \(least).") }
+        }
         if outcomes, !output.json { throw ValidationError("--outcomes needs --json.") }
+        if recipe != nil {
+            if !arguments.isEmpty || !models.isEmpty || !adapters.isEmpty {
+                throw ValidationError("--recipe names models and data itself.")
+            }
+        } else if !overrides.isEmpty {
+            throw ValidationError("--set overrides keys of a --recipe.")
+        } else if arguments.count != (models.isEmpty ? 2 : 1) {
+            throw ValidationError(
+                models.isEmpty ? "Give a model and the data: moru eval <model> <data>." : "Give the data after --model."
+            )
+        }
     }
 
     func run() async throws {
-        // What can be known to fail is not found out after minutes of work
-        let before = try against.map { try JSON.parse(file: $0) }
-        if let save, FileSystem.isDirectory(save) {
-            throw MoruError(.fileUnwritable, "\(save) is a directory", remedy: "give --save the name of a file")
-        }
-        if try isMultipleChoice() { return try await askQuestions() }
-        let examples = try EvaluationExample.read(data, limit: limit, instruction: instruction)
-        let pretrained = try model.load()
-        let evaluation = Evaluation(
-            try TextGenerator(pretrained), examples, adapter: try adapter.load(for: pretrained),
-            maximumTokens: maximumTokens, labels: labels.isEmpty ? nil : labels, metrics: metrics)
+        let recipe = try settings()
+        let run = try EvaluationRun(recipe) { try ModelArgument.load($0) }
         let line = ProgressLine("evaluating", unit: "examples")
         defer { line.finish() }
-        let report = try await evaluation.run { line.update($0.done, of: $0.total) }
-        line.finish()
-        if let save {
-            do {
-                try FileSystem.write(report.json(includingOutcomes: true).text(pretty: true).utf8, to: save)
-            } catch {
-                // The work is not lost with the file
-                Terminal.result(output.json ? report.json(includingOutcomes: true).text(pretty: true) : report.text)
-                throw error
-            }
+        let severalModels = recipe.models.count > 1
+        let comparison = try await run.run { progress in
+            line.update(progress.done, of: progress.total, detail: severalModels ? progress.model : "")
         }
-        if let against, let before {
-            let comparison = try EvaluationComparison(before: before, after: report, source: against)
-            Terminal.result(output.json ? comparison.json.text(pretty: true) : comparison.text)
+        line.finish()
+        // The work is not lost where a file cannot be written
+        Terminal.result(
+            output.json ? comparison.result(includingOutcomes: outcomes).text(pretty: true) : comparison.text)
+        if let save = recipe.save {
+            try FileSystem.write(comparison.result(includingOutcomes: true).text(pretty: true).utf8, to: save)
+        }
+        if let report = recipe.report {
+            try FileSystem.write(EvaluationPage(comparison, recipe).html.utf8, to: report)
+            Terminal.talk("report: \(report)")
+        }
+        let failed = comparison.gates.filter { !$0.passes }
+        guard failed.isEmpty else {
+            Terminal.talk(Terminal.paint("\(failed.count) of \(comparison.gates.count) gates failed", .red))
+            throw Self.gateExitCode
+        }
+    }
+
+    /// What the recipe and the options say together.
+    private func settings() throws -> EvaluationRecipe {
+        var settings: EvaluationRecipe
+        if let recipe {
+            settings = try EvaluationRecipe(file: recipe, overrides: overrides)
         } else {
-            Terminal.result(output.json ? report.json(includingOutcomes: outcomes).text(pretty: true) : report.text)
+            settings = EvaluationRecipe(data: arguments.last ?? "", models: try namedModels())
         }
+        if let limit { settings.limit = limit }
+        if let maximumTokens { settings.maximumTokens = maximumTokens }
+        if let window { settings.windowLength = window }
+        if let instruction { settings.instruction = instruction }
+        if !labels.isEmpty { settings.labels = labels }
+        if !metrics.isEmpty { settings.metrics = metrics }
+        settings.gates += try gates.map { try Gate($0) }
+        if let report { settings.report = report }
+        if let save { settings.save = save }
+        if let against { settings.against = against }
+        return settings
     }
 
-    /// Whether the data's first line is a question with choices.
-    private func isMultipleChoice() throws -> Bool {
-        var reader = try JSONLReader(path: data)
-        guard let first = try reader.next(), MultipleChoiceExample.describes(first.value) else { return false }
-        let unused = [
-            ("--against", against != nil), ("--instruction", instruction != nil), ("--label", !labels.isEmpty),
-            ("--metric", !metrics.isEmpty),
-        ].filter(\.1).map(\.0)
-        guard unused.isEmpty else {
-            throw ValidationError("\(data) is multiple choice, for which \(unused.joined(separator: ", ")) has no use.")
+    /// The models: one with each of its adapters, or several, and adapters of the first.
+    private func namedModels() throws -> [EvaluationRecipe.Model] {
+        let first = models.first ?? arguments[0]
+        let adapted = adapters.map { adapter in
+            // A path that exists may hold an equals sign
+            let parts = adapter.split(separator: "=", maxSplits: 1).map(String.init)
+            let isNamed = parts.count == 2 && !FileSystem.exists(adapter)
+            return EvaluationRecipe.Model(
+                name: isNamed ? parts[0] : nil, model: first, adapter: isNamed ? parts[1] : adapter)
         }
-        return true
-    }
-
-    private func askQuestions() async throws {
-        let questions = try MultipleChoiceExample.read(data, limit: limit)
-        let pretrained = try model.load()
-        let choice = MultipleChoice(
-            try TextGenerator(pretrained), questions, adapter: try adapter.load(for: pretrained))
-        let line = ProgressLine("asking", unit: "questions")
-        defer { line.finish() }
-        let report = try await choice.run { line.update($0.done, of: $0.total) }
-        line.finish()
-        Terminal.result(output.json ? report.json(includingOutcomes: outcomes).text(pretty: true) : report.text)
-        if let save { try FileSystem.write(report.json(includingOutcomes: true).text(pretty: true).utf8, to: save) }
+        return models.isEmpty && !adapted.isEmpty
+            ? adapted : (models.isEmpty ? [first] : models).map { EvaluationRecipe.Model(model: $0) } + adapted
     }
 }

@@ -1,4 +1,4 @@
-extension RunReport {
+extension HTMLPage {
     /// The page's style: one column on a phone, two on a desk, light or dark as the reader likes.
     static let style = """
         :root { --ink: #1b1d22; --soft: #5c6370; --page: #f7f7f5; --card: #ffffff; --rule: #e2e2dd;
@@ -52,6 +52,25 @@ extension RunReport {
         tr:first-child > * { border-top: 0; }
         th { color: var(--soft); font-weight: 500; min-width: 9rem; }
         td { overflow-wrap: anywhere; }
+        .figures td, .figures thead th { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+        .figures thead th:first-child { text-align: left; }
+        .figures thead th { border-top: 0; color: var(--ink); font-weight: 600; }
+        .figures thead + tbody tr:first-child > * { border-top: 1px solid var(--rule); }
+        .figures small { color: var(--soft); }
+        .better { color: var(--third); } .worse { color: var(--second); }
+        .matrix { width: auto; }
+        .matrix td { min-width: 3.4rem; text-align: right; border: 1px solid var(--rule); padding: 6px 10px;
+          background: color-mix(in srgb, var(--first) calc(var(--share) * 55%), transparent);
+          font-variant-numeric: tabular-nums; }
+        .matrix th { padding: 6px 10px; min-width: 0; }
+        .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 20px 24px; }
+        .case { padding: 14px 0; border-top: 1px solid var(--rule); }
+        .case:first-of-type { border-top: 0; padding-top: 0; }
+        .case dl { display: grid; grid-template-columns: minmax(5rem, max-content) minmax(0, 1fr); gap: 4px 16px;
+          margin: 8px 0 0; }
+        .case dt { color: var(--soft); font-size: .88rem; }
+        .case dd { margin: 0; }
+        .case small { color: var(--soft); }
         pre { margin: 0; overflow-x: auto; font: .86rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
         ul { margin: 0; padding-left: 20px; }
         footer { color: var(--soft); font-size: .82rem; }

@@ -1,23 +1,40 @@
 import Foundation
 
 /// A chart of lines as inline SVG, in the page's own colours.
-struct LineChart {
+package struct LineChart {
     /// A line of the chart.
-    struct Line {
-        var name: String
-        var points: [(x: Double, y: Double)]
+    package struct Line {
+        /// What the legend calls it.
+        package var name: String
+        /// Its points, from left to right.
+        package var points: [(x: Double, y: Double)]
         /// The class that gives the colour.
-        var style: String
-        var hasDots = false
+        package var style: String
+        /// Whether each point is a dot.
+        package var hasDots: Bool
+
+        /// Makes a line.
+        package init(name: String, points: [(x: Double, y: Double)], style: String, hasDots: Bool = false) {
+            (self.name, self.points, self.style, self.hasDots) = (name, points, style, hasDots)
+        }
     }
 
     let title: String
     let xName: String
-    var lines: [Line]
+    let lines: [Line]
     /// How values of y read.
-    var format: (Double) -> String = LineChart.brief
+    let format: (Double) -> String
     /// Whether y begins at 0.
-    var beginsAtZero = false
+    let beginsAtZero: Bool
+
+    /// Makes a chart.
+    package init(
+        title: String, xName: String, lines: [Line], format: @escaping (Double) -> String = LineChart.brief,
+        beginsAtZero: Bool = false
+    ) {
+        (self.title, self.xName, self.lines) = (title, xName, lines)
+        (self.format, self.beginsAtZero) = (format, beginsAtZero)
+    }
 
     private static let (width, height) = (440.0, 250.0)
     private static let (left, right, top, bottom) = (52.0, 14.0, 12.0, 36.0)
@@ -25,7 +42,7 @@ struct LineChart {
     private static let resolution = 400
 
     /// The chart, or nothing where there are no points.
-    var svg: String {
+    package var svg: String {
         let points = lines.flatMap(\.points).filter { $0.y.isFinite }
         guard let first = points.first else { return "" }
         let (x, y) = (
@@ -40,7 +57,7 @@ struct LineChart {
                 "<line class=\"grid\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(at)\" y2=\"\(at)\"/>"
             )
             parts.append(
-                "<text x=\"\(Self.left - 6)\" y=\"\(at)\" dy=\"4\" text-anchor=\"end\">\(Self.escaped(format(tick)))</text>"
+                "<text x=\"\(Self.left - 6)\" y=\"\(at)\" dy=\"4\" text-anchor=\"end\">\(HTMLPage.escaped(format(tick)))</text>"
             )
         }
         for tick in x.ticks {
@@ -51,13 +68,13 @@ struct LineChart {
         }
         parts.append(
             "<text class=\"axis\" x=\"\(Self.width - Self.right)\" y=\"\(Self.height - 4)\" text-anchor=\"end\">"
-                + "\(Self.escaped(xName))</text>")
+                + "\(HTMLPage.escaped(xName))</text>")
         for line in lines { parts.append(path(line, x, y)) }
         let values = lines.compactMap { line in line.points.last.map { "\(line.name) ends at \(format($0.y))" } }
         return """
-            <figure><figcaption><h3>\(Self.escaped(title))</h3>\(legend)</figcaption>
+            <figure><figcaption><h3>\(HTMLPage.escaped(title))</h3>\(legend)</figcaption>
             <svg viewBox="0 0 \(Int(Self.width)) \(Int(Self.height))" role="img" \
-            aria-label="\(Self.escaped(title + ": " + values.joined(separator: ", ")))">
+            aria-label="\(HTMLPage.escaped(title + ": " + values.joined(separator: ", ")))">
             \(parts.joined(separator: "\n"))
             </svg></figure>
             """
@@ -66,7 +83,7 @@ struct LineChart {
     private var legend: String {
         guard lines.count > 1 else { return "" }
         return "<span class=\"legend\">"
-            + lines.map { "<span class=\"key \($0.style)\">\(Self.escaped($0.name))</span>" }.joined() + "</span>"
+            + lines.map { "<span class=\"key \($0.style)\">\(HTMLPage.escaped($0.name))</span>" }.joined() + "</span>"
     }
 
     private func path(_ line: Line, _ x: Scale, _ y: Scale) -> String {
@@ -83,14 +100,14 @@ struct LineChart {
                 result +=
                     "<circle class=\"\(line.style)\" cx=\"\(Self.number(x(point.x)))\" "
                     + "cy=\"\(Self.number(y(point.y)))\" r=\"3\"><title>\(Self.brief(point.x)): "
-                    + "\(Self.escaped(format(point.y)))</title></circle>"
+                    + "\(HTMLPage.escaped(format(point.y)))</title></circle>"
             }
         }
         return result
     }
 
     /// A number with as many digits as people read.
-    static func brief(_ value: Double) -> String {
+    package static func brief(_ value: Double) -> String {
         let magnitude = abs(value)
         if magnitude >= 1e6 { return trimmed(value / 1e6) + "M" }
         if magnitude >= 1e4 { return trimmed(value / 1e3) + "k" }
@@ -105,12 +122,6 @@ struct LineChart {
     }
 
     private static func number(_ value: Double) -> String { String(format: "%.1f", value) }
-
-    /// Text as HTML shows it.
-    static func escaped(_ text: String) -> String {
-        text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
-            .replacing("\"", with: "&quot;")
-    }
 }
 
 /// A linear scale with round ticks.
