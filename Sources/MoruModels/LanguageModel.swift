@@ -7,6 +7,8 @@ public protocol LanguageModel: TextModel {
     var outputProjection: Parameter { get }
     /// What becomes of the products with it before they are logits; nothing by default.
     var logitTransform: LogitTransform { get }
+    /// What training adds to its loss to even out the choices of routers; nil for nothing.
+    var routerLoss: RouterLoss? { get }
     /// What a cache of a sequence holds.
     ///
     /// - Parameter dtype: How keys and values are stored: `f32`, `bf16`, or `q8_0`, for which the elements of a head
@@ -15,6 +17,9 @@ public protocol LanguageModel: TextModel {
 }
 
 extension LanguageModel {
+    /// Nothing.
+    public var routerLoss: RouterLoss? { nil }
+
     /// None.
     public var logitTransform: LogitTransform { .none }
 

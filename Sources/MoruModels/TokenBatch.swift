@@ -23,6 +23,8 @@ public struct TokenBatch: Sendable {
     public private(set) var segments: [Segment] = []
     /// The source of dropout's randomness; nil outside training.
     public var dropout: DropoutSource?
+    /// Where what routers say is put down; nil where nobody asks.
+    public var routing: RoutingRecord?
 
     /// An empty batch.
     public init() {}

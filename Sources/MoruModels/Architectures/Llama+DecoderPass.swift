@@ -15,7 +15,7 @@ extension Llama {
 extension LlamaBlock {
     /// The block's weights as they are now.
     fileprivate var decoderLayer: DecoderLayer {
-        let (projections, gated) = (attention.projections.members, feedForward.gated.members)
+        let projections = attention.projections.members
         return DecoderLayer(
             inputNorm: inputNorm.weight.tensor, feedForwardNorm: postAttentionNorm.weight.tensor,
             queryNorm: attention.queryNorm?.weight.tensor, keyNorm: attention.keyNorm?.weight.tensor,
@@ -24,9 +24,23 @@ extension LlamaBlock {
                 projections[0].projection, projections[1].projection, projections[2].projection,
                 attention.output.projection
             ),
-            feedForward: (gated[0].projection, gated[1].projection, feedForward.down.projection),
-            heads: attention.heads, options: attention.options, isRotated: attention.isRotated,
-            residualScale: residualScale, number: attention.layer)
+            feedForward: feedForward.decoderPart, heads: attention.heads, options: attention.options,
+            isRotated: attention.isRotated, residualScale: residualScale, number: attention.layer)
+    }
+}
+
+extension LlamaBlockFeedForward {
+    fileprivate var decoderPart: DecoderLayer.FeedForward {
+        switch self {
+        case .dense(let layer):
+            return .dense(
+                gate: layer.gated.members[0].projection, up: layer.gated.members[1].projection,
+                down: layer.down.projection)
+        case .experts(let layer):
+            return .experts(router: layer.router.tensor, layer.options) { expert in
+                (layer.gate[expert].weight.tensor, layer.up[expert].weight.tensor, layer.down[expert].weight.tensor)
+            }
+        }
     }
 }
 

@@ -6,14 +6,17 @@ extension GGUFLayout {
     static let llama = GGUFLayout(names: LlamaConfiguration.ggufArchitectures) { file throws(MoruError) in
         let configuration = try LlamaConfiguration(gguf: file)
         return Reading(
-            entry: configuration.ggufEntry,
+            entry: { configuration.ggufEntry(of: $0, in: file) },
             build: { weights throws(MoruError) in try Llama(configuration, weights) })
     }
 }
 
 extension LlamaConfiguration {
-    /// GGUF's name for each member of the family. Mistral's files say `llama`.
-    static let ggufArchitectures = ["llama", "qwen2", "qwen3", "granite", "smollm3"]
+    /// GGUF's name for each member of the family. Mistral's and Mixtral's files say `llama`.
+    static let ggufArchitectures = ["llama", "qwen2", "qwen3", "qwen3moe", "granite", "smollm3"]
+
+    /// The members that a file with experts is, by its architecture.
+    private static let ggufExpertTypes = ["llama": "mixtral", "qwen3moe": "qwen3_moe"]
 
     /// Reads the metadata of a GGUF file.
     ///
@@ -23,7 +26,8 @@ extension LlamaConfiguration {
         let reader = GGUFConfigurationReader(file: file, prefix: architecture)
         modelType = architecture
         hiddenSize = try reader.size("embedding_length")
-        intermediateSize = try reader.size("feed_forward_length")
+        intermediateSize = try reader.size(
+            "feed_forward_length", default: reader.value("expert_feed_forward_length")?.int)
         layerCount = try reader.size("block_count")
         headCount = try reader.size("attention.head_count")
         kvHeadCount = try reader.size("attention.head_count_kv", default: headCount)
@@ -31,7 +35,12 @@ extension LlamaConfiguration {
         try Self.refuseAbsurd(layerCount: layerCount, source: file.path)
         try reader.refuse("attention.value_length", unless: headDim)
         try reader.refuse("rope.dimension_count", unless: headDim)
-        try reader.refuse("expert_count", unless: 0)
+        if let type = Self.ggufExpertTypes[architecture] {
+            experts = try ExpertConfiguration(reader, layerCount: layerCount)
+            if experts != nil { modelType = type }
+        } else {
+            try reader.refuse("expert_count", unless: 0)
+        }
         contextLength = try reader.size("context_length")
         normEpsilon = Float(try reader.number("attention.layer_norm_rms_epsilon", default: 1e-5))
         ropeBase = try reader.number("rope.freq_base", default: 10_000)
@@ -68,8 +77,11 @@ extension LlamaConfiguration {
         ])
 
     /// Where a checkpoint's tensor lies in a GGUF file.
-    @Sendable func ggufEntry(of path: String) -> CheckpointWeights.Entry? {
-        Self.ggufName(of: path).map {
+    func ggufEntry(of path: String, in file: GGUFFile) -> CheckpointWeights.Entry? {
+        if let experts, let entry = LlamaMember.all[modelType]?.experts?.ggufEntry(of: path, experts, in: file) {
+            return entry
+        }
+        return Self.ggufName(of: path).map {
             CheckpointWeights.Entry(name: $0, interleavedHeads: interleavedHeads(of: path))
         }
     }
@@ -78,7 +90,7 @@ extension LlamaConfiguration {
     ///
     /// Files of architecture `llama`, and of those that are converted as it is, keep the two halves of each rotated head interleaved.
     func interleavedHeads(of path: String) -> Int? {
-        guard ["llama", "granite", "smollm3"].contains(modelType) else { return nil }
+        guard ["llama", "mixtral", "granite", "smollm3"].contains(modelType) else { return nil }
         if path.contains(".self_attn.q_proj.") { return headCount }
         if path.contains(".self_attn.k_proj.") { return kvHeadCount }
         return nil

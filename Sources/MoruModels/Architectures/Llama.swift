@@ -1,6 +1,6 @@
 // The Llama family: Llama 2 and 3 (Touvron et al., 2023; Grattafiori et al., 2024), SmolLM2 and 3, Mistral (Jiang et
-// al., 2023), Qwen 2, 2.5 and 3 (Yang et al., 2024, 2025), Granite 3 (Granite Team, 2024). Parameter names are those of
-// Hugging Face checkpoints.
+// al., 2023), Qwen 2, 2.5 and 3 (Yang et al., 2024, 2025), Granite 3 (Granite Team, 2024), and with mixtures of experts
+// Mixtral and Qwen3-MoE. Parameter names are those of Hugging Face checkpoints.
 
 import MoruBase
 import MoruNN
@@ -49,6 +49,43 @@ struct LlamaAttention: Sendable {
     var norms: [RMSNorm] { [queryNorm, keyNorm].compactMap { $0 } }
 }
 
+/// What follows attention in a block.
+enum LlamaBlockFeedForward: Sendable {
+    case dense(LlamaFeedForward)
+    case experts(MixtureOfExperts)
+
+    /// Takes the weights of the block.
+    init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
+        if let layout = LlamaMember.all[configuration.modelType]?.experts, let experts = configuration.experts,
+            experts.layers[layer]
+        {
+            self = .experts(try layout.mixture(weights, experts, dim: configuration.hiddenSize))
+        } else {
+            self = .dense(try LlamaFeedForward(weights["mlp"], configuration))
+        }
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: LayerContext) -> (output: Tensor, routerLogits: Tensor?) {
+        switch self {
+        case .dense(let layer): (layer(x, context), nil)
+        case .experts(let layer): layer(x, context)
+        }
+    }
+
+    var linears: [Linear] {
+        switch self {
+        case .dense(let layer): layer.linears
+        case .experts(let layer): layer.linears
+        }
+    }
+
+    var parameters: [Parameter] {
+        let own = linears.flatMap(\.parameters)
+        guard case .experts(let layer) = self else { return own }
+        return [layer.router] + own
+    }
+}
+
 /// The gated feed-forward.
 struct LlamaFeedForward: Sendable {
     /// The gate, and what it gates.
@@ -77,7 +114,7 @@ struct LlamaFeedForward: Sendable {
 struct LlamaBlock: Sendable {
     let inputNorm, postAttentionNorm: RMSNorm
     let attention: LlamaAttention
-    let feedForward: LlamaFeedForward
+    let feedForward: LlamaBlockFeedForward
     /// The factor of what the block adds to the residual stream.
     let residualScale: Float
 
@@ -87,34 +124,36 @@ struct LlamaBlock: Sendable {
         inputNorm = try weights.rmsNorm("input_layernorm", dim: dim, epsilon: epsilon)
         attention = try LlamaAttention(weights["self_attn"], configuration, layer: layer)
         postAttentionNorm = try weights.rmsNorm("post_attention_layernorm", dim: dim, epsilon: epsilon)
-        feedForward = try LlamaFeedForward(weights["mlp"], configuration)
+        feedForward = try LlamaBlockFeedForward(weights, configuration, layer: layer)
     }
 
-    /// Takes the residual stream and what the block below adds to it; hands on the same.
+    /// Takes the residual stream and what the block below adds to it; hands on the same, and what a router said.
     func callAsFunction(
         _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
-    ) -> (residual: Tensor, delta: Tensor) {
+    ) -> (residual: Tensor, delta: Tensor, routerLogits: Tensor?) {
         let type = activationType
         let first = inputNorm(x, adding: delta, as: type)
         let mixed = attention(first.normalized, batch, angles, context).scaled(by: residualScale)
         let second = postAttentionNorm(first.sum, adding: mixed, as: type)
-        return (second.sum, feedForward(second.normalized, context).scaled(by: residualScale))
+        let result = feedForward(second.normalized, context)
+        return (second.sum, result.output.scaled(by: residualScale), result.routerLogits)
     }
 
     /// The same, its activations computed again for the backward pass.
     func recomputing(
         _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
-    ) -> (residual: Tensor, delta: Tensor) {
+    ) -> (residual: Tensor, delta: Tensor, routerLogits: Tensor?) {
         let results = recomputed([x] + (delta.map { [$0] } ?? []), dropout: context.dropout) { inputs in
             let result = self(inputs[0], adding: inputs.count > 1 ? inputs[1] : nil, batch, angles, context)
-            return [result.residual, result.delta]
+            return [result.residual, result.delta] + (result.routerLogits.map { [$0] } ?? [])
         }
-        return (results[0], results[1])
+        return (results[0], results[1], results.count > 2 ? results[2] : nil)
     }
 
     var linears: [Linear] { attention.linears + feedForward.linears }
     var parameters: [Parameter] {
-        linears.flatMap(\.parameters) + (attention.norms + [inputNorm, postAttentionNorm]).map(\.weight)
+        attention.linears.flatMap(\.parameters) + feedForward.parameters
+            + (attention.norms + [inputNorm, postAttentionNorm]).map(\.weight)
     }
 }
 
@@ -157,7 +196,7 @@ public final class Llama: LanguageModel {
         let angles = RotaryAngles(
             positions: batch.positions, inverseFrequencies: inverseFrequencies,
             attentionFactor: configuration.ropeScaling.attentionFactor)
-        if !embedded.isTracked, let rows = batch.singleRows {
+        if !embedded.isTracked, tokens.routing == nil, let rows = batch.singleRows {
             defer { batch.advanceCaches() }
             return hiddenStates(embedded, rows, angles)
         }
@@ -165,10 +204,12 @@ public final class Llama: LanguageModel {
         var stream: (residual: Tensor, delta: Tensor?) = (embedded, nil)
         let recomputes = Runtime.shared.recomputesActivations
         for block in blocks {
-            stream =
+            let result =
                 recomputes
                 ? block.recomputing(stream.residual, adding: stream.delta, batch, angles, context)
                 : block(stream.residual, adding: stream.delta, batch, angles, context)
+            stream = (result.residual, result.delta)
+            if let record = tokens.routing, let logits = result.routerLogits { record.append(logits) }
         }
         batch.advanceCaches()
         return norm(batch.tokenRows(of: stream.residual), adding: stream.delta.map(batch.tokenRows)).normalized
@@ -176,6 +217,9 @@ public final class Llama: LanguageModel {
 
     /// Granite divides its logits.
     public var logitTransform: LogitTransform { LogitTransform(scale: 1 / configuration.multipliers.logitsDivisor) }
+
+    /// What evens out the choices of the routers in training; nil where there are none, or nothing is asked for.
+    public var routerLoss: RouterLoss? { configuration.experts?.routerLoss }
 
     /// The table that turns tokens into vectors.
     public var inputEmbedding: Embedding? { tokenEmbedding }

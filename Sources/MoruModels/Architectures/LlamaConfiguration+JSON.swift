@@ -32,6 +32,7 @@ extension LlamaConfiguration {
             result["attention_multiplier"] = .shortest(scoreScale)
             result["logits_scaling"] = .shortest(multipliers.logitsDivisor)
         }
+        if let experts { member.experts?.write(experts, &result) }
         return .object(result)
     }
 
@@ -48,11 +49,12 @@ extension LlamaConfiguration {
         let window = windows.lazy.compactMap { $0 }.first
         switch kind {
         case .never: break
-        case .always: result["sliding_window"] = window.map { .int($0) } ?? .null
-        case .late, .withoutPositions:
+        case .always, .given: result["sliding_window"] = window.map { .int($0) } ?? .null
+        case .late, .withoutPositions, .used:
             result["use_sliding_window"] = .bool(window != nil)
             guard let window else { return }
             result["sliding_window"] = .int(window)
+            if case .used = kind { return }
             if case .late = kind {
                 result["max_window_layers"] = .int(windows.firstIndex { $0 != nil } ?? layerCount)
             }

@@ -46,11 +46,13 @@ public struct LlamaConfiguration: Sendable, Hashable {
     public var multipliers = LlamaMultipliers()
     /// The sliding window of each layer; nil sees everything.
     public var windows: [Int?]
+    /// The mixtures of experts that some blocks have in place of a feed-forward (Mixtral, Qwen3-MoE).
+    public var experts: ExpertConfiguration?
     /// The configuration as it was read, which saving carries over.
     public var original: JSONObject
 
     /// The members of the family.
-    static let modelTypes = ["llama", "mistral", "qwen2", "qwen3", "granite", "smollm3"]
+    static let modelTypes = ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "granite", "smollm3"]
 
     /// Reads `config.json`.
     ///
@@ -82,12 +84,13 @@ public struct LlamaConfiguration: Sendable, Hashable {
         hasQKVBias = attentionBias || modelType == "qwen2"
         hasOutputBias = attentionBias
         hasFeedForwardBias = member.readsFeedForwardBias ? try reader.flag("mlp_bias", default: false) : false
-        normalizesQueriesAndKeys = modelType == "qwen3" || modelType == "olmo2"
+        normalizesQueriesAndKeys = ["qwen3", "qwen3_moe", "olmo2"].contains(modelType)
         try Self.refuseAbsurd(layerCount: layerCount, source: source)
         rotates =
             try modelType == "smollm3" ? reader.rotatedLayers(layerCount) : Array(repeating: true, count: layerCount)
         windows = try Self.windows(reader, member.windows, rotates: rotates)
         if modelType == "granite" { multipliers = try LlamaMultipliers(reader) }
+        experts = try member.experts?.read(reader, layerCount)
         original = json.object ?? JSONObject()
         try Self.refuseUnsupported(reader)
         if let activation = try reader.text("hidden_act"), activation != "silu" {
@@ -108,7 +111,8 @@ public struct LlamaConfiguration: Sendable, Hashable {
             switch windows {
             case .never: false
             case .always: true
-            case .late: try reader.flag("use_sliding_window", default: false)
+            case .given: given != nil
+            case .late, .used: try reader.flag("use_sliding_window", default: false)
             case .withoutPositions: given == nil ? false : try reader.flag("use_sliding_window", default: false)
             }
         // An absent key means 4096, a null no window

@@ -6,6 +6,10 @@ struct LlamaMember: Sendable {
         case never
         /// All, unless the window is null; 4096 where it is absent.
         case always
+        /// All, where there is one.
+        case given
+        /// All, where `use_sliding_window` says so.
+        case used
         /// Those of `layer_types`, or from `max_window_layers` on, where `use_sliding_window` says so.
         case late
         /// Those of `layer_types`, or those without rotary positions, where `use_sliding_window` says so.
@@ -25,13 +29,21 @@ struct LlamaMember: Sendable {
     var ropeBase = 10_000.0
     var tiesEmbeddings = false
     var windows = Windows.never
+    /// How the mixtures of experts are called and described that take the feed-forward's place; nil for none.
+    var experts: ExpertLayout?
 
     /// The members, by `model_type`.
     static let all: [String: LlamaMember] = [
         "llama": LlamaMember(className: "Llama", readsAttentionBias: true, readsFeedForwardBias: true),
         "mistral": LlamaMember(className: "Mistral", kvHeadCount: 8, windows: .always),
+        "mixtral": LlamaMember(
+            className: "Mixtral", kvHeadCount: 8, contextLength: 131_072, normEpsilon: 1e-5, ropeBase: 1_000_000,
+            windows: .given, experts: .mixtral),
         "qwen2": LlamaMember(className: "Qwen2", kvHeadCount: 32, windows: .late),
         "qwen3": LlamaMember(className: "Qwen3", readsAttentionBias: true, kvHeadCount: 32, windows: .late),
+        "qwen3_moe": LlamaMember(
+            className: "Qwen3Moe", readsAttentionBias: true, kvHeadCount: 4, contextLength: 32_768, windows: .used,
+            experts: .qwen3MoE),
         "granite": LlamaMember(className: "Granite", readsAttentionBias: true, readsFeedForwardBias: true),
         "smollm3": LlamaMember(
             className: "SmolLM3", readsAttentionBias: true, readsFeedForwardBias: true, kvHeadCount: 4,

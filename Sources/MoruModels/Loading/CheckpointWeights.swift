@@ -15,6 +15,8 @@ struct CheckpointWeights: WeightSource {
         var separatedHeads: Int?
         /// How much more than the parameter the file holds, in each element.
         var offset: Float = 0
+        /// Which of so many matrices that are stored one after the other as one tensor; nil where it is the tensor.
+        var slice: (index: Int, count: Int)?
     }
 
     /// The names that were asked for; shared by copies.
@@ -53,10 +55,11 @@ struct CheckpointWeights: WeightSource {
                 remedy: "the file does not fit its configuration"
                     + (nearest.map { "; the nearest name in it is \($0)" } ?? ""))
         }
-        guard info.shape == shape else {
+        let stored = (entry.slice.map { [$0.count] } ?? []) + shape
+        guard info.shape == stored else {
             throw MoruError(
                 .weightShape,
-                "\(source.path): the tensor \(entry.name) has shape \(info.shape), the configuration asks for \(shape)",
+                "\(source.path): the tensor \(entry.name) has shape \(info.shape), the configuration asks for \(stored)",
                 remedy: "use the configuration that came with these weights")
         }
         if let dtype = info.dtype, !dtype.isFloatingPoint {
@@ -65,6 +68,7 @@ struct CheckpointWeights: WeightSource {
                 remedy: "weights are floating-point or quantised as in GGUF; use such a copy of the model")
         }
         var tensor = try source.tensor(entry.name)
+        if let slice = entry.slice { tensor = tensor.rows(slice.index..<slice.index + 1).reshaped(shape) }
         if entry.offset != 0 { tensor = tensor.converted(to: .f32).subtracting(entry.offset) }
         _ = used.names.withLock { $0.insert(entry.name) }
         if let heads = entry.interleavedHeads { return tensor.deinterleavingHalves(heads: heads) }

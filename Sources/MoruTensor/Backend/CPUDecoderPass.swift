@@ -5,16 +5,18 @@ import CMoruKernels
 /// All intermediate values lie in one piece of memory that the layers use again and again, so that it stays in the
 /// cache, and nothing is allocated but once a pass.
 struct CPUDecoderPass: DecoderPass {
-    private let backend: CPUBackend
-    private let kernels: moru_kernels
-    private let rows: Int
-    private let dim: Int
+    let backend: CPUBackend
+    let kernels: moru_kernels
+    let rows: Int
+    let dim: Int
     private let runs: [CachedAttentionRun]
     private let angles: RotaryAngles
     private let residual: Tensor
-    private let delta: Tensor
+    let delta: Tensor
     private var hasDelta = false
     private var work = Tensor(uninitialized: [0])
+    /// What mixtures of experts work with.
+    var expertWork = Tensor(uninitialized: [0])
 
     init(_ backend: CPUBackend, _ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) {
         self.backend = backend
@@ -34,15 +36,15 @@ struct CPUDecoderPass: DecoderPass {
 
     mutating func apply(_ layer: DecoderLayer) {
         let (queries, keys) = (layer.query.weight.shape[0], layer.key.weight.shape[0])
-        let inner = layer.gate.weight.shape[0]
-        if work.count == 0 { work = Tensor(uninitialized: [rows * (dim + 2 * queries + 2 * keys + 2 * inner)]) }
+        var inner = 0
+        if case .dense(let gate, _, _) = layer.feedForward { inner = gate.weight.shape[0] }
+        let needed = rows * (dim + 2 * queries + 2 * keys + 2 * inner)
+        if work.count < needed { work = Tensor(uninitialized: [needed]) }
         let normalized = work.floats
         let q = normalized + rows * dim
         let mixed = q + rows * queries
         let k = mixed + rows * queries
         let v = k + rows * keys
-        let gate = v + rows * keys
-        let up = gate + rows * inner
 
         normalize(layer.inputNorm, layer.epsilon, to: normalized)
         project(normalized, [(layer.query, q), (layer.key, k), (layer.value, v)])
@@ -58,9 +60,16 @@ struct CPUDecoderPass: DecoderPass {
         scaleDelta(by: layer.residualScale)
         hasDelta = true
         normalize(layer.feedForwardNorm, layer.epsilon, to: normalized)
-        project(normalized, [(layer.gate, gate), (layer.up, up)])
-        backend.forElements(rows * inner) { kernels.swiglu(gate, up, gate, $0, $1) }
-        project(gate, [(layer.down, delta.floats)])
+        switch layer.feedForward {
+        case .dense(let gate, let up, let down):
+            let gates = v + rows * keys
+            let gated = gates + rows * inner
+            project(normalized, [(gate, gates), (up, gated)])
+            backend.forElements(rows * inner) { kernels.swiglu(gates, gated, gates, $0, $1) }
+            project(gates, [(down, delta.floats)])
+        case .experts(let router, let options, let weights):
+            apply(router, options, weights, to: normalized)
+        }
         scaleDelta(by: layer.residualScale)
     }
 

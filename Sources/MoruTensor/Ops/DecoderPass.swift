@@ -1,5 +1,5 @@
 /// The weights of one layer of a decoder: attention with rotary positions and grouped queries, then a gated
-/// feed-forward, each normalised before (RMS) and added to the residual stream.
+/// feed-forward or a mixture of them, each normalised before (RMS) and added to the residual stream.
 public struct DecoderLayer {
     /// A fully connected layer.
     public struct Projection {
@@ -13,6 +13,16 @@ public struct DecoderLayer {
         }
     }
 
+    /// What follows attention: a gated feed-forward, or a mixture of them.
+    public enum FeedForward {
+        /// The projections of one feed-forward.
+        case dense(gate: Projection, up: Projection, down: Projection)
+        /// Experts, of which the router, [experts, dim], chooses some for each row; they have no biases. The weights of
+        /// an expert are asked for when a row goes to it.
+        case experts(
+            router: Tensor, RoutingOptions, weights: (_ expert: Int) -> (gate: Tensor, up: Tensor, down: Tensor))
+    }
+
     /// The weights of the two normalisations, [dim].
     public var inputNorm, feedForwardNorm: Tensor
     /// The weights that normalise each head's queries and keys, [headDim], or nil.
@@ -21,8 +31,8 @@ public struct DecoderLayer {
     public var epsilon: Float
     /// The projections of attention.
     public var query, key, value, output: Projection
-    /// The projections of the feed-forward.
-    public var gate, up, down: Projection
+    /// What follows attention.
+    public var feedForward: FeedForward
     /// Query heads.
     public var heads: Int
     /// How attention is computed.
@@ -38,13 +48,13 @@ public struct DecoderLayer {
     public init(
         inputNorm: Tensor, feedForwardNorm: Tensor, queryNorm: Tensor?, keyNorm: Tensor?, epsilon: Float,
         attention projections: (query: Projection, key: Projection, value: Projection, output: Projection),
-        feedForward: (gate: Projection, up: Projection, down: Projection), heads: Int, options: AttentionOptions,
-        isRotated: Bool = true, residualScale: Float = 1, number: Int
+        feedForward: FeedForward, heads: Int, options: AttentionOptions, isRotated: Bool = true,
+        residualScale: Float = 1, number: Int
     ) {
         (self.inputNorm, self.feedForwardNorm) = (inputNorm, feedForwardNorm)
         (self.queryNorm, self.keyNorm, self.epsilon) = (queryNorm, keyNorm, epsilon)
         (query, key, value, output) = projections
-        (gate, up, down) = feedForward
+        self.feedForward = feedForward
         (self.heads, attention, self.number) = (heads, options, number)
         (self.isRotated, self.residualScale) = (isRotated, residualScale)
     }
