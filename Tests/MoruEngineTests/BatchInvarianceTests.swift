@@ -75,6 +75,23 @@ struct BatchInvarianceTests {
         try await compare(model, seed: 3)
     }
 
+    @Test(
+        "with experts that get some of the rows each, adapted or not, bit for bit",
+        arguments: [DType.f32, .q8_0, .bf16])
+    func experts(dtype: DType) async throws {
+        let model = try TestModels.tinyLlama(seed: 5, configuration: TestModels.tinyMixtureConfiguration)
+        for layer in model.linears { layer.weight.value = layer.weight.value.converted(to: dtype) }
+        let targets = ["up_proj", "down_proj", "v_proj"]
+        let adapters: [LoRAAdapter] = try [false, true].map { decomposes in
+            let adapter = try LoRAAdapter(
+                LoRAConfiguration(rank: 2, targets: targets, decomposesWeights: decomposes),
+                adapting: model.linears, seed: 1)
+            for pair in adapter.pairs.values { pair.b.value = Deterministic.tensor(pair.b.path, pair.b.value.shape) }
+            return adapter
+        }
+        try await compare(model, adapters: adapters, seed: 5)
+    }
+
     @Test("which is no matter of course: in a larger batch the backend rounds differently")
     func backendAlone() throws {
         let model = try TestModels.tinyLlama(seed: 3)

@@ -172,7 +172,7 @@ import Testing
         #expect(error?.code == .tokenizerMalformed && error?.message.contains("tokenizer.ggml.tokens") == true)
     }
 
-    @Test(arguments: ["mistral3", "qwen2vl", "gemma3", "bert"]) func otherArchitecturesAreRefused(name: String) throws {
+    @Test(arguments: ["mistral3", "qwen2vl", "rwkv7", "bert"]) func otherArchitecturesAreRefused(name: String) throws {
         let error = try refusal { metadata, _ in metadata["general.architecture"] = .string(name) }
         #expect(error?.code == .modelUnsupported && error?.message.contains(name) == true)
         #expect(error?.remedy?.contains("llama, qwen2, qwen3") == true)
@@ -181,7 +181,16 @@ import Testing
     @Test func metadataIsChecked() throws {
         #expect(try refusal { metadata, _ in metadata["general.architecture"] = nil }?.code == .modelConfiguration)
         #expect(try refusal { metadata, _ in metadata["general.type"] = .string("adapter") }?.code == .modelUnsupported)
-        #expect(try refusal { metadata, _ in metadata["llama.expert_count"] = .int(8) }?.code == .modelUnsupported)
+        let experts = try refusal { metadata, _ in metadata["llama.expert_count"] = .int(8) }
+        #expect(experts?.code == .modelConfiguration && experts?.message.contains("expert_used_count") == true)
+        for (key, value) in [("shared_count", 1), ("gating_func", 2), ("weights_scale", 3)] {
+            let error = try refusal { metadata, _ in
+                metadata["llama.expert_count"] = .int(8)
+                metadata["llama.expert_used_count"] = .int(2)
+                metadata["llama.expert_\(key)"] = .int(value)
+            }
+            #expect(error?.code == .modelUnsupported && error?.message.contains(key) == true)
+        }
         #expect(
             try refusal { metadata, _ in metadata["llama.rope.dimension_count"] = .int(2) }?.code == .modelUnsupported)
         let missing = try refusal { metadata, _ in metadata["llama.block_count"] = nil }

@@ -22,8 +22,8 @@ import Testing
     }
 
     @Test(
-        "of any format of weights and caches, with biases, head norms, windows, multipliers and layers without positions",
-        arguments: [DType.f32, .bf16, .q8_0, .q4_1], ["qwen3", "mistral", "granite", "smollm3"])
+        "of any format of weights and caches, with biases, head norms, windows, multipliers, experts and layers without positions",
+        arguments: [DType.f32, .bf16, .q8_0, .q4_1], ["qwen3", "mistral", "granite", "smollm3", "qwen3_moe"])
     func equalsOperations(dtype: DType, member: String) throws {
         var configuration = TestModels.tinyLlamaConfiguration.object ?? JSONObject()
         configuration["model_type"] = .string(member)
@@ -31,6 +31,9 @@ import Testing
         configuration["attention_bias"] = true
         configuration["sliding_window"] = 5
         configuration["no_rope_layers"] = [1, 0]
+        for (key, number) in [("num_experts", 5), ("num_experts_per_tok", 2), ("moe_intermediate_size", 64)] {
+            configuration[key] = .int(number)
+        }
         for (key, number) in [
             ("embedding_multiplier", 6), ("residual_multiplier", 0.22), ("attention_multiplier", 0.25),
             ("logits_scaling", 3),

@@ -8,7 +8,7 @@ import Testing
 @Suite(.tags(.golden), .enabled(if: TestNeeds.python != nil)) struct GGUFModelTests {
     static let files = [
         "llama-f32", "llama3-f16", "llama-q8_0", "qwen2-f16", "qwen2-q4_0", "qwen3-q8_0", "llama-sentencepiece",
-        "granite-f16",
+        "granite-f16", "mixtral-q8_0", "mixtral-f32", "qwen3moe-q4_0",
         "smollm3-q8_0", "olmo2-f32", "gptneox-q8_0", "gemma2-f16", "gemma3-q8_0",
     ]
 

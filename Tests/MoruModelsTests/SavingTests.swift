@@ -34,6 +34,12 @@ import Testing
         "gguf-q4_0": Case(part: "ggufs", name: "qwen2-q4_0.gguf", type: "qwen2"),
         "gguf-sentencepiece": Case(part: "ggufs", name: "llama-sentencepiece.gguf"),
         "gguf-qwen3": Case(part: "ggufs", name: "qwen3-q8_0.gguf", type: "qwen3"),
+        "mixtral": Case(part: "models", name: "mixtral", storedAs: "torch.bfloat16", type: "mixtral"),
+        "qwen3_moe": Case(part: "models", name: "qwen3_moe", shardBytes: 40_000, type: "qwen3_moe"),
+        "qwen3_moe-mixed": Case(
+            part: "models", name: "qwen3_moe-mixed", storedAs: "torch.float16", type: "qwen3_moe"),
+        "gguf-mixtral": Case(part: "ggufs", name: "mixtral-q8_0.gguf", type: "mixtral"),
+        "gguf-qwen3moe": Case(part: "ggufs", name: "qwen3moe-q4_0.gguf", type: "qwen3_moe"),
         "granite": Case(part: "models", name: "granite", storedAs: "torch.bfloat16", type: "granite"),
         "smollm3": Case(part: "models", name: "smollm3", type: "smollm3"),
         "olmo2": Case(part: "models", name: "olmo2", shardBytes: 30_000, storedAs: "torch.bfloat16", type: "olmo2"),

@@ -11,6 +11,14 @@ public enum TestModels {
         "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu",
     ]
 
+    /// The configuration of a two-layer mixture of experts, sizes in whole blocks of 32.
+    public static let tinyMixtureConfiguration: JSON = [
+        "model_type": "qwen3_moe", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu",
+        "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": true,
+    ]
+
     /// The configurations of tiny models of Gemma 2, with caps that scores and logits reach, and Gemma 3.
     public static let tinyGemmaConfigurations: [JSON] = [
         [

@@ -41,6 +41,10 @@ GEMMA3 = dict(head_dim=32, num_hidden_layers=7, query_pre_attn_scalar=32, slidin
     "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}})
 # A model whose text part alone Moru reads
 VISION = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+MIXTRAL = dict(num_local_experts=4, num_experts_per_tok=2, tie_word_embeddings=False,
+               rope_parameters={"rope_theta": 1000000.0, "rope_type": "default"})
+QWEN3_MOE = dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=32, head_dim=24, norm_topk_prob=True,
+                 tie_word_embeddings=False)
 MODELS = {
     # name: type, options, dtype, shard size, where the template goes
     "llama": ("Llama", dict(tie_word_embeddings=False), torch.float32, "5GB", "jinja"),
@@ -48,6 +52,9 @@ MODELS = {
     "mistral": ("Mistral", dict(sliding_window=8), torch.bfloat16, "5GB", "config"),
     "qwen2": ("Qwen2", dict(use_sliding_window=True, sliding_window=6, max_window_layers=1), torch.float32, "60KB", "list"),
     "qwen3": ("Qwen3", dict(head_dim=24, tie_word_embeddings=False), torch.float16, "5GB", "config"),
+    "mixtral": ("Mixtral", MIXTRAL, torch.bfloat16, "5GB", "jinja"),
+    "qwen3_moe": ("Qwen3Moe", QWEN3_MOE, torch.float32, "90KB", "jinja"),
+    "qwen3_moe-mixed": ("Qwen3Moe", dict(QWEN3_MOE, mlp_only_layers=[1]), torch.float16, "5GB", "jinja"),
     "granite": ("Granite", GRANITE, torch.bfloat16, "5GB", "jinja"),
     "smollm3": ("SmolLM3", dict(num_hidden_layers=4, tie_word_embeddings=True, pad_token_id=0), torch.float32, "5GB", "jinja"),
     "olmo2": ("Olmo2", dict(tie_word_embeddings=False), torch.bfloat16, "60KB", "jinja"),
@@ -161,6 +168,17 @@ def write_sentencepiece(writer):
     writer.add_chat_template(TEMPLATE)
 
 
+def unfused(model):
+    """The parameters, those of experts with their gates and what these gate apart."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("experts.gate_up_proj"):
+            inner = parameter.shape[1] // 2
+            yield name.replace("gate_up_proj", "gate_proj.weight"), parameter[:, :inner]
+            yield name.replace("gate_up_proj", "up_proj.weight"), parameter[:, inner:]
+        else:
+            yield name + (".weight" if name.endswith("experts.down_proj") else ""), parameter
+
+
 def write_gguf(path, arch, pre, model, tokenizer, quantization):
     """Converts as llama.cpp does, and gives the model the numbers that the file holds."""
     config = model.config
@@ -202,7 +220,12 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if arch == "llama":
         writer.add_rope_dimension_count(head_dim)
-    if arch == "qwen3":
+    if arch == "qwen3moe" or model.config.model_type == "mixtral":
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    if arch == "qwen3moe":
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+    if arch in ("qwen3", "qwen3moe"):
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
     if pre == "sentencepiece":
@@ -215,11 +238,12 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH_NAMES and {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[arch],
                                      config.num_hidden_layers)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in unfused(model):
             # A weight of Gemma's norms is what is added to 1
             offset = np.float32(arch.startswith("gemma") and name.endswith("norm.weight"))
             data = parameter.numpy() + offset
-            kind = gguf.GGMLQuantizationType.F32 if data.ndim == 1 else quantization
+            is_plain = data.ndim == 1 or name.endswith("mlp.gate.weight")
+            kind = gguf.GGMLQuantizationType.F32 if is_plain else quantization
             stored = gguf.quants.quantize(data, kind)
             parameter.copy_(torch.from_numpy(gguf.quants.dequantize(stored, kind).astype(np.float32) - offset))
             if arch in PERMUTED and name.endswith(("q_proj.weight", "q_proj.bias")):
@@ -266,6 +290,9 @@ def write_ggufs(root, tokenizer):
         ("qwen2-f16", "qwen2", "qwen2", dict(tie_word_embeddings=True), types.F16),
         ("qwen2-q4_0", "qwen2", "qwen2", dict(tie_word_embeddings=False), types.Q4_0),
         ("qwen3-q8_0", "qwen3", "qwen2", dict(head_dim=24, tie_word_embeddings=False), types.Q8_0),
+        ("mixtral-q8_0", "llama", "gpt-2", MIXTRAL, types.Q8_0),
+        ("mixtral-f32", "llama", "gpt-2", MIXTRAL, types.F32),
+        ("qwen3moe-q4_0", "qwen3moe", "qwen2", QWEN3_MOE, types.Q4_0),
         ("granite-f16", "granite", "refact", GRANITE, types.F16),
         ("smollm3-q8_0", "smollm3", "smaug-bpe", dict(num_hidden_layers=4, pad_token_id=0), types.Q8_0),
         ("olmo2-f32", "olmo2", "dbrx", dict(tie_word_embeddings=False), types.F32),
@@ -274,8 +301,10 @@ def write_ggufs(root, tokenizer):
         ("gemma2-f16", "gemma2", "gpt-2", GEMMA2, types.F16),
         ("gemma3-q8_0", "gemma3", "gpt-2", GEMMA3, types.Q8_0),
     ]:
-        model = make({"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "granite": "Granite", "smollm3": "SmolLM3",
-                      "olmo2": "Olmo2", "gptneox": "GPTNeoX", "gemma2": "Gemma2", "gemma3": "Gemma3Text"}[arch], options)
+        kind = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "qwen3moe": "Qwen3Moe", "granite": "Granite",
+                "smollm3": "SmolLM3", "olmo2": "Olmo2", "gptneox": "GPTNeoX", "gemma2": "Gemma2",
+                "gemma3": "Gemma3Text"}[arch]
+        model = make("Mixtral" if options is MIXTRAL else kind, options)
         if arch == "llama" and "rope_parameters" not in options:
             model.config.rope_parameters = {"rope_theta": 10000.0, "rope_type": "default"}
         write_gguf(root / f"{name}.gguf", arch, pre, model, tokenizer, quantization)

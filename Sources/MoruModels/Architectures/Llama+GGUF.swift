@@ -37,6 +37,8 @@ extension LlamaConfiguration {
         try reader.refuse("rope.dimension_count", unless: headDim)
         if let type = Self.ggufExpertTypes[architecture] {
             experts = try ExpertConfiguration(reader, layerCount: layerCount)
+            // Only files of Llama may have none
+            if experts == nil, architecture != "llama" { _ = try reader.size("expert_count") }
             if experts != nil { modelType = type }
         } else {
             try reader.refuse("expert_count", unless: 0)

@@ -53,10 +53,7 @@ public struct LanguageModelTask: TrainingTask {
 
     /// The cross-entropy of some examples in nats, summed over their targets.
     public func summedLoss(of examples: [TokenizedExample], dropout: DropoutSource? = nil) -> Tensor {
-        let batch = TargetBatch(examples, adapter: adapter, dropout: dropout)
-        let hidden = model.hiddenStates(batch.tokens)
-        let chosen = batch.rows.count == batch.tokens.count ? hidden : hidden.gatheringRows(batch.rows)
-        return model.crossEntropy(chosen, batch.targets)
+        model.summedLoss(of: TargetBatch(examples, adapter: adapter, dropout: dropout))
     }
 
     /// The model's configuration and a sample of its weights, and every token of the data.

@@ -27,6 +27,21 @@ struct TargetBatch {
     }
 }
 
+extension LanguageModel {
+    /// The cross-entropy of a batch in nats, summed over its targets. While gradients are computed, a mixture of experts
+    /// whose configuration asks for it (`output_router_logits`) adds its load-balancing loss for each target.
+    func summedLoss(of batch: TargetBatch) -> Tensor {
+        var tokens = batch.tokens
+        let record = routerLoss.map { _ in RoutingRecord() }
+        tokens.routing = record
+        let hidden = hiddenStates(tokens)
+        let chosen = batch.rows.count == tokens.count ? hidden : hidden.gatheringRows(batch.rows)
+        let loss = crossEntropy(chosen, batch.targets)
+        guard hidden.isTracked, let record, let balance = routerLoss?(record) else { return loss }
+        return loss + balance * Float(batch.targets.count)
+    }
+}
+
 extension TextModel {
     /// A hash of the configuration and of a sample of the weights.
     var fingerprintText: String {

@@ -60,11 +60,8 @@ struct PretrainingTask: TrainingTask {
 
     func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) -> Tensor {
         let set = self.examples(split)
-        let batch = TargetBatch(
-            examples.flatMap { set?.sequences(of: $0) ?? [] }, adapter: nil, dropout: dropout)
-        let hidden = model.hiddenStates(batch.tokens)
-        let chosen = batch.rows.count == batch.tokens.count ? hidden : hidden.gatheringRows(batch.rows)
-        return model.crossEntropy(chosen, batch.targets)
+        return model.summedLoss(
+            of: TargetBatch(examples.flatMap { set?.sequences(of: $0) ?? [] }, adapter: nil, dropout: dropout))
     }
 
     func measure(_ examples: [Int], in split: DataSplit) -> TaskMeasurement {
