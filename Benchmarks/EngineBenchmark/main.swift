@@ -1,6 +1,6 @@
 // Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
 //
-//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|lookup|accuracy MODEL
+//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|lookup|accuracy|embed MODEL
 //         [--tokens N] [--rounds N] [--speculation off|lookup]
 //
 //     decode        one stream after a short prompt: tokens a second after the first
@@ -8,6 +8,7 @@
 //     after-prompt  one stream of N tokens after a prompt of 512
 //     batch         8 streams of N tokens together: tokens a second in total
 //     lookup        one stream that is asked for an edited copy of a passage, with speculation by prompt lookup
+//     embed         32 sentences of 32 tokens: sentences a second that all-MiniLM-L6-v2 turns into vectors
 //     accuracy      the perplexity of prose in f32, as prompts are read, and token by token as answers are computed
 //
 // All but lookup run without speculation, unless --speculation lookup asks for it. Each round prints a line of JSON.
@@ -75,7 +76,7 @@ struct Options {
 }
 
 enum Benchmark: String, CaseIterable {
-    case decode, prefill, batch, lookup, accuracy
+    case decode, prefill, batch, lookup, accuracy, embed
     case afterPrompt = "after-prompt"
 
     /// Whether next tokens are guessed where nothing is said about it.
@@ -133,7 +134,7 @@ struct Measurement {
             let prompt = try generator.tokens(of: .chat([ChatMessage(role: "user", content: Texts.edit)]))
             let answer = try await answer(prompt, tokens: tokens)
             return (answer.usage.generatedTokensPerSecond, [answer.ids])
-        case .accuracy: throw BenchmarkFailure(description: "accuracy has no speed")
+        case .accuracy, .embed: throw BenchmarkFailure(description: "\(benchmark.rawValue) is no generation")
         case .batch:
             let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
             let begin = ContinuousClock.now
@@ -202,6 +203,11 @@ func run() async throws {
         throw BenchmarkFailure(description: "a debug build says nothing about speed: build with -c release")
     #else
         let options = try Options(Array(CommandLine.arguments.dropFirst()))
+        if options.benchmark == .embed {
+            let measured = try EmbeddingMeasurement(options.model)
+            for _ in 0..<options.rounds { print(try measured.round().text()) }
+            return
+        }
         let begin = ContinuousClock.now
         let pretrained = try PretrainedModel.load(options.model)
         let loadSeconds = (ContinuousClock.now - begin).seconds

@@ -33,6 +33,8 @@
     void P##_gated_rows(const moru_gated *, size_t, size_t);                                                           \
     void P##_gated_rows_backward(const moru_gated *, size_t, size_t);                                                  \
     void P##_rope_rows(const moru_rope *, size_t, size_t);                                                             \
+    void P##_biased_activation(const moru_biased_activation *, size_t, size_t);                                        \
+    void P##_biased_layer_norm(const moru_biased_layer_norm *, size_t, size_t);                                        \
     void P##_softmax(const float *, float *, size_t, size_t, size_t);                                                  \
     void P##_softmax_backward(const float *, const float *, float *, size_t, size_t, size_t);                          \
     void P##_cross_entropy(const float *, const int32_t *, float, float *, float *, size_t, size_t, size_t);           \
@@ -84,6 +86,7 @@
         .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope,                                  \
         .add_rms_norm = P##_add_rms_norm, .add_rms_norm_backward = P##_add_rms_norm_backward,              \
         .gated_rows = P##_gated_rows, .gated_rows_backward = P##_gated_rows_backward,                      \
+        .biased_activation = P##_biased_activation, .biased_layer_norm = P##_biased_layer_norm,            \
         .rope_rows = P##_rope_rows, .softmax = P##_softmax,                                                \
         .softmax_backward = P##_softmax_backward, .cross_entropy = P##_cross_entropy, .add = P##_add,      \
         .subtract = P##_subtract, .multiply = P##_multiply, .scale = P##_scale,                            \

@@ -48,6 +48,9 @@ private enum GradientScope {
     @TaskLocal static var leaves: [ObjectIdentifier: Tensor]?
 }
 
+/// Whether gradients of parameters are being computed.
+package var followsParameters: Bool { GradientScope.leaves != nil }
+
 /// How the layers of a model keep the activations between products: as training does while gradients of parameters are
 /// computed (``Runtime/activationType``), in f32 otherwise.
 package var activationType: DType { GradientScope.leaves == nil ? .f32 : Runtime.shared.activationType }

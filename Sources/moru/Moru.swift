@@ -27,7 +27,8 @@ struct Moru: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Tokenize.self, Train.self, Tune.self, Merge.self,
+            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Embed.self, Tokenize.self, Train.self,
+            Tune.self, Merge.self,
             RecipeCommand.self, Runs.self, DataCommand.self, Eval.self, Serve.self, Bench.self, Config.self,
             Doctor.self,
         ])

@@ -21,8 +21,8 @@ import Testing
         let outcome = try moru.run(["--help"])
         #expect(outcome.code == 0 && outcome.errors.isEmpty)
         let commands = [
-            "pull", "models", "show", "chat", "generate", "tokenize", "train", "tune", "recipe", "runs", "data", "eval",
-            "serve", "config", "doctor", "merge",
+            "pull", "models", "show", "chat", "generate", "embed", "tokenize", "train", "tune", "recipe", "runs",
+            "data", "eval", "serve", "config", "doctor", "merge",
         ]
         for command in commands {
             #expect(outcome.output.contains("  \(command) "), "\(command) is missing")
@@ -62,7 +62,7 @@ import Testing
 
     @Test func tokenizeNeedsNoNetworkThatRuns() throws {
         try withTinyModel { model in
-            let config = try FileSystem.readText(model + "/config.json").replacing("\"llama\"", with: "\"bert\"")
+            let config = try FileSystem.readText(model + "/config.json").replacing("\"llama\"", with: "\"deberta\"")
             try FileSystem.write(config.utf8, to: model + "/config.json")
             #expect(try moru.run(["show", model]).code == 4)
             let outcome = try moru.run(["tokenize", model, "-p", "A", "--raw", "--json"])

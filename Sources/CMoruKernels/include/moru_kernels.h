@@ -195,9 +195,32 @@ typedef struct {
 } moru_add_rms_norm_gradient;
 
 // Elementwise activation functions.
-typedef enum { MORU_SILU, MORU_GELU, MORU_GELU_TANH } moru_activation;
+typedef enum { MORU_SILU, MORU_GELU, MORU_GELU_TANH, MORU_RELU, MORU_TANH, MORU_IDENTITY } moru_activation;
 
-// y = f(gate) * up for rows [rows, dim] of f32 or bf16, which may lie side by side in the rows of one product; and its
+// What follows a product: y = f(x + bias) for rows [rows, dim], which may be parts of longer rows.
+typedef struct {
+    moru_activation function;
+    size_t dim;
+    const float *x;
+    size_t x_row_stride;  // in elements
+    const float *bias;    // [dim], or NULL
+    void *y;              // y_type
+    size_t y_row_stride;
+    moru_dtype y_type;    // MORU_F32 or MORU_BF16
+} moru_biased_activation;
+
+// Layer normalisation of x + bias for rows [rows, dim], in place, and a copy of it in another type.
+typedef struct {
+    size_t dim;
+    float *x;
+    const float *bias;   // [dim], or NULL
+    const float *w, *b;  // b [dim], or NULL
+    float epsilon;
+    void *copy;          // copy_type, or NULL
+    moru_dtype copy_type;
+} moru_biased_layer_norm;
+
+// y = f(gate) * up, where f is one of the first three, for rows [rows, dim] of f32 or bf16, which may lie side by side in the rows of one product; and its
 // gradient, d_gate and d_up (input_row_stride apart, may be gate and up themselves) from dy (like y).
 typedef struct {
     moru_activation function;
@@ -302,6 +325,8 @@ typedef struct moru_kernels {
     void (*gated_rows)(const moru_gated *args, size_t begin, size_t end);
     void (*gated_rows_backward)(const moru_gated *args, size_t begin, size_t end);
     void (*rope_rows)(const moru_rope *args, size_t begin, size_t end);
+    void (*biased_activation)(const moru_biased_activation *args, size_t begin, size_t end);
+    void (*biased_layer_norm)(const moru_biased_layer_norm *args, size_t begin, size_t end);
 
     // Softmax family over rows [begin, end) of [rows, dim].
     void (*softmax)(const float *x, float *y, size_t dim, size_t begin, size_t end);

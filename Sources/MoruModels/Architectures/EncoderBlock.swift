@@ -56,10 +56,20 @@ struct EncoderTrunk: Sendable {
     /// The row of the position table that the first position has.
     let firstPosition: Int
 
+    /// The weights as texts pass them fastest.
+    let prepared = PreparedEncoder()
+
     /// The last hidden states [N, D]. Positions must lie below the context length.
     func hiddenStates(_ whole: TokenBatch) -> Tensor {
         precondition(
             whole.segments.allSatisfy { $0.cache == nil }, "an encoder reads whole sequences: it knows no caches")
+        if followsParameters {
+            // The weights are about to change: what was made of them is not kept beside the gradients
+            prepared.forget()
+        } else if whole.dropout == nil, whole.segments.allSatisfy({ $0.adapter == nil }), whole.count > 0 {
+            let pass = prepared.pass(of: self)
+            return pass.hiddenStates(embeddings(of: whole), segments: whole.segments.map(\.rows))
+        }
         let (embedded, batch) = whole.embedded(by: tokens)
         var x = embedded + positions(batch.positions.map { Int32($0 + firstPosition) })
         if let tokenTypes { x = x + tokenTypes(Array(repeating: 0, count: batch.count)) }
@@ -70,6 +80,16 @@ struct EncoderTrunk: Sendable {
             x = recomputes ? block.recomputing(x, batch, context) : block(x, batch, context)
         }
         return batch.tokenRows(of: x)
+    }
+
+    private func embeddings(of batch: TokenBatch) -> [(table: Tensor, ids: [Int32])] {
+        let ids = batch.positions.map { Int32($0 + firstPosition) }
+        for (table, ids) in [(tokens, batch.tokens), (positions, ids)] {
+            let rows = table.weight.value.shape[0]
+            precondition(ids.allSatisfy { 0..<Int32(rows) ~= $0 }, "an id lies outside the table of \(rows) rows")
+        }
+        let types = tokenTypes.map { [($0.weight.value, [Int32](repeating: 0, count: batch.count))] } ?? []
+        return [(tokens.weight.value, batch.tokens), (positions.weight.value, ids)] + types
     }
 
     var linears: [Linear] { blocks.flatMap(\.linears) }

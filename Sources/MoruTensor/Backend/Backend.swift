@@ -131,6 +131,10 @@ public protocol Backend: Sendable {
     ) -> (input: Tensor, weight: Tensor, bias: Tensor)
     /// A pass of few rows [N, dim] through a decoder's layers, each row with its sequence's cache.
     func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass
+    /// An encoder's weights, prepared for texts to pass.
+    func encoderPass(
+        norm: EncoderNorm, layers: [EncoderLayer], heads: Int, activation: Activation
+    ) -> any EncoderPass
     /// Attention of each run's query rows over that sequence's cached keys and values.
     func cachedAttention(q: Tensor, runs: [CachedAttentionRun], _ options: AttentionOptions) -> Tensor
 }

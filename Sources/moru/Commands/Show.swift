@@ -2,6 +2,7 @@ import ArgumentParser
 import MoruBase
 import MoruModels
 import MoruStore
+import MoruText
 
 /// `moru show`: what a model is.
 struct Show: ParsableCommand {
@@ -16,14 +17,37 @@ struct Show: ParsableCommand {
     @OptionGroup var model: ModelArgument
     @OptionGroup var output: OutputOptions
 
+    /// What is said of a model of any kind.
+    private struct Opened {
+        let base: any TextModel
+        let tokenizer: Tokenizer
+        let path, storageDescription: String
+        let license: String?
+        let template: ChatTemplate?
+    }
+
+    private func open() throws -> Opened {
+        do {
+            let loaded = try model.load()
+            return Opened(
+                base: loaded.model, tokenizer: loaded.tokenizer, path: loaded.path,
+                storageDescription: loaded.storageDescription, license: loaded.license, template: loaded.chatTemplate)
+        } catch let error as MoruError where error.code == .modelKind {
+            let loaded = try PretrainedTextModel.load(ModelArgument.path(of: model.model))
+            return Opened(
+                base: loaded.base, tokenizer: loaded.tokenizer, path: loaded.path,
+                storageDescription: loaded.storageDescription, license: loaded.license, template: nil)
+        }
+    }
+
     func run() throws {
-        let loaded = try model.load()
-        let facts = loaded.model.facts
+        let loaded = try open()
+        let facts = loaded.base.facts
         let entry = Catalog.entries.first { $0.name == model.model.lowercased() }
-        let rows: [(key: String, label: String, value: JSON, text: String)] = [
+        var rows: [(key: String, label: String, value: JSON, text: String)] = [
             ("architecture", "architecture", .string(facts.architecture), facts.architecture),
             (
-                "parameters", "parameters", .int(loaded.model.parameterCount), Format.count(loaded.model.parameterCount)
+                "parameters", "parameters", .int(loaded.base.parameterCount), Format.count(loaded.base.parameterCount)
             ),
             ("layers", "layers", .int(facts.layerCount), "\(facts.layerCount)"),
             ("hidden_size", "hidden size", .int(facts.hiddenSize), "\(facts.hiddenSize)"),
@@ -37,8 +61,9 @@ struct Show: ParsableCommand {
             ),
             ("storage", "stored as", .string(loaded.storageDescription), loaded.storageDescription),
             (
-                "chat_template", "chat template", .bool(loaded.chatTemplate != nil),
-                loaded.chatTemplate == nil ? "none: ChatML is used" : "its own"
+                "chat_template", "chat template", .bool(loaded.template != nil),
+                loaded.base is any LanguageModel
+                    ? loaded.template == nil ? "none: ChatML is used" : "its own" : "none: it generates no text"
             ),
             (
                 "license", "licence", (loaded.license ?? entry?.license).map { .string($0) } ?? .null,
@@ -46,6 +71,11 @@ struct Show: ParsableCommand {
             ),
             ("path", "path", .string(loaded.path), loaded.path),
         ]
+        if FileSystem.isDirectory(loaded.path), let modules = try SentenceModules(directory: loaded.path) {
+            let count = modules.dimensions(hiddenSize: facts.hiddenSize)
+            let names = modules.poolings.map(\.rawValue).joined(separator: ", ")
+            rows.insert(("embedding_size", "embeddings", .int(count), "\(count) elements, by \(names)"), at: 4)
+        }
         if output.json {
             Terminal.result(JSON.object(JSONObject(rows.map { ($0.key, $0.value) })).text(pretty: true))
             return

@@ -43,7 +43,7 @@ struct Tokenize: ParsableCommand {
     private func loadTokenizer() throws -> Tokenizer {
         do {
             return try model.load().tokenizer
-        } catch let error as MoruError where error.code == .modelUnsupported {
+        } catch let error as MoruError where [.modelUnsupported, .modelKind].contains(error.code) {
             let directory = try ModelArgument.path(of: model.model)
             guard FileSystem.exists(directory + "/tokenizer.json") else { throw error }
             return try Tokenizer.load(directory: directory).tokenizer

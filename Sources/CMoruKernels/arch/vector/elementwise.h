@@ -201,6 +201,7 @@ INLINE void gated_gradient(const moru_activation function, const moru_dtype in, 
     case MORU_SILU: GATED_TYPES(F, MORU_SILU) break;         \
     case MORU_GELU: GATED_TYPES(F, MORU_GELU) break;         \
     case MORU_GELU_TANH: GATED_TYPES(F, MORU_GELU_TANH) break; \
+    default: break;                                          \
     }
 
 void MORU_NAME(gated_rows)(const moru_gated *args, size_t begin, size_t end) { GATED_FUNCTIONS(gated_forward) }

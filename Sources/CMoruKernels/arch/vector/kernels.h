@@ -5,6 +5,7 @@
 #include "recurrent.h"
 #include "reduce.h"
 #include "norm.h"
+#include "biased.h"
 #include "softmax.h"
 #include "rope.h"
 #include "optimizer.h"

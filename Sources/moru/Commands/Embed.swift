@@ -1,0 +1,119 @@
+import ArgumentParser
+import MoruBase
+import MoruModels
+import MoruTensor
+import MoruTraining
+
+/// `moru embed`: texts as vectors.
+struct Embed: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Turn texts into vectors.",
+        discussion: """
+            Texts are arguments, lines of standard input, or lines and fields of a
+            file. Sentence encoders give vectors whose cosine says how much two texts
+            have in common; other encoders and language models work too, but were not
+            trained for it.
+
+            Examples:
+              moru embed all-minilm-l6-v2 'How do I get a refund?'
+              moru embed all-minilm-l6-v2 --similarity 'a cat' 'a kitten' 'a car'
+              moru embed all-minilm-l6-v2 --data mails.txt --output mails.npy
+              moru embed all-minilm-l6-v2 --data tickets.csv --field body --json
+            """)
+
+    @OptionGroup var model: ModelArgument
+    @Argument(help: "The texts; without any, each line of standard input is one.")
+    var texts: [String] = []
+    @Option(help: ArgumentHelp("A .txt, .jsonl, .json, .csv or .tsv file of texts.", valueName: "file"))
+    var data: String?
+    @Option(help: "The field or column of --data that holds the texts.")
+    var field = "text"
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("Write a .jsonl, .npy or .safetensors file.", valueName: "file"))
+    var output: String?
+    @Option(help: "The name of one of the model's prompts, to go before each text.")
+    var prompt: String?
+    @Option(
+        help: ArgumentHelp(
+            "How hidden states become a vector, where the model does not say it: mean, cls, max or lasttoken."))
+    var pooling: SentenceModules.Pooling?
+    @Flag(help: "Cut longer texts than the model reads, instead of refusing them.")
+    var truncate = false
+    @Flag(help: "Print the cosines between the texts instead of their vectors.")
+    var similarity = false
+    @Flag(help: "Print a line of JSON for each text.")
+    var json = false
+
+    func validate() throws {
+        if data != nil, !texts.isEmpty { throw ValidationError("Give either texts or --data.") }
+        if similarity, output != nil || json { throw ValidationError("--similarity prints a table of its own.") }
+    }
+
+    func run() throws {
+        if let output { try VectorFile.check(output) }
+        var embedder = try TextEmbedder.load(ModelArgument.path(of: model.model))
+        if let pooling { embedder = TextEmbedder(embedder.model, modules: SentenceModules(poolings: [pooling])) }
+        let texts = try readTexts()
+        guard !texts.isEmpty else {
+            throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
+        }
+        let progress = ProgressLine("embedding", unit: "texts")
+        let isLong = texts.count > 256
+        let result = try embedder.embed(texts, prompt: prompt, truncates: truncate) { done in
+            if isLong { progress.update(done, of: texts.count) }
+        }
+        progress.finish()
+        if similarity {
+            Terminal.result(table(result.vectors, texts).text)
+        } else if let output {
+            try VectorFile.write(result.vectors, of: texts, to: output)
+        } else {
+            for (index, text) in texts.enumerated() {
+                let line = VectorFile.line(result.vectors, of: text, at: index)
+                let plain = (line["embedding"]?.array ?? []).map { $0.text() }.joined(separator: " ")
+                Terminal.result(json ? line.text() : plain)
+            }
+        }
+        report(result, embedder)
+    }
+
+    private func readTexts() throws -> [String] {
+        if let data { return try TextRecords.read(data, field: field).map(\.text) }
+        if texts.isEmpty || texts == ["-"] {
+            return TextRecords.lines(Terminal.readInput(), path: "standard input").map(\.text)
+        }
+        return texts
+    }
+
+    /// What was done, on standard error.
+    private func report(_ result: TextEmbedder.Result, _ embedder: TextEmbedder) {
+        let count = result.vectors.shape[0]
+        var words = "\(count) \(count == 1 ? "text" : "texts"), \(result.tokenCount) tokens, "
+        words += "\(embedder.dimensions) dimensions"
+        if let output { words += ", written to \(output)" }
+        Terminal.talk(words)
+        if !embedder.isModelsOwn, pooling == nil {
+            let name = embedder.modules.poolings.map(\.rawValue).joined(separator: ", ")
+            Terminal.talk("note: the model does not say how hidden states become a vector; this is their \(name)")
+        }
+        if !result.truncated.isEmpty {
+            let cut = result.truncated.count
+            Terminal.talk(
+                "note: \(cut) \(cut == 1 ? "text was" : "texts were") cut short at \(embedder.maximumTokens) tokens")
+        }
+    }
+
+    private func table(_ vectors: Tensor, _ texts: [String]) -> Table {
+        let rows = texts.indices.map { vectors.rows($0..<$0 + 1).values() }
+        func dot(_ a: [Float], _ b: [Float]) -> Double { zip(a, b).reduce(0) { $0 + Double($1.0) * Double($1.1) } }
+        var table = Table([""] + texts.indices.map { "\($0 + 1)" }, [.left] + texts.map { _ in .right })
+        for (index, text) in texts.enumerated() {
+            let cosines = rows.map { dot(rows[index], $0) / (dot(rows[index], rows[index]) * dot($0, $0)).squareRoot() }
+            let short = text.count > 40 ? text.prefix(39) + "…" : text
+            table.add(["\(index + 1) \(short)"] + cosines.map { Format.fixed($0, 3) })
+        }
+        return table
+    }
+}
+
+extension SentenceModules.Pooling: ExpressibleByArgument {}
