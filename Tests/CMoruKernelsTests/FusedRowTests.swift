@@ -198,4 +198,63 @@ struct FusedRowTests {
             }
         }
     }
+
+    @Test("What follows products in an encoder", arguments: Level.all, sizes)
+    func biased(_ level: Level, _ dim: Int) {
+        var random = Random(UInt64(dim))
+        let scalar = Level.all[0].functions, rows = 3, stride = dim + 5
+        let x = random.floats(rows * stride, -4...4), bias = random.floats(dim)
+        let functions = [MORU_SILU, MORU_GELU, MORU_GELU_TANH, MORU_RELU, MORU_TANH, MORU_IDENTITY]
+        for (function, type) in functions.flatMap({ f in Self.types.map { (f, $0) } }) {
+            for hasBias in [true, false] {
+                func run(_ kernels: moru_kernels) -> [Float] {
+                    var y = stored([Float](repeating: 7, count: rows * stride), type)
+                    x.withUnsafeBufferPointer { x in
+                        bias.withUnsafeBufferPointer { bias in
+                            y.withUnsafeMutableBytes { y in
+                                var args = moru_biased_activation()
+                                (args.function, args.dim) = (function, dim)
+                                (args.x, args.x_row_stride) = (x.baseAddress, stride)
+                                if hasBias { args.bias = bias.baseAddress }
+                                (args.y, args.y_row_stride, args.y_type) = (y.baseAddress, stride, type)
+                                kernels.biased_activation(&args, 1, rows)
+                                kernels.biased_activation(&args, 0, 1)
+                            }
+                        }
+                    }
+                    return dequantized(type, y, count: rows * stride)
+                }
+                let expected = run(scalar)
+                expectClose(run(level.functions), doubles(expected), tolerance: tolerance(type))
+                // What lies between the rows stays
+                #expect(expected[dim] == 7 && run(level.functions)[dim..<stride].allSatisfy { $0 == 7 })
+            }
+        }
+        let w = random.floats(dim, 0.5...2), b = random.floats(dim), start = random.floats(rows * dim, -4...4)
+        for (hasBias, type) in [true, false].flatMap({ has in Self.types.map { (has, $0) } }) {
+            func run(_ kernels: moru_kernels) -> (x: [Float], copy: [Float]) {
+                var x = start, copy = stored([Float](repeating: 7, count: rows * dim), type)
+                x.withUnsafeMutableBufferPointer { x in
+                    bias.withUnsafeBufferPointer { bias in
+                        w.withUnsafeBufferPointer { w in
+                            b.withUnsafeBufferPointer { b in
+                                copy.withUnsafeMutableBytes { copy in
+                                    var args = moru_biased_layer_norm()
+                                    (args.dim, args.x, args.epsilon) = (dim, x.baseAddress, 1e-5)
+                                    (args.w, args.b) = (w.baseAddress, hasBias ? b.baseAddress : nil)
+                                    if hasBias { args.bias = bias.baseAddress }
+                                    (args.copy, args.copy_type) = (copy.baseAddress, type)
+                                    kernels.biased_layer_norm(&args, 0, rows)
+                                }
+                            }
+                        }
+                    }
+                }
+                return (x, dequantized(type, copy, count: rows * dim))
+            }
+            let (expected, found) = (run(scalar), run(level.functions))
+            expectClose(found.x, doubles(expected.x), tolerance: 1e-5)
+            expectClose(found.copy, doubles(expected.x), tolerance: tolerance(type) * 2)
+        }
+    }
 }

@@ -63,7 +63,9 @@ import Testing
 
     @Test(arguments: variants) func sequencesOfABatchDoNotSeeEachOther(variant: String) throws {
         let (_, tokens, _, model) = try load(variant)
-        let texts = [Array(tokens.prefix(12)), tokens, Array(tokens.suffix(9))]
+        // Short and long ones, and more than one thread takes at a time
+        let texts =
+            [Array(tokens.prefix(12)), tokens, Array(tokens.suffix(2))] + (1...9).map { Array(tokens.prefix($0)) }
         let together = model.hiddenStates(TokenBatch(texts))
         var row = 0
         for text in texts {
@@ -71,6 +73,35 @@ import Testing
             #expect(together.rows(row..<row + text.count).values() == alone.values(), "\(text.count) tokens")
             row += text.count
         }
+    }
+
+    /// The pass that is made for inference, against the operations that training goes through.
+    @Test(arguments: variants) func passesAgreeWithOperations(variant: String) throws {
+        let (_, tokens, _, model) = try load(variant)
+        let batch = TokenBatch([tokens, Array(tokens.prefix(5))])
+        var followed = batch
+        followed.dropout = DropoutSource(seed: 1)  // which nothing here uses
+        for precision in [Precision.f32, .automatic] {
+            Runtime.withPrecision(precision) {
+                expectClose(
+                    model.hiddenStates(batch), model.hiddenStates(followed), absolute: precision == .f32 ? 1e-4 : 0.05)
+            }
+        }
+        // Weights that change are seen, those in place too
+        let before = states(model, tokens).values()
+        let weight = try #require(model.linears.first).weight
+        weight.value = weight.value * 2
+        let after = states(model, tokens).values()
+        #expect(before != after)
+        weight.update { value in
+            value.makeUnique()
+            value.floats[0] += 1
+        }
+        #expect(states(model, tokens).values() != after)
+        expectClose(
+            states(model, tokens),
+            Runtime.withPrecision(.f32) { model.hiddenStates(TokenBatch([tokens], dropout: DropoutSource(seed: 1))) },
+            absolute: 1e-4)
     }
 
     @Test(.enabled(if: TestNeeds.python != nil), arguments: ["bert", "roberta", "distilbert"])

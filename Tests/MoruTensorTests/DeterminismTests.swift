@@ -59,6 +59,34 @@ import Testing
             + [backend.ungroupRows(sum, rows, weights: routed.weights)]
     }
 
+    /// Texts enough for all threads, and too few; in f32 and as products round.
+    private static func encoder(_ backend: CPUBackend) -> [Tensor] {
+        let (dim, inner) = (48, 80)
+        func projection(_ name: String, _ outputs: Int, _ inputs: Int) -> DecoderLayer.Projection {
+            .init(weight: tensor(name, [outputs, inputs]), bias: tensor(name + " bias", [outputs]))
+        }
+        let norm = EncoderNorm(weight: tensor("norm", [dim]), bias: tensor("shift", [dim]), epsilon: 1e-5)
+        let layer = EncoderLayer(
+            query: projection("query", dim, dim), key: projection("key", dim, dim),
+            value: projection("value", dim, dim), output: projection("output", dim, dim), attentionNorm: norm,
+            up: projection("up", inner, dim), down: projection("down", dim, inner), outputNorm: norm)
+        let table = tensor("table", [37, dim])
+        return [Precision.automatic, .f32].flatMap { precision in
+            Runtime.withPrecision(precision) {
+                let pass = backend.encoderPass(norm: norm, layers: [layer, layer], heads: 3, activation: .gelu)
+                return [[5, 150, 1], (0..<40).map { 7 + $0 % 5 * 9 }].map { lengths in
+                    var segments: [Range<Int>] = []
+                    for length in lengths {
+                        let begin = segments.last?.upperBound ?? 0
+                        segments.append(begin..<begin + length)
+                    }
+                    let ids = (0..<(segments.last?.upperBound ?? 0)).map { Int32($0 * $0 % 37) }
+                    return pass.hiddenStates([(table, ids), (table, ids.reversed())], segments: segments)
+                }
+            }
+        }
+    }
+
     private static let computations: [String: Computation] = {
         // Sizes of no round numbers, large enough that every loop is split
         let (rows, dim) = (619, 203)
@@ -116,6 +144,7 @@ import Testing
                 let losses = backend.crossEntropy(&logits, targets: ids, scale: 0.1, wantsGradient: true)
                 return [losses, logits]
             },
+            "encoder": { encoder($0) },
             "attention": { backend in
                 let (out, sums) = backend.attention(q: q, k: k, v: v, segments: segments, options)
                 let gradients = backend.attentionBackward(

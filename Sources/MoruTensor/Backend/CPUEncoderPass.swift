@@ -8,15 +8,21 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     /// Rows that a thread takes at a time: their values, and a layer's weights, pass by its second-level cache.
     private static let groupRows = 64
     /// Rows whose sums in f32 are held between a product and what follows it.
-    private static let blockRows = 56
+    private static let blockRows = 64
 
     /// A fully connected layer, its weight in the form that products read.
     private struct Product {
-        let weight: Tensor
+        /// [outputs, inputs]; nil once it is packed.
+        var weight: Tensor?
         let bias: Tensor?
+        let outputs, inputs: Int
+        let dtype: DType
         var packedOffset: Int?
-        var inputs: Int { weight.shape[1] }
-        var outputs: Int { weight.shape[0] }
+
+        init(weight: Tensor, bias: Tensor?) {
+            (self.weight, self.bias, dtype) = (weight, bias, weight.dtype)
+            (outputs, inputs) = (weight.shape[0], weight.shape[1])
+        }
     }
 
     private struct Layer {
@@ -97,6 +103,11 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
             }
         }
         packed = storage
+        for index in layers.indices {
+            for path in Self.products where layers[index][keyPath: path].packedOffset != nil {
+                layers[index][keyPath: path].weight = nil
+            }
+        }
     }
 
     private func arguments(_ product: Product, rows: Int) -> moru_gemm {
@@ -104,9 +115,9 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
         (gemm.m, gemm.n, gemm.k) = (rows, product.outputs, product.inputs)
         gemm.a_type = type.kernelType!
         (gemm.a_row_stride, gemm.a_column_stride) = (product.inputs, 1)
-        gemm.b = product.weight.bytes
-        gemm.b_type = product.weight.dtype.kernelType!
-        gemm.b_row_bytes = product.weight.dtype.byteCount(of: product.inputs)!
+        gemm.b = product.weight?.bytes
+        gemm.b_type = product.dtype.kernelType!
+        gemm.b_row_bytes = product.dtype.byteCount(of: product.inputs)!
         gemm.b_transposed = true
         gemm.c_type = MORU_F32
         gemm.alpha = 1
@@ -203,7 +214,7 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
         backend.threads.run(blocks * splits) { part in
             let (block, split) = part.quotientAndRemainder(dividingBy: splits)
             let columns = units * split / splits * unit..<min(columns, units * (split + 1) / splits * unit)
-            body(block * Self.blockRows..<min(group.count, (block + 1) * Self.blockRows), columns)
+            body(group.count * block / blocks..<group.count * (block + 1) / blocks, columns)
         }
     }
 

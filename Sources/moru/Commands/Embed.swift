@@ -8,6 +8,7 @@ import MoruTraining
 struct Embed: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turn texts into vectors.",
+        usage: "moru embed <model> [<texts> ...] [<options>]",
         discussion: """
             Texts are arguments, lines of standard input, or lines and fields of a
             file. Sentence encoders give vectors whose cosine says how much two texts
