@@ -96,19 +96,6 @@ void moru_scalar_tanh_backward(const float *dy, const float *x, float *dx, size_
     }
 }
 
-void moru_scalar_swiglu(const float *gate, const float *up, float *y, size_t begin, size_t end) {
-    for (size_t i = begin; i < end; i++) y[i] = silu_of(gate[i]) * up[i];
-}
-
-void moru_scalar_swiglu_backward(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
-                                 size_t begin, size_t end) {
-    for (size_t i = begin; i < end; i++) {
-        float g = gate[i], u = up[i], d = dy[i];
-        d_gate[i] = d * u * silu_slope(g);
-        d_up[i] = d * silu_of(g);
-    }
-}
-
 static float activated(moru_activation function, float x) {
     return function == MORU_SILU ? silu_of(x) : gelu_of(x, function == MORU_GELU_TANH);
 }

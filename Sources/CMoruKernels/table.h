@@ -53,8 +53,6 @@
     void P##_relu_backward(const float *, const float *, float *, size_t, size_t);                                     \
     void P##_tanh(const float *, float *, size_t, size_t);                                                             \
     void P##_tanh_backward(const float *, const float *, float *, size_t, size_t);                                     \
-    void P##_swiglu(const float *, const float *, float *, size_t, size_t);                                            \
-    void P##_swiglu_backward(const float *, const float *, const float *, float *, float *, size_t, size_t);           \
     void P##_lstm(const moru_recurrent *, size_t, size_t);                                                             \
     void P##_lstm_backward(const moru_recurrent_gradient *, size_t, size_t);                                           \
     void P##_gru(const moru_recurrent *, size_t, size_t);                                                              \
@@ -97,8 +95,7 @@
         .adafactor_step = P##_adafactor_step,                                                              \
         .gelu = P##_gelu, .gelu_backward = P##_gelu_backward, .relu = P##_relu,                            \
         .relu_backward = P##_relu_backward, .tanh = P##_tanh, .tanh_backward = P##_tanh_backward,          \
-        .swiglu = P##_swiglu,                                                                              \
-        .swiglu_backward = P##_swiglu_backward, .lstm = P##_lstm, .lstm_backward = P##_lstm_backward,      \
+        .lstm = P##_lstm, .lstm_backward = P##_lstm_backward,                                              \
         .gru = P##_gru, .gru_backward = P##_gru_backward, .sum = P##_sum,                                  \
         .sum_of_squares = P##_sum_of_squares, .all_finite = P##_all_finite, .argmax = P##_argmax,          \
         .adamw = P##_adamw                                                                                 \

@@ -42,6 +42,24 @@ extension KernelBenchmark {
         }
     }
 
+    private static func measureGated(
+        _ kernels: moru_kernels, _ x: Arrays, _ begin: Int, _ end: Int, isBackward: Bool = false
+    ) {
+        var arguments = moru_gated()
+        (arguments.function, arguments.dim) = (MORU_SILU, dim)
+        (arguments.input_row_stride, arguments.output_row_stride) = (dim, dim)
+        (arguments.input_type, arguments.output_type) = (MORU_F32, MORU_F32)
+        arguments.gate = UnsafeRawPointer(x.a.floats)
+        arguments.up = UnsafeRawPointer(x.b.floats)
+        guard isBackward else {
+            arguments.y = UnsafeMutableRawPointer(x.c.floats)
+            return kernels.gated_rows(&arguments, begin, end)
+        }
+        arguments.dy = UnsafeRawPointer(x.c.floats)
+        (arguments.d_gate, arguments.d_up) = (UnsafeMutableRawPointer(x.d.floats), UnsafeMutableRawPointer(x.e.floats))
+        kernels.gated_rows_backward(&arguments, begin, end)
+    }
+
     private typealias Body = (_ kernels: moru_kernels, _ x: Arrays, _ begin: Int, _ end: Int) -> Void
 
     /// Elementwise and row kernels, over arrays beyond the second-level cache, with the arrays that each reads or
@@ -51,14 +69,8 @@ extension KernelBenchmark {
             ("add", 3, { $0.add($1.a.floats, $1.b.floats, $1.c.floats, $2 * dim, $3 * dim) }),
             ("silu", 2, { $0.silu($1.a.floats, $1.b.floats, $2 * dim, $3 * dim) }),
             ("gelu", 2, { $0.gelu($1.a.floats, $1.b.floats, false, $2 * dim, $3 * dim) }),
-            ("swiglu", 3, { $0.swiglu($1.a.floats, $1.b.floats, $1.c.floats, $2 * dim, $3 * dim) }),
-            (
-                "swiglu backward", 5,
-                {
-                    $0.swiglu_backward(
-                        $1.a.floats, $1.b.floats, $1.c.floats, $1.d.floats, $1.e.floats, $2 * dim, $3 * dim)
-                }
-            ),
+            ("swiglu", 3, { measureGated($0, $1, $2, $3) }),
+            ("swiglu backward", 5, { measureGated($0, $1, $2, $3, isBackward: true) }),
             ("sum of squares", 1, { _ = $0.sum_of_squares($1.a.floats, $2 * dim, $3 * dim) }),
             (
                 "adamw", 7,

@@ -62,7 +62,7 @@ struct ElementwiseTests {
         var random = Random(2)
         var x = random.floats(1024, -12...12)
         x.replaceSubrange(10..<20, with: [0, -0, 90, -90, 200, -200, 1e4, -1e4, 1e-20, 30])
-        let u = random.floats(1024), dy = random.floats(1024), f = level.functions
+        let dy = random.floats(1024), f = level.functions
         check("silu") {
             f.silu(x, &$0, $1, $2)
         } formula: {
@@ -86,22 +86,6 @@ struct ElementwiseTests {
             } formula: {
                 Double(dy[$0]) * (1 - pow(Double(y[$0]) / Double(cap), 2))
             }
-        }
-        check("swiglu") {
-            f.swiglu(x, u, &$0, $1, $2)
-        } formula: {
-            Double(x[$0]) * sigmoid(Double(x[$0])) * Double(u[$0])
-        }
-        var other = [Float](repeating: 0, count: 1024)
-        check("swiglu gate") {
-            f.swiglu_backward(dy, x, u, &$0, &other, $1, $2)
-        } formula: {
-            Double(dy[$0]) * Double(u[$0]) * siluSlope(Double(x[$0]))
-        }
-        check("swiglu up") {
-            f.swiglu_backward(dy, x, u, &other, &$0, $1, $2)
-        } formula: {
-            Double(dy[$0]) * Double(x[$0]) * sigmoid(Double(x[$0]))
         }
         check("relu") {
             f.relu(x, &$0, $1, $2)

@@ -38,7 +38,18 @@ import Testing
             ("embedding_multiplier", 6), ("residual_multiplier", 0.22), ("attention_multiplier", 0.25),
             ("logits_scaling", 3),
         ] { configuration[key] = .double(number) }
-        let model = try TestModels.tinyLlama(seed: 5, configuration: .object(configuration))
+        try expectEqualPasses(.object(configuration), dtype)
+    }
+
+    @Test(
+        "of Gemma, with caps, norms after and angles by layer", arguments: [DType.f32, .bf16, .q8_0, .q4_1],
+        TestModels.tinyGemmaConfigurations)
+    func equalsOperationsOfGemma(dtype: DType, configuration: JSON) throws {
+        try expectEqualPasses(configuration, dtype)
+    }
+
+    private func expectEqualPasses(_ configuration: JSON, _ dtype: DType) throws {
+        let model = try TestModels.tinyLlama(seed: 5, configuration: configuration)
         for layer in model.linears where layer.inputs % dtype.blockElements == 0 {
             layer.weight.value = layer.weight.value.converted(to: dtype)
         }

@@ -352,9 +352,6 @@ typedef struct moru_kernels {
     void (*relu_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
     void (*tanh)(const float *x, float *y, size_t begin, size_t end);
     void (*tanh_backward)(const float *dy, const float *x, float *dx, size_t begin, size_t end);
-    void (*swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end);  // silu(gate) * up
-    void (*swiglu_backward)(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
-                            size_t begin, size_t end);
 
     // One time step of a recurrent cell over hidden elements [begin, end), every row (`moru_recurrent`), and its gradient.
     void (*lstm)(const moru_recurrent *args, size_t begin, size_t end);

@@ -163,6 +163,10 @@ public final class Gemma: LanguageModel {
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
         let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
         let angles = angles(of: batch)
+        if !embedded.isTracked, let rows = batch.singleRows {
+            defer { batch.advanceCaches() }
+            return hiddenStates(embedded, rows, angles)
+        }
         let context = batch.layerContext
         var stream: (residual: Tensor, delta: Tensor?) = (embedded, nil)
         let recomputes = Runtime.shared.recomputesActivations

@@ -45,5 +45,6 @@ extension LlamaBlockFeedForward {
 }
 
 extension Linear {
-    fileprivate var projection: DecoderLayer.Projection { .init(weight: weight.tensor, bias: bias?.tensor) }
+    /// The layer's weights as they are now.
+    var projection: DecoderLayer.Projection { .init(weight: weight.tensor, bias: bias?.tensor) }
 }

@@ -99,12 +99,7 @@ extension CPUBackend {
         gate: Tensor, up: Tensor, by function: Activation
     ) -> (arguments: moru_gated, rows: Int) {
         var arguments = moru_gated()
-        switch function {
-        case .silu: arguments.function = MORU_SILU
-        case .gelu: arguments.function = MORU_GELU
-        case .geluTanh: arguments.function = MORU_GELU_TANH
-        case .relu, .tanh: preconditionFailure("gated: \(function) has no kernel of its own")
-        }
+        arguments.function = function.gateFunction
         arguments.dim = gate.shape.last ?? 1
         (arguments.gate, arguments.up) = (gate.bytes, up.bytes)
         (arguments.input_row_stride, arguments.output_row_stride) = (arguments.dim, arguments.dim)
@@ -131,5 +126,17 @@ extension CPUBackend {
             }
         }
         return y
+    }
+}
+
+extension Activation {
+    /// The function of a gate, for the kernels.
+    var gateFunction: moru_activation {
+        switch self {
+        case .silu: MORU_SILU
+        case .gelu: MORU_GELU
+        case .geluTanh: MORU_GELU_TANH
+        case .relu, .tanh: preconditionFailure("gated: \(self) has no kernel of its own")
+        }
     }
 }

@@ -26,7 +26,7 @@ extension CPUDecoderPass {
             grouped, rows: count,
             parts.map { ($0, $1.gate, gates + $0.lowerBound * inner) }
                 + parts.map { ($0, $1.up, gated + $0.lowerBound * inner) })
-        backend.forElements(count * inner) { kernels.swiglu(gates, gated, gates, $0, $1) }
+        backend.forElements(count * inner) { activate(gates, gated, .silu, $0..<$1) }
         backend.multiplyFewRows(gates, rows: count, parts.map { ($0, $1.down, results + $0.lowerBound * dim) })
         backend.ungroupRows(results, dim: dim, grouping, weights: routed.weights.floats, to: delta.floats)
         withExtendedLifetime(routed.weights) {}

@@ -57,7 +57,7 @@ struct CPUDecoderPass: DecoderPass {
         }
         attend(layer, q, mixed, headDim)
         project(mixed, [(layer.output, delta.floats)])
-        scaleDelta(by: layer.residualScale)
+        finishDelta(layer, layer.postAttentionNorm)
         hasDelta = true
         normalize(layer.feedForwardNorm, layer.epsilon, to: normalized)
         switch layer.feedForward {
@@ -65,15 +65,32 @@ struct CPUDecoderPass: DecoderPass {
             let gates = v + rows * keys
             let gated = gates + rows * inner
             project(normalized, [(gate, gates), (up, gated)])
-            backend.forElements(rows * inner) { kernels.swiglu(gates, gated, gates, $0, $1) }
+            backend.forElements(rows * inner) { activate(gates, gated, layer.activation, $0..<$1) }
             project(gates, [(down, delta.floats)])
         case .experts(let router, let options, let weights):
             apply(router, options, weights, to: normalized)
         }
-        scaleDelta(by: layer.residualScale)
+        finishDelta(layer, layer.postFeedForwardNorm)
     }
 
-    private func scaleDelta(by factor: Float) {
+    /// Multiplies `up` by the activation of `gate`, in its place.
+    func activate(
+        _ gate: UnsafeMutablePointer<Float>, _ up: UnsafeMutablePointer<Float>, _ function: Activation,
+        _ range: Range<Int>
+    ) {
+        var arguments = moru_gated()
+        (arguments.function, arguments.dim) = (function.gateFunction, range.count)
+        (arguments.input_type, arguments.output_type) = (MORU_F32, MORU_F32)
+        arguments.gate = UnsafeRawPointer(gate + range.lowerBound)
+        arguments.up = UnsafeRawPointer(up + range.lowerBound)
+        arguments.y = UnsafeMutableRawPointer(gate + range.lowerBound)
+        kernels.gated_rows(&arguments, 0, 1)
+    }
+
+    /// What becomes of a half's output before it goes to the residual stream.
+    private func finishDelta(_ layer: DecoderLayer, _ norm: Tensor?) {
+        if let norm { kernels.rms_norm(delta.floats, norm.floats, layer.epsilon, delta.floats, nil, dim, 0, rows) }
+        let factor = layer.residualScale
         guard factor != 1 else { return }
         backend.forElements(rows * dim) { kernels.scale(delta.floats, factor, delta.floats, $0, $1) }
     }
@@ -107,6 +124,7 @@ struct CPUDecoderPass: DecoderPass {
     ) {
         if let norm { kernels.rms_norm(x, norm.floats, layer.epsilon, x, nil, headDim, 0, rows * heads) }
         guard layer.isRotated else { return }
+        let angles = layer.angles ?? angles
         kernels.rope(
             x, angles.cosines.floats, angles.sines.floats, x, heads, headDim, angles.rotated, angles.interleaved, false,
             0, rows)

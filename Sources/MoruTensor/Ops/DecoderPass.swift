@@ -1,5 +1,6 @@
 /// The weights of one layer of a decoder: attention with rotary positions and grouped queries, then a gated
-/// feed-forward or a mixture of them, each normalised before (RMS) and added to the residual stream.
+/// feed-forward or a mixture of them, each normalised before (RMS), in some models after too, and added to the residual
+/// stream.
 public struct DecoderLayer {
     /// A fully connected layer.
     public struct Projection {
@@ -25,6 +26,8 @@ public struct DecoderLayer {
 
     /// The weights of the two normalisations, [dim].
     public var inputNorm, feedForwardNorm: Tensor
+    /// The weights that normalise what attention and feed-forward give, [dim], or nil.
+    public var postAttentionNorm, postFeedForwardNorm: Tensor?
     /// The weights that normalise each head's queries and keys, [headDim], or nil.
     public var queryNorm, keyNorm: Tensor?
     /// What is added to mean squares.
@@ -33,12 +36,16 @@ public struct DecoderLayer {
     public var query, key, value, output: Projection
     /// What follows attention.
     public var feedForward: FeedForward
+    /// The activation of a dense feed-forward's gate.
+    public var activation = Activation.silu
     /// Query heads.
     public var heads: Int
     /// How attention is computed.
     public var attention: AttentionOptions
     /// Whether queries and keys are turned by their rows' angles.
     public var isRotated: Bool
+    /// Those angles, where they are not the pass's.
+    public var angles: RotaryAngles?
     /// The factor of what each half of the layer adds to the residual stream.
     public var residualScale: Float
     /// The layer's number in the caches.

@@ -128,22 +128,6 @@ void MORU_NAME(tanh_backward)(const float *dy, const float *x, float *dx, size_t
 #undef BODY
 }
 
-void MORU_NAME(swiglu)(const float *gate, const float *up, float *y, size_t begin, size_t end) {
-#define BODY(LOAD, STORE) STORE(y, vsilu(LOAD(gate)) * LOAD(up));
-    OVER_RANGE(BODY)
-#undef BODY
-}
-
-void MORU_NAME(swiglu_backward)(const float *dy, const float *gate, const float *up, float *d_gate, float *d_up,
-                                size_t begin, size_t end) {
-#define BODY(LOAD, STORE)                                          \
-    vf g = LOAD(gate), u = LOAD(up), d = LOAD(dy), s = vsigmoid(g); \
-    STORE(d_gate, d * u * s * vfma(g, 1.0f - s, vset(1)));          \
-    STORE(d_up, d * g * s);
-    OVER_RANGE(BODY)
-#undef BODY
-}
-
 // An activation function and its slope.
 typedef struct {
     vf value, slope;
