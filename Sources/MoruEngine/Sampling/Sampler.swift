@@ -1,4 +1,5 @@
 import MoruTensor
+import MoruText
 
 /// Chooses the tokens of one sequence, one after the other.
 ///
@@ -27,9 +28,11 @@ public struct Sampler: Sendable {
 
     /// Chooses the next token.
     ///
-    /// - Parameter logits: One finite f32 for each id.
-    public mutating func next(_ logits: Tensor) -> Int32 {
-        let adjusted = changesLogits ? self.adjusted(logits) : logits
+    /// - Parameters:
+    ///   - logits: One finite f32 for each id.
+    ///   - allowed: The ids to choose from, at least one; nil for all.
+    public mutating func next(_ logits: Tensor, allowed: TokenMask? = nil) -> Int32 {
+        let adjusted = changesLogits || allowed != nil ? self.adjusted(logits, allowed) : logits
         let chosen = adjusted.withFloats { values in
             let best = maximum(of: values)
             return parameters.temperature == 0 ? best.index : draw(values, best: best.index, maximum: best.value)
@@ -39,8 +42,8 @@ public struct Sampler: Sendable {
         return id
     }
 
-    /// Logit bias, then the penalties.
-    private func adjusted(_ original: Tensor) -> Tensor {
+    /// Logit bias, then the penalties; then what is not allowed is out of the question.
+    private func adjusted(_ original: Tensor, _ allowed: TokenMask?) -> Tensor {
         var logits = original.values()
         for (id, bias) in parameters.logitBias { logits[Int(id)] += bias }
         if parameters.repetitionPenalty != 1 {
@@ -54,6 +57,9 @@ public struct Sampler: Sendable {
             for (id, count) in outputCounts {
                 logits[Int(id)] -= parameters.frequencyPenalty * Float(count) + parameters.presencePenalty
             }
+        }
+        if let allowed {
+            logits.withUnsafeMutableBufferPointer { allowed.replaceOthers(in: $0, with: -.infinity) }
         }
         return Tensor(logits, shape: [logits.count])
     }

@@ -1,0 +1,90 @@
+import MoruBase
+import Testing
+
+@testable import MoruText
+
+/// Calls of functions in answers.
+struct ToolCallTests {
+    private let weather = ToolCall(name: "weather", arguments: ["city": "Paris", "days": 2])
+
+    private func scan(_ format: ToolCallFormat, _ answer: String, pieces: Int) -> [ToolCallScanner.Part] {
+        var scanner = ToolCallScanner(format)
+        var parts: [ToolCallScanner.Part] = []
+        var rest = answer[...]
+        while !rest.isEmpty {
+            parts += scanner.append(String(rest.prefix(pieces)))
+            rest = rest.dropFirst(pieces)
+        }
+        parts += scanner.finish()
+        // Neighbouring texts are one
+        return parts.reduce(into: []) { all, part in
+            if case .text(let new) = part, case .text(let old)? = all.last {
+                all[all.count - 1] = .text(old + new)
+            } else {
+                all.append(part)
+            }
+        }
+    }
+
+    @Test(arguments: [1, 2, 7, 1000])
+    func answersInPieces(pieces: Int) {
+        let call = #"{"name": "weather", "arguments": {"city": "Paris", "days": 2}}"#
+        let tagged = "I will look.\n<tool_call>\n\(call)\n</tool_call>\n<tool_call>\(call)</tool_call>"
+        #expect(
+            scan(.tagged, tagged, pieces: pieces) == [
+                .text("I will look.\n"), .call(weather), .text("\n"), .call(weather),
+            ])
+        #expect(scan(.mistral, "[TOOL_CALLS] [\(call),\(call)]", pieces: pieces) == [.call(weather), .call(weather)])
+        #expect(scan(.listed, "<|tool_call|>[\(call)]<|/tool_call|>", pieces: pieces) == [.call(weather)])
+        let bare = #"{"name": "weather", "parameters": {"city": "Paris", "days": 2}}"#
+        #expect(scan(.bare, "\n\(bare); \(bare)", pieces: pieces) == [.call(weather), .call(weather)])
+        #expect(scan(.bare, "<|python_tag|>\(bare)", pieces: pieces) == [.call(weather)])
+    }
+
+    @Test(arguments: [1, 5, 1000])
+    func whatIsNoCallIsText(pieces: Int) {
+        for (format, text) in [
+            (.tagged, "a < b and <tool> <tool_cal"), (.tagged, "<tool_call>{\"nam\": 1}</tool_call> so"),
+            (.bare, "{\"answer\": 3}"), (.bare, "the set {1, 2}"), (.mistral, "[TOOL] [TOOL_CALL"),
+        ] as [(ToolCallFormat, String)] {
+            #expect(scan(format, text, pieces: pieces) == [.text(text)], "\(text)")
+        }
+        // The end of the answer before the mark's: still the call that it is
+        #expect(
+            scan(
+                .tagged, #"<tool_call>{"name": "weather", "arguments": "{\"city\": \"Paris\", \"days\": 2}"}"#,
+                pieces: pieces)
+                == [.call(weather)])
+    }
+
+    @Test func formatsOfTemplates() {
+        #expect(ToolCallFormat(template: "...<tool_call>...") == .tagged)
+        #expect(ToolCallFormat(template: "[AVAILABLE_TOOLS]...[TOOL_CALLS]") == .mistral)
+        #expect(ToolCallFormat(template: "<|tool_call|>") == .listed)
+        #expect(ToolCallFormat(template: "{\"name\": function name, \"parameters\": dictionary}") == .bare)
+        #expect(ToolCallFormat(template: nil) == .tagged)
+    }
+
+    /// What the grammar of calls allows is read as that call.
+    @Test(arguments: ToolCallFormat.allCases)
+    func grammars(format: ToolCallFormat) throws {
+        let schema: JSON = ["type": "object", "required": ["city"], "properties": ["city": ["enum": ["Rome"]]]]
+        let grammar = try TokenGrammar(
+            format.grammar(calling: [("a", ["type": "object"]), ("weather", schema)]),
+            TokenTrie((0..<256).map { [UInt8($0)] }))
+        var matcher = grammar.matcher()
+        // The first byte that is allowed, but for the function's name
+        var wanted = Array("weather".utf8)[...]
+        while !matcher.mustEnd {
+            let ids = matcher.allowed().ids
+            let isName =
+                matcher.bytes.suffix(9).elementsEqual("\"name\": \"".utf8) || (wanted.count < 7 && !wanted.isEmpty)
+            let id = isName ? Int(wanted.removeFirst()) : ids.first { $0 > 32 } ?? ids[0]
+            let isAllowed = matcher.accept(Int32(id))
+            try #require(isAllowed)
+        }
+        var scanner = ToolCallScanner(format)
+        let parts = scanner.append(String(decoding: matcher.bytes, as: UTF8.self)) + scanner.finish()
+        #expect(parts == [.call(ToolCall(name: "weather", arguments: ["city": "Rome"]))])
+    }
+}
