@@ -1,4 +1,5 @@
 import MoruTensor
+import MoruText
 import Synchronization
 
 /// Says across threads that nobody wants an answer any more.
@@ -41,6 +42,10 @@ final class ActiveSequence {
     /// The guess whose first tokens are verified in this step.
     var guess: PromptLookup.Guess?
     var speculation = SpeculationCounts()
+    /// Where the answer is in the grammar that it must keep to; nil where there is none.
+    private(set) var grammar: GrammarMatcher?
+    /// Whether the grammar lets nothing follow.
+    private(set) var isComplete = false
     private var started: ContinuousClock.Instant?
     private var firstToken: ContinuousClock.Instant?
 
@@ -48,9 +53,31 @@ final class ActiveSequence {
         self.submission = submission
         lookup = speculates ? PromptLookup(submission.request.prompt) : nil
         sampler = Sampler(submission.request.sampling, prompt: submission.request.prompt)
+        grammar = submission.request.grammar
     }
 
     var request: GenerationRequest { submission.request }
+
+    /// The tokens of which the next is to be one; nil for all.
+    func allowedTokens() -> TokenMask? {
+        guard let grammar else { return nil }
+        var allowed = grammar.allowed()
+        if grammar.mayEnd { for id in request.endIDs where id < allowed.count { allowed.insert(Int(id)) } }
+        return allowed
+    }
+
+    /// Takes note of the next token of the answer.
+    func follow(_ id: Int32) {
+        guard var grammar else { return }
+        grammar.accept(id)
+        self.grammar = grammar
+        isComplete =
+            grammar.mustEnd || (request.endIDs.isEmpty && grammar.mayEnd && grammar.allowed().isEmpty)
+        guard !isComplete else { return }
+        // What is allowed next is looked for while the model computes
+        let next = grammar
+        Task.detached(priority: .high) { _ = next.allowed() }
+    }
 
     func noteStart(_ now: ContinuousClock.Instant) { started = started ?? now }
     func noteToken(_ now: ContinuousClock.Instant) { firstToken = firstToken ?? now }

@@ -69,11 +69,15 @@ extension Engine {
         repeat {
             let row = logits.rows(ids.count..<ids.count + 1)
             guard row.isFinite else { return .failed(notFinite(sequence.request)) }
-            let id = sequence.sampler.next(row)
+            let allowed = sequence.allowedTokens()
+            if let allowed, allowed.isEmpty { return .failed(deadEnd(sequence)) }
+            let id = sequence.sampler.next(row, allowed: allowed)
             ids.append(id)
             let scored = sequence.request.logProbabilities.flatMap { scores(row, [id], top: $0).first }
             sequence.chosen.append(scored ?? TokenScore(id: id))
             if sequence.request.endIDs.contains(id) { break }
+            sequence.follow(id)
+            if sequence.isComplete { break }
         } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
         if let guess = sequence.guess {
             let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
@@ -83,7 +87,15 @@ extension Engine {
             counts.speculation.add(proposed: run.guesses.count, accepted: right)
             sequence.guess = nil
         }
-        return .sampled(ids)
+        return .sampled(ids, isComplete: sequence.isComplete)
+    }
+
+    private func deadEnd(_ sequence: ActiveSequence) -> MoruError {
+        let text = String(decoding: sequence.grammar?.bytes ?? [], as: UTF8.self)
+        return MoruError(
+            .grammarDeadEnd,
+            "no token of the model goes on as the grammar asks after \"\(text.suffix(80))\"",
+            remedy: "the model's vocabulary lacks characters that the grammar wants: allow others")
     }
 
     private func notFinite(_ request: GenerationRequest) -> MoruError {

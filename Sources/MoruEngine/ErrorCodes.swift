@@ -11,6 +11,8 @@ extension MoruError.Code {
     public static let logitsNotFinite = MoruError.Code("engine.logits-not-finite", .invalidInput)
     /// A setting of the engine itself that is out of range.
     public static let engineConfiguration = MoruError.Code("engine.configuration", .invalidInput)
+    /// A grammar that wants characters which no token of the model has.
+    public static let grammarDeadEnd = MoruError.Code("engine.grammar-dead-end", .invalidInput)
     /// A request to an engine that has been shut down.
     public static let engineShutDown = MoruError.Code("engine.shut-down", .conflict)
     /// A request that would have to wait for too long; its cause is an ``EngineOverload``.

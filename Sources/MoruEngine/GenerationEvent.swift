@@ -36,6 +36,8 @@ public struct TokenScore: Sendable, Hashable {
 public enum FinishReason: Sendable, Hashable {
     /// The model produced this end token.
     case stop(Int32)
+    /// The grammar that the answer keeps to lets nothing follow.
+    case complete
     /// The text contained this stop string; only the text level finds these.
     case stopString(String)
     /// The request's maximum number of tokens was reached.
@@ -48,7 +50,7 @@ public enum FinishReason: Sendable, Hashable {
     /// The reason as OpenAI's API names it: `stop`, `length` or `cancelled`.
     public var name: String {
         switch self {
-        case .stop, .stopString: "stop"
+        case .stop, .stopString, .complete: "stop"
         case .length, .contextLength: "length"
         case .cancelled: "cancelled"
         }

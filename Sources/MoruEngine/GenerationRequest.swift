@@ -1,5 +1,6 @@
 import MoruBase
 import MoruNN
+import MoruText
 
 /// What to generate, in token ids; text lives above the engine.
 public struct GenerationRequest: Sendable {
@@ -17,6 +18,8 @@ public struct GenerationRequest: Sendable {
     public var promptLogProbabilities: Int?
     /// The adapter that acts on this request.
     public var adapter: (any Adapter)?
+    /// Where the answer begins in the grammar that it must keep to; nil for any answer.
+    public var grammar: GrammarMatcher?
     /// Whose request it is: clients share the engine fairly, whatever the number of their requests.
     public var client: String
 
@@ -24,7 +27,7 @@ public struct GenerationRequest: Sendable {
     public init(
         prompt: [Int32], sampling: SamplingParameters = SamplingParameters(), maximumTokens: Int,
         endIDs: Set<Int32> = [], logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
-        adapter: (any Adapter)? = nil, client: String = ""
+        adapter: (any Adapter)? = nil, grammar: GrammarMatcher? = nil, client: String = ""
     ) {
         self.prompt = prompt
         self.sampling = sampling
@@ -33,6 +36,7 @@ public struct GenerationRequest: Sendable {
         self.logProbabilities = logProbabilities
         self.promptLogProbabilities = promptLogProbabilities
         self.adapter = adapter
+        self.grammar = grammar
         self.client = client
     }
 

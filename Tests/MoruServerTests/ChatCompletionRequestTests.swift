@@ -79,9 +79,19 @@ private func body(_ more: String = "") throws -> JSON {
         (#""logprobs": 1"#, "logprobs", "invalid_type"),
         (#""store": true"#, "store", "unsupported_parameter"),
         (#""service_tier": "flex""#, "service_tier", "unsupported_parameter"),
-        (#""tools": [{"type": "function"}]"#, "tools", "unsupported_parameter"),
-        (#""tool_choice": "required""#, "tool_choice", "unsupported_parameter"),
-        (#""response_format": {"type": "json_object"}"#, "response_format", "unsupported_parameter"),
+        (#""tools": [{"type": "function"}]"#, "tools[0].function", "missing_required_parameter"),
+        (#""tools": [{"type": "search"}]"#, "tools[0].type", "unsupported_value"),
+        (#""tool_choice": "required""#, "tool_choice", "invalid_value"),
+        (
+            #""tool_choice": {"type": "function", "function": {"name": "f"}}"#, "tool_choice.function.name",
+            "invalid_value"
+        ),
+        (#""functions": [{"name": "f"}]"#, "functions", "unsupported_parameter"),
+        (#""response_format": {"type": "json"}"#, "response_format.type", "invalid_value"),
+        (#""response_format": {"type": "json_schema"}"#, "response_format.json_schema", "missing_required_parameter"),
+        (#""response_format": {"type": "json_object", "schema": {}}"#, "response_format.schema", "unknown_parameter"),
+        (#""guided_choice": []"#, "guided_choice", "invalid_type"),
+        (#""guided_regex": "a", "guided_choice": ["a"]"#, "guided_choice", "invalid_value"),
         (#""reasoning_effort": "low""#, "reasoning_effort", "unsupported_parameter"),
         (#""audio": {}"#, "audio", "unsupported_parameter"),
     ])
@@ -107,7 +117,10 @@ private func body(_ more: String = "") throws -> JSON {
         (#"{"model": "m", "messages": ["Hi"]}"#, "messages[0]", "invalid_type"),
         (#"{"model": "m", "messages": [{"content": "Hi"}]}"#, "messages[0].role", "missing_required_parameter"),
         (#"{"model": "m", "messages": [{"role": "bot", "content": "Hi"}]}"#, "messages[0].role", "invalid_value"),
-        (#"{"model": "m", "messages": [{"role": "tool", "content": "Hi"}]}"#, "messages[0].role", "unsupported_value"),
+        (
+            #"{"model": "m", "messages": [{"role": "tool", "content": "Hi"}]}"#, "messages[0].tool_call_id",
+            "missing_required_parameter"
+        ),
         (#"{"model": "m", "messages": [{"role": "user"}]}"#, "messages[0].content", "missing_required_parameter"),
         (#"{"model": "m", "messages": [{"role": "user", "content": 1}]}"#, "messages[0].content", "invalid_type"),
         (
@@ -124,7 +137,7 @@ private func body(_ more: String = "") throws -> JSON {
         ),
         (
             #"{"model": "m", "messages": [{"role": "assistant", "content": "", "tool_calls": [{}]}]}"#,
-            "messages[0].tool_calls", "unsupported_parameter"
+            "messages[0].tool_calls[0].id", "missing_required_parameter"
         ),
     ])
     func refusesMessages(body: String, param: String, code: String) throws {

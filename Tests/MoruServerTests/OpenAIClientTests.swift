@@ -10,14 +10,14 @@ import Testing
     func theOfficialClientIsServed() async throws {
         let path = (#filePath as NSString).deletingLastPathComponent + "/Clients/openai_client.py"
         let program = try FileSystem.readText(path)
-        let printed = try await TestServer.run(try TestServer.tinyModels()) { server in
+        let printed = try await TestServer.run(try TestServer.tinyModels(contextLength: 2048)) { server in
             try await inBackground {
                 try TestNeeds.runPython(
                     program, arguments: ["http://127.0.0.1:\(server.port)/v1", "tiny", "tiny-tuned"])
             }
         }
         let held = printed.split(separator: "\n")
-        #expect(held.count == 15 && held.first == "models" && held.last == "abandoned_stream", "\(printed)")
+        #expect(held.count == 17 && held.first == "models" && held.last == "abandoned_stream", "\(printed)")
     }
 }
 

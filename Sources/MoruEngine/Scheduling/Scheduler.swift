@@ -132,7 +132,7 @@ package struct Scheduler: Sendable {
                 continue
             }
             running[place].computed = run.positions.upperBound
-            if case .sampled(let tokens) = outcome { running[place].computed += tokens.count - 1 }
+            if case .sampled(let tokens, _) = outcome { running[place].computed += tokens.count - 1 }
             let last = min(running[place].promptCount, running[place].target)
             if !running[place].hasReportedPrompt, run.positions.contains(last - 1) {
                 running[place].hasReportedPrompt = true
@@ -161,12 +161,13 @@ package struct Scheduler: Sendable {
     private mutating func advance(
         _ place: Int, _ outcome: StepResult.Outcome, _ events: inout [SchedulerEvent]
     ) -> FinishReason? {
-        if case .sampled(let tokens) = outcome {
+        if case .sampled(let tokens, let isComplete) = outcome {
             for token in tokens {
                 if running[place].endIDs.contains(token) { return .stop(token) }
                 running[place].known.append(token)
                 events.append(.token(running[place].id, token))
             }
+            if isComplete { return .complete }
         }
         let (known, computed, limit) = (running[place].known.count, running[place].computed, running[place].limit)
         return known >= limit && computed >= limit - 1 ? running[place].limitReason : nil

@@ -60,8 +60,9 @@ package struct StepResult: Sendable {
     package enum Outcome: Sendable {
         /// The tokens are computed; no next token was due.
         case computed
-        /// The tokens are computed, and so are the guesses among these next tokens: all but the last.
-        case sampled([Int32])
+        /// The tokens are computed, and so are the guesses among these next tokens: all but the last. The answer may be
+        /// complete with them.
+        case sampled([Int32], isComplete: Bool = false)
         /// The sequence cannot go on.
         case failed(MoruError)
     }

@@ -38,6 +38,8 @@ public struct GenerationOptions: Sendable {
     public var seed: UInt64?
     /// The most tokens to generate; nil for ``defaultMaximumTokens``, or less where the context ends before.
     public var maximumTokens: Int?
+    /// The form that the answer must have; nil for any.
+    public var structure: StructuredOutput?
     /// Texts that end the generation; the one that does is not part of the answer.
     public var stop: [String]
     /// The adapter that acts on this generation.
@@ -60,9 +62,10 @@ public struct GenerationOptions: Sendable {
     public init(
         temperature: Float? = nil, topK: Int? = nil, topP: Float? = nil, minP: Float? = nil,
         repetitionPenalty: Float? = nil, presencePenalty: Float = 0, frequencyPenalty: Float = 0,
-        logitBias: [Int32: Float] = [:], seed: UInt64? = nil, maximumTokens: Int? = nil, stop: [String] = [],
-        adapter: (any Adapter)? = nil, logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
-        ignoresEndTokens: Bool = false, showsSpecialTokens: Bool = false
+        logitBias: [Int32: Float] = [:], seed: UInt64? = nil, maximumTokens: Int? = nil,
+        structure: StructuredOutput? = nil, stop: [String] = [], adapter: (any Adapter)? = nil,
+        logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil, ignoresEndTokens: Bool = false,
+        showsSpecialTokens: Bool = false
     ) {
         self.temperature = temperature
         self.topK = topK
@@ -74,6 +77,7 @@ public struct GenerationOptions: Sendable {
         self.logitBias = logitBias
         self.seed = seed
         self.maximumTokens = maximumTokens
+        self.structure = structure
         self.stop = stop
         self.adapter = adapter
         self.logProbabilities = logProbabilities

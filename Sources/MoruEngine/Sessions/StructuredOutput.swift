@@ -40,6 +40,14 @@ final class GrammarShelf: Sendable {
         var trie: TokenTrie?
         /// The latest at the end.
         var grammars: [(output: StructuredOutput, grammar: TokenGrammar)] = []
+
+        /// A grammar that is there, which becomes the latest.
+        mutating func take(_ output: StructuredOutput) -> TokenGrammar? {
+            guard let place = grammars.firstIndex(where: { $0.output == output }) else { return nil }
+            let found = grammars.remove(at: place)
+            grammars.append(found)
+            return found.grammar
+        }
     }
 
     private let tokenizer: Tokenizer
@@ -65,15 +73,5 @@ final class GrammarShelf: Sendable {
             if content.grammars.count > Self.capacity { content.grammars.removeFirst() }
         }
         return grammar.matcher()
-    }
-}
-
-extension GrammarShelf.Content {
-    /// A grammar that is there, which becomes the latest.
-    fileprivate mutating func take(_ output: StructuredOutput) -> TokenGrammar? {
-        guard let place = grammars.firstIndex(where: { $0.output == output }) else { return nil }
-        let found = grammars.remove(at: place)
-        grammars.append(found)
-        return found.grammar
     }
 }

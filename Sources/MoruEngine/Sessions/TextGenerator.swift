@@ -14,6 +14,7 @@ public struct TextGenerator: Sendable {
     public let pretrained: PretrainedModel
     /// The engine, which other generators of the same model may share.
     public let engine: Engine
+    private let grammars: GrammarShelf
 
     /// A generator with an engine of its own, or a shared one.
     ///
@@ -27,6 +28,7 @@ public struct TextGenerator: Sendable {
                 remedy: "make an engine for this model")
         }
         self.pretrained = pretrained
+        grammars = GrammarShelf(pretrained.tokenizer)
         self.engine =
             if let engine { engine } else { try Engine(model: pretrained.model, configuration: configuration) }
     }
@@ -44,7 +46,8 @@ public struct TextGenerator: Sendable {
 
     /// The engine's request for a prompt.
     ///
-    /// - Throws: What the chat template throws, or ``MoruError/Code/requestInvalid`` for an empty stop string.
+    /// - Throws: What the chat template throws, what ``matcher(for:)`` throws, or ``MoruError/Code/requestInvalid`` for an
+    ///   empty stop string.
     public func request(_ prompt: Prompt, _ options: GenerationOptions) throws(MoruError) -> GenerationRequest {
         if let place = options.stop.firstIndex(of: "") {
             throw MoruError(
@@ -55,7 +58,17 @@ public struct TextGenerator: Sendable {
             maximumTokens: options.maximumTokens ?? GenerationOptions.defaultMaximumTokens,
             endIDs: options.ignoresEndTokens ? [] : Set(pretrained.generationDefaults.endIDs),
             logProbabilities: options.logProbabilities, promptLogProbabilities: options.promptLogProbabilities,
-            adapter: options.adapter, client: options.client)
+            adapter: options.adapter,
+            grammar: try options.structure.map { form throws(MoruError) in try matcher(for: form) },
+            client: options.client)
+    }
+
+    /// A matcher of texts of some form, at their beginning.
+    ///
+    /// - Throws: ``MoruError/Code/grammarMalformed``, ``MoruError/Code/grammarUnsupported`` or
+    ///   ``MoruError/Code/grammarTooLarge``; what cannot be guaranteed is named.
+    public func matcher(for structure: StructuredOutput) throws(MoruError) -> GrammarMatcher {
+        try grammars.matcher(for: structure)
     }
 
     /// Generates, and gives the text out as it comes. To stop, cancel the task that reads the stream, or drop it.

@@ -41,12 +41,16 @@ struct AnswerStream: Sendable {
             if let chunk = format.opening(of: index) { try await write(chunk, to: &writer) }
         }
         var usage = TokenUsage(promptTokens: run.plan.promptTokens)
+        var called: Set<Int> = []
         for try await (index, event) in run.events() {
             switch event {
             case .piece(let piece): try await write(format.chunk(index, piece), to: &writer)
+            case .call(let call, let number):
+                called.insert(index)
+                try await write(format.chunk(index, call, number: number), to: &writer)
             case .finished(let reason, let cost):
                 run.plan.add(cost, of: index, to: &usage)
-                try await write(format.closing(of: index, reason), to: &writer)
+                try await write(format.closing(of: index, reason, hasCalls: called.contains(index)), to: &writer)
             }
         }
         try Task.checkCancellation()

@@ -20,8 +20,8 @@ struct AnswerPlan: Sendable {
         self.model = model
         var choice: ChoicePlan
         do {
-            let prompt = try model.generator.pretrained.prompt(for: request.messages)
-            choice = ChoicePlan(prompt: prompt.tokens)
+            let prompt = try model.generator.pretrained.prompt(for: request.messages, calling: request.tools.shown)
+            choice = ChoicePlan(prompt: prompt)
         } catch {
             throw APIError(error, param: "messages")
         }
@@ -29,9 +29,30 @@ struct AnswerPlan: Sendable {
         choice.options.maximumTokens = request.maximumTokens ?? model.contextLength - choice.prompt.count
         choice.options.logProbabilities = request.logProbabilities
         if request.fields.echo { choice.echo = request.messages.last?.content }
+        if !request.tools.shown.isEmpty { try Self.prepare(&choice, request.tools, for: model) }
         choices = try Self.repeated(choice, request.fields, for: model)
         promptTokens = choice.prompt.count
         choicesPerPrompt = request.fields.choiceCount
+    }
+
+    /// Lets an answer call functions, one of them for certain where that is asked for.
+    private static func prepare(
+        _ choice: inout ChoicePlan, _ tools: ToolFields, for model: ServedModel
+    ) throws(APIError) {
+        let format = ToolCallFormat(template: model.generator.pretrained.chatTemplate?.source)
+        choice.toolFormat = format
+        choice.allowsSeveralCalls = tools.allowsSeveral
+        // The marks of calls are special tokens in some vocabularies
+        choice.options.showsSpecialTokens = true
+        guard !tools.required.isEmpty else { return }
+        do {
+            let form = StructuredOutput.grammar(
+                try format.grammar(calling: tools.required.map { ($0.name, $0.parameters) }))
+            _ = try model.generator.matcher(for: form)
+            choice.options.structure = form
+        } catch {
+            throw APIError(error, param: "tools")
+        }
     }
 
     /// The answers to prompts.
@@ -95,11 +116,18 @@ struct AnswerPlan: Sendable {
         if let id = fields.sampling.logitBias.keys.filter({ Int($0) >= vocabularySize }).min() {
             throw .wrongValue("logit_bias", "has the token id \(id), and the model's ids are below \(vocabularySize)")
         }
+        if let form = fields.structure.structure {
+            // Made here, so that a schema that cannot be followed is known before anything is generated
+            do { _ = try model.generator.matcher(for: form) } catch {
+                throw APIError(error, param: fields.structure.param)
+            }
+        }
         return (0..<fields.choiceCount).map { number in
             var choice = choice
             fields.sampling.apply(to: &choice.options, for: model.generator.pretrained)
             choice.options.seed = fields.sampling.seed.map { $0 &+ UInt64(number) }
             choice.options.stop = fields.stop
+            choice.options.structure = choice.options.structure ?? fields.structure.structure
             choice.options.adapter = model.adapter
             choice.options.client = fields.client
             return choice

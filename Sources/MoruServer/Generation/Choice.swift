@@ -1,4 +1,5 @@
 import MoruEngine
+import MoruText
 
 /// A piece of an answer: its text, and the tokens that became certain with it where they are scored.
 struct ChoicePiece: Sendable, Hashable {
@@ -10,6 +11,8 @@ struct ChoicePiece: Sendable, Hashable {
 enum ChoiceEvent: Sendable {
     /// The next piece.
     case piece(ChoicePiece)
+    /// A call of a function, the answer's first or a further one.
+    case call(ToolCall, number: Int)
     /// The end; nothing follows.
     case finished(FinishReason, GenerationUsage)
 }
@@ -20,6 +23,7 @@ struct CollectedChoice: Sendable {
     let index: Int
     var text = ""
     var tokens: [ScoredToken] = []
+    var calls: [ToolCall] = []
     var reason = FinishReason.cancelled
 
     init(index: Int) { self.index = index }
@@ -30,6 +34,7 @@ struct CollectedChoice: Sendable {
         case .piece(let piece):
             text += piece.text
             tokens += piece.tokens
+        case .call(let call, _): calls.append(call)
         case .finished(let reason, _): self.reason = reason
         }
     }

@@ -11,6 +11,10 @@ struct ChoicePlan: Sendable {
     var echo: String?
     /// Tokens at the prompt's beginning that are no part of `echo`, such as the one that begins a sequence.
     var prefixCount = 0
+    /// How the model writes calls of functions; nil where there are none to call.
+    var toolFormat: ToolCallFormat?
+    /// Whether more than the first call counts.
+    var allowsSeveralCalls = true
 
     init(prompt: [Int32]) { self.prompt = prompt }
 
@@ -19,9 +23,12 @@ struct ChoicePlan: Sendable {
     /// - Throws: What the engine throws, and `CancellationError` when the task is cancelled.
     func generate(with model: ServedModel, _ yield: (ChoiceEvent) -> Void) async throws {
         var assembler = ChoiceAssembler(self, tokenizer: model.generator.pretrained.tokenizer)
+        var calls = toolFormat.map { ToolCallAssembler($0, allowsSeveral: allowsSeveralCalls) }
         if options.promptLogProbabilities == nil, let echo { yield(.piece(ChoicePiece(text: echo, tokens: []))) }
         for try await event in model.generator.stream(.tokens(prompt), options) {
-            for choiceEvent in assembler.take(event) { yield(choiceEvent) }
+            for choiceEvent in assembler.take(event) {
+                for known in calls?.take(choiceEvent) ?? [choiceEvent] { yield(known) }
+            }
             if case .finished = event { return }
         }
         throw CancellationError()
@@ -46,7 +53,8 @@ struct ChoiceAssembler: Sendable {
         self.plan = plan
         self.tokenizer = tokenizer
         base = plan.echo?.unicodeScalars.count ?? 0
-        offsets = TokenOffsets(tokenizer: tokenizer, skipSpecialTokens: true, startingAt: base)
+        offsets = TokenOffsets(
+            tokenizer: tokenizer, skipSpecialTokens: !plan.options.showsSpecialTokens, startingAt: base)
         end = base
     }
 

@@ -1,5 +1,6 @@
 import MoruBase
 import MoruEngine
+import MoruText
 
 /// How an answer is written, whole or in chunks: the difference between the two completion endpoints.
 protocol AnswerFormat: Sendable {
@@ -14,8 +15,10 @@ protocol AnswerFormat: Sendable {
     func opening(of index: Int) -> JSON?
     /// A chunk with the next piece of a choice.
     func chunk(_ index: Int, _ piece: ChoicePiece) -> JSON
+    /// A chunk with a call of a function.
+    func chunk(_ index: Int, _ call: ToolCall, number: Int) -> JSON
     /// The last chunk of a choice.
-    func closing(of index: Int, _ reason: FinishReason) -> JSON
+    func closing(of index: Int, _ reason: FinishReason, hasCalls: Bool) -> JSON
     /// The chunk after all choices that says what they cost.
     func usageChunk(_ usage: TokenUsage) -> JSON
 }
@@ -27,11 +30,15 @@ struct ChatCompletionFormat: AnswerFormat {
 
     func answer(_ choices: [CollectedChoice], _ usage: TokenUsage) -> JSON {
         let choices = choices.map { choice -> JSON in
-            [
-                "index": .int(choice.index),
-                "message": ["role": "assistant", "content": .string(choice.text), "refusal": nil],
+            var message = JSONObject([("role", "assistant"), ("content", .string(choice.text)), ("refusal", nil)])
+            if !choice.calls.isEmpty {
+                if choice.text.isEmpty { message["content"] = .null }
+                message["tool_calls"] = .array(choice.calls.map(\.json))
+            }
+            return [
+                "index": .int(choice.index), "message": .object(message),
                 "logprobs": hasScores ? choice.tokens.chatJSON : .null,
-                "finish_reason": .string(choice.reason.name),
+                "finish_reason": .string(choice.reason.name(hasCalls: !choice.calls.isEmpty)),
             ]
         }
         return head.object("chat.completion", [("choices", .array(choices)), ("usage", usage.json)])
@@ -43,7 +50,15 @@ struct ChatCompletionFormat: AnswerFormat {
         chunk(index, ["content": .string(piece.text)], logprobs: hasScores ? piece.tokens.chatJSON : .null)
     }
 
-    func closing(of index: Int, _ reason: FinishReason) -> JSON { chunk(index, [:], reason: .string(reason.name)) }
+    func chunk(_ index: Int, _ call: ToolCall, number: Int) -> JSON {
+        var object = JSONObject([("index", .int(number))])
+        for (key, value) in (call.json.object ?? JSONObject()).members { object[key] = value }
+        return chunk(index, ["tool_calls": [.object(object)]])
+    }
+
+    func closing(of index: Int, _ reason: FinishReason, hasCalls: Bool) -> JSON {
+        chunk(index, [:], reason: .string(reason.name(hasCalls: hasCalls)))
+    }
 
     func usageChunk(_ usage: TokenUsage) -> JSON {
         head.object("chat.completion.chunk", [("choices", []), ("usage", usage.json)])
@@ -73,7 +88,10 @@ struct CompletionFormat: AnswerFormat {
         chunk(choice(index, piece.text, piece.tokens, reason: .null))
     }
 
-    func closing(of index: Int, _ reason: FinishReason) -> JSON {
+    // Completions have no tools
+    func chunk(_ index: Int, _ call: ToolCall, number: Int) -> JSON { chunk(index, ChoicePiece(text: "", tokens: [])) }
+
+    func closing(of index: Int, _ reason: FinishReason, hasCalls: Bool) -> JSON {
         chunk(choice(index, "", nil, reason: .string(reason.name)))
     }
 
@@ -87,4 +105,19 @@ struct CompletionFormat: AnswerFormat {
         let logprobs = hasScores ? tokens?.completionJSON ?? .null : .null
         return ["index": .int(index), "text": .string(text), "logprobs": logprobs, "finish_reason": reason]
     }
+}
+
+extension ToolCall {
+    /// The call as OpenAI's API gives it: its arguments as text.
+    fileprivate var json: JSON {
+        [
+            "id": .string(AnswerHead.identifier("call_", length: 24)), "type": "function",
+            "function": ["name": .string(name), "arguments": .string(arguments.text())],
+        ]
+    }
+}
+
+extension FinishReason {
+    /// The reason as OpenAI's API names it, for an answer with or without calls of functions.
+    fileprivate func name(hasCalls: Bool) -> String { hasCalls && name == "stop" ? "tool_calls" : name }
 }

@@ -14,11 +14,16 @@ struct AnswerHead: Sendable {
 
     /// A head with a new id.
     init(prefix: String, model: ServedModel) {
-        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-        id = prefix + String((0..<29).map { _ in alphabet[Int.random(in: alphabet.indices)] })
+        id = Self.identifier(prefix, length: 29)
         created = Int(Date().timeIntervalSince1970)
         self.model = model.name
         fingerprint = model.fingerprint
+    }
+
+    /// A name that nothing else has.
+    static func identifier(_ prefix: String, length: Int) -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+        return prefix + String((0..<length).map { _ in alphabet[Int.random(in: alphabet.indices)] })
     }
 
     /// An object with these members and more.

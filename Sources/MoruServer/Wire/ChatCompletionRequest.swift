@@ -4,12 +4,13 @@ import MoruText
 /// The body of `POST /v1/chat/completions`.
 ///
 /// Fields of OpenAI's API that would change the answer, and that this server does not act on, are refused by name.
-/// `user`, `metadata`, `safety_identifier`, `prompt_cache_key` and `parallel_tool_calls` (there are no tools) are
-/// taken and change nothing.
+/// `user`, `metadata`, `safety_identifier` and `prompt_cache_key` are taken and change nothing.
 struct ChatCompletionRequest: Sendable {
     var fields: GenerationFields
     /// The conversation so far.
     var messages: [ChatMessage]
+    /// The functions that the model may call.
+    var tools: ToolFields
     /// The most tokens of an answer; nil for as many as the context holds.
     var maximumTokens: Int?
     /// Whether tokens come with their log-probability, and with how many alternatives.
@@ -20,6 +21,11 @@ struct ChatCompletionRequest: Sendable {
         var request = try RequestObject(json)
         fields = try GenerationFields(&request)
         messages = try Self.messages(&request)
+        tools = try ToolFields(&request)
+        if !tools.required.isEmpty, fields.structure.structure != nil {
+            throw .wrongValue(
+                fields.structure.param, "stands beside a 'tool_choice' that asks for a call; an answer has one form")
+        }
         maximumTokens = try Self.maximumTokens(&request)
         logProbabilities = try Self.logProbabilities(&request)
         try Self.refuseUnsupported(&request)
@@ -57,15 +63,6 @@ struct ChatCompletionRequest: Sendable {
     }
 
     private static func refuseUnsupported(_ request: inout RequestObject) throws(APIError) {
-        request.accept("parallel_tool_calls")
-        let noTools = "tools cannot be called yet; describe them in a message, or leave the field out"
-        try request.refuse("tools", unless: [[]], noTools)
-        try request.refuse("tool_choice", unless: ["none", "auto"], noTools)
-        try request.refuse("functions", unless: [[]], noTools)
-        try request.refuse("function_call", unless: ["none", "auto"], noTools)
-        try request.refuse(
-            "response_format", unless: [["type": "text"]],
-            "answers are plain text; send {\"type\": \"text\"} or nothing")
         try request.refuse("modalities", unless: [["text"]], "answers are text; send [\"text\"] or nothing")
         try request.refuse("audio", "answers are text")
         try request.refuse("prediction", "answers are computed without predictions")

@@ -16,6 +16,8 @@ struct GenerationFields: Sendable, Hashable {
     var choiceCount: Int
     /// Strings that end an answer.
     var stop: [String]
+    /// The form that an answer must have.
+    var structure: StructureFields
     /// Whether the answer comes in pieces.
     var streams: Bool
     /// Whether a stream ends with what it cost.
@@ -32,6 +34,7 @@ struct GenerationFields: Sendable, Hashable {
         sampling = try SamplingFields(&request)
         choiceCount = try request.int("n", in: 1...Self.maximumChoices) ?? 1
         stop = try Self.stop(&request)
+        structure = try StructureFields(&request)
         streams = try request.bool("stream") ?? false
         includesUsage = try Self.includesUsage(&request, streams: streams)
         echo = try request.bool("echo") ?? false

@@ -15,12 +15,17 @@ struct StructureFields: Sendable, Hashable {
         if let value = request.value("response_format"), let structure = try Self.format(value) {
             found.append(("response_format", structure))
         }
-        if let schema = request.value("guided_json") { found.append(("guided_json", .jsonSchema(try Self.schema(schema)))) }
+        if let schema = request.value("guided_json") {
+            found.append(("guided_json", .jsonSchema(try Self.schema(schema))))
+        }
         if let pattern = try request.string("guided_regex") { found.append(("guided_regex", .regex(pattern))) }
-        if let texts = request.value("guided_choice") { found.append(("guided_choice", .choice(try Self.choice(texts)))) }
+        if let texts = request.value("guided_choice") {
+            found.append(("guided_choice", .choice(try Self.choice(texts))))
+        }
         if let grammar = try request.string("guided_grammar") { found.append(("guided_grammar", .gbnf(grammar))) }
         if found.count > 1 {
-            throw .wrongValue(found[1].param, "stands beside '\(found[0].param)'; an answer has one form, send one of them")
+            throw .wrongValue(
+                found[1].param, "stands beside '\(found[0].param)'; an answer has one form, send one of them")
         }
         guard let one = found.first else { return }
         (structure, param) = (one.structure, one.param)
@@ -43,7 +48,8 @@ struct StructureFields: Sendable, Hashable {
             result = .jsonSchema(try wrapper.required("schema"))
             try wrapper.finish()
         default:
-            throw .wrongValue("response_format.type", "is '\(type)', and must be one of text, json_object and json_schema")
+            throw .wrongValue(
+                "response_format.type", "is '\(type)', and must be one of text, json_object and json_schema")
         }
         try format.finish()
         return result

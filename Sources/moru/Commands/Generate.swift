@@ -12,12 +12,14 @@ struct Generate: AsyncParsableCommand {
         discussion: """
             The prompt goes through the model's chat template as a user message; --raw
             leaves the template out, so that the model goes on from the text itself. The
-            answer is printed as it is generated.
+            answer is printed as it is generated. With a schema, an expression or a
+            grammar the answer has that form for certain.
 
             Examples:
               moru generate smollm2-135m-instruct -p 'Name three primary colours.'
               moru generate smollm2-135m-instruct -p 'The anvil is' --raw --json
               moru generate smollm2-135m-instruct -p 'Hi' --adapter ./adapter --seed 7
+              moru generate smollm2-135m-instruct -p 'A colour?' --regex '[a-z]+'
             """)
 
     @OptionGroup var model: ModelArgument
@@ -33,6 +35,7 @@ struct Generate: AsyncParsableCommand {
     var maximumTokens: Int?
     @Option(parsing: .unconditionalSingleValue, help: "End before this text; may be repeated.")
     var stop: [String] = []
+    @OptionGroup var structure: StructureOptions
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var adapter: AdapterOption
     @OptionGroup var engine: EngineOptions
@@ -50,7 +53,7 @@ struct Generate: AsyncParsableCommand {
         messages.append(ChatMessage(role: "user", content: text))
         var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))
         sampling.apply(to: &options)
-        options.stop = stop
+        (options.stop, options.structure) = (stop, try structure.form())
         let generator = try TextGenerator(pretrained, configuration: engine.configuration)
         let input: Prompt = raw ? .text(text) : .chat(messages)
         guard !output.json else {

@@ -4,6 +4,8 @@ Prints the name of each check that held; a check that does not hold raises.
 """
 
 import asyncio
+import json
+import re
 import sys
 
 import openai
@@ -72,6 +74,76 @@ def chat_logprobs():
             if choice_chunk.logprobs:
                 streamed += choice_chunk.logprobs.content
     assert streamed == choice.logprobs.content
+
+
+def structured():
+    """The model is random: every form is kept to for no other reason than the grammar."""
+    schema = {
+        "type": "object", "additionalProperties": False, "required": ["name", "level"],
+        "properties": {
+            "name": {"type": "string", "maxLength": 5}, "level": {"enum": ["low", "high"]},
+            "count": {"type": "integer", "minimum": 10, "maximum": 99},
+        },
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema, "strict": True}}
+    for seed in range(6):
+        options = dict(temperature=1.0, seed=seed, max_completion_tokens=200)
+        answer = chat(response_format=form, **options).choices[0]
+        assert answer.finish_reason == "stop", answer
+        thing = json.loads(answer.message.content)
+        assert set(thing) <= set(schema["properties"]) and thing["level"] in ("low", "high"), thing
+        assert len(thing["name"]) <= 5 and 10 <= thing.get("count", 10) <= 99, thing
+        streamed = "".join(
+            chunk.choices[0].delta.content or "" for chunk in chat(response_format=form, stream=True, **options))
+        assert streamed == answer.message.content
+        text = chat(extra_body={"guided_regex": "[a-c]{3}-\\d{2}"}, **options).choices[0].message.content
+        assert re.fullmatch(r"[a-c]{3}-[0-9]{2}", text), text
+        assert chat(extra_body={"guided_choice": ["yes", "no"]}, **options).choices[0].message.content in ("yes", "no")
+        grammar = 'root ::= "<" [0-9]+ ">"'
+        text = client.completions.create(
+            model=model, prompt="x", max_tokens=300, seed=seed, extra_body={"guided_grammar": grammar}).choices[0].text
+        assert re.match(r"<[0-9]+", text), text
+    objects = [
+        chat(response_format={"type": "json_object"}, max_completion_tokens=40, temperature=1, seed=seed).choices[0]
+        for seed in range(8)
+    ]
+    assert all(choice.message.content.lstrip().startswith("{") for choice in objects), objects
+    complete = [json.loads(choice.message.content) for choice in objects if choice.finish_reason == "stop"]
+    assert complete and all(isinstance(thing, dict) for thing in complete), objects
+
+
+def tools():
+    parameters = {
+        "type": "object", "required": ["city"], "additionalProperties": False,
+        "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
+    }
+    described = [
+        {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": parameters}},
+        {"type": "function", "function": {"name": "now"}},
+    ]
+    options = dict(tools=described, temperature=1.0, max_completion_tokens=300)
+    named = {"type": "function", "function": {"name": "weather"}}
+    for seed in range(4):
+        answer = chat(tool_choice=named, seed=seed, **options).choices[0]
+        assert answer.finish_reason == "tool_calls" and answer.message.content is None, answer
+        (call,) = answer.message.tool_calls
+        assert call.type == "function" and call.id.startswith("call_") and call.function.name == "weather", call
+        arguments = json.loads(call.function.arguments)
+        assert arguments["city"] in ("Rome", "Oslo") and set(arguments) <= {"city", "days"}, arguments
+        reasons, calls = [], []
+        for chunk in chat(tool_choice=named, seed=seed, stream=True, **options):
+            calls += chunk.choices[0].delta.tool_calls or []
+            reasons += [chunk.choices[0].finish_reason] if chunk.choices[0].finish_reason else []
+        assert reasons == ["tool_calls"] and [c.function.arguments for c in calls] == [call.function.arguments], calls
+    required = chat(tool_choice="required", seed=1, **options).choices[0].message.tool_calls[0]
+    assert required.function.name in ("weather", "now")
+    conversation = messages + [
+        {"role": "assistant", "content": None, "tool_calls": [required.model_dump()]},
+        {"role": "tool", "tool_call_id": required.id, "content": "21 degrees"},
+    ]
+    answer = chat(messages=conversation, tools=described, max_completion_tokens=8).choices[0]
+    assert answer.finish_reason in ("stop", "length", "tool_calls"), answer
+    assert chat(tool_choice="none", tools=described).choices[0].message.tool_calls is None
 
 
 def chat_choices():
@@ -182,8 +254,12 @@ def errors():
     assert error.param == "temperature" and error.code == "invalid_value" and error.type == "invalid_request_error"
     error = refused(openai.BadRequestError, lambda: chat(extra_body={"temperture": 1}))
     assert error.param == "temperture" and error.code == "unknown_parameter"
-    error = refused(openai.BadRequestError, lambda: chat(tools=[{"type": "function", "function": {"name": "f"}}]))
-    assert error.param == "tools" and error.code == "unsupported_parameter"
+    error = refused(openai.BadRequestError, lambda: chat(functions=[{"name": "f"}]))
+    assert error.param == "functions" and error.code == "unsupported_parameter"
+    schema = {"type": "array", "uniqueItems": True}
+    form = {"type": "json_schema", "json_schema": {"name": "list", "schema": schema}}
+    error = refused(openai.BadRequestError, lambda: chat(response_format=form))
+    assert error.param == "response_format" and "uniqueItems" in error.message, error
     error = refused(openai.BadRequestError, lambda: chat(logit_bias={"5000000": 1}))
     assert error.param == "logit_bias", error
     for stream in (False, True):
@@ -221,7 +297,8 @@ def abandoned_stream():
 
 
 for check in (
-    models, chat_completion, chat_stream, chat_logprobs, chat_choices, chat_echo, completion_echo_logprobs,
+    models, chat_completion, chat_stream, chat_logprobs, structured, tools, chat_choices, chat_echo,
+    completion_echo_logprobs,
     completion_scoring, completion_prompts, seeds, adapter_answers_differ, stop_strings, errors, concurrent,
     abandoned_stream,
 ):

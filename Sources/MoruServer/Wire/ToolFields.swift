@@ -1,0 +1,112 @@
+import MoruBase
+import MoruText
+
+/// The fields of a chat completion that speak of functions which the model may call: `tools`, `tool_choice` and
+/// `parallel_tool_calls`.
+struct ToolFields: Sendable, Hashable {
+    /// Whether the model is to call a function.
+    enum Choice: Sendable, Hashable {
+        /// It decides itself.
+        case auto
+        /// It answers with text.
+        case none
+        /// It calls one.
+        case required
+        /// It calls this one.
+        case function(String)
+    }
+
+    /// The functions, as templates are shown them: `{"type": "function", "function": {...}}`.
+    var tools: [JSON] = []
+    /// Their names and the schemas of their arguments.
+    var functions: [Function] = []
+    var choice = Choice.auto
+    /// Whether an answer may hold several calls.
+    var allowsSeveral = true
+
+    /// A function that may be called.
+    struct Function: Sendable, Hashable {
+        var name: String
+        var parameters: JSON
+    }
+
+    /// Reads the fields.
+    init(_ request: inout RequestObject) throws(APIError) {
+        if let value = request.value("tools") {
+            guard let elements = value.array else { throw .wrongType("tools", expected: "an array", found: value) }
+            for (position, element) in elements.enumerated() {
+                functions.append(try Self.function(element, path: "tools[\(position)]"))
+            }
+            tools = elements
+            if let twice = Dictionary(grouping: functions, by: \.name).first(where: { $1.count > 1 })?.key {
+                throw .wrongValue("tools", "names the function '\(twice)' more than once")
+            }
+        }
+        allowsSeveral = try request.bool("parallel_tool_calls") ?? true
+        choice = try Self.choice(&request, functions)
+        try request.refuse("functions", unless: [[]], "it has become 'tools'; send that")
+        try request.refuse("function_call", unless: ["none", "auto"], "it has become 'tool_choice'; send that")
+    }
+
+    /// The functions that the model is shown; none where it is to call none.
+    var shown: [JSON] { choice == .none ? [] : tools }
+
+    /// The functions one of which must be called; empty where the model decides.
+    var required: [Function] {
+        switch choice {
+        case .auto, .none: []
+        case .required: functions
+        case .function(let name): functions.filter { $0.name == name }
+        }
+    }
+
+    private static func function(_ json: JSON, path: String) throws(APIError) -> Function {
+        var tool = try RequestObject(json, path: path)
+        guard let type = try tool.string("type") else { throw .missing("\(path).type") }
+        guard type == "function" else {
+            throw .unsupportedValue("\(path).type", "is '\(type)', and the tools of this server are functions")
+        }
+        var function = try RequestObject(try tool.required("function"), path: "\(path).function")
+        guard let name = try function.string("name"), !name.isEmpty else { throw .missing("\(path).function.name") }
+        _ = try function.string("description")
+        // Arguments are followed strictly where a call is required, and read as they come where it is not
+        _ = try function.bool("strict")
+        let parameters = function.value("parameters") ?? ["type": "object", "properties": [:]]
+        guard parameters.object != nil else {
+            throw .wrongType("\(path).function.parameters", expected: "a JSON schema", found: parameters)
+        }
+        try function.finish()
+        try tool.finish()
+        return Function(name: name, parameters: parameters)
+    }
+
+    private static func choice(
+        _ request: inout RequestObject, _ functions: [Function]
+    ) throws(APIError) -> Choice {
+        guard let value = request.value("tool_choice") else { return .auto }
+        let names = functions.map { "'\($0.name)'" }.joined(separator: ", ")
+        if let text = value.string {
+            switch text {
+            case "auto": return .auto
+            case "none": return .none
+            case "required" where !functions.isEmpty: return .required
+            case "required": throw .wrongValue("tool_choice", "is 'required', and there are no tools")
+            default: throw .wrongValue("tool_choice", "is '\(text)', and must be auto, none, required or a function")
+            }
+        }
+        var object = try RequestObject(value, path: "tool_choice")
+        guard try object.string("type") == "function" else {
+            throw .wrongValue("tool_choice.type", "must be 'function'")
+        }
+        var function = try RequestObject(try object.required("function"), path: "tool_choice.function")
+        guard let name = try function.string("name") else { throw .missing("tool_choice.function.name") }
+        try function.finish()
+        try object.finish()
+        guard functions.contains(where: { $0.name == name }) else {
+            throw .wrongValue(
+                "tool_choice.function.name",
+                "is '\(name)', and \(functions.isEmpty ? "there are no tools" : "the tools are \(names)")")
+        }
+        return .function(name)
+    }
+}
