@@ -48,6 +48,17 @@ import Testing
             Interoperation.logits(base.model, written, adapter: adapter), expected, name)
     }
 
+    @Test(arguments: ["phi3-lora", "phi3-dora"]) func adaptersOfFusedProjectionsGiveTheSameLogits(name: String) throws {
+        let written = try Interoperation.written()
+        let base = try PretrainedModel.load(written.path("models", "phi4-mini"))
+        let adapter = try AdapterDirectory.load(from: written.path("adapters", name), for: base.model)
+        let expected = try written.logits("adapters", name)
+        #expect(
+            disagreement(expected[0], try written.logits("models", "phi4-mini")[0], absolute: 0.1, relative: 0) != nil)
+        Interoperation.expectAgreement(
+            Interoperation.logits(base.model, written, adapter: adapter), expected, name)
+    }
+
     @Test(arguments: refused) func whatMoruDoesNotDoIsRefusedByKey(key: String) throws {
         let written = try Interoperation.written()
         let base = try PretrainedModel.load(written.path("models", "llama"))
@@ -95,6 +106,12 @@ import Testing
             plan["again-\(name)"] = [.string(gpt2Path), .string("\(scratch.path)/again-\(name)")]
             expected["again-\(name)"] = try written.logits("adapters", name)
         }
+        let phi3Path = written.path("models", "phi4-mini")
+        let phi3 = try AdapterDirectory.load(
+            from: written.path("adapters", "phi3-lora"), for: PretrainedModel.load(phi3Path).model)
+        try phi3.save(to: scratch.path + "/again-phi3", baseModel: phi3Path)
+        plan["again-phi3"] = [.string(phi3Path), .string(scratch.path + "/again-phi3")]
+        expected["again-phi3"] = try written.logits("adapters", "phi3-lora")
         for (name, adapter) in try otherKinds(base) {
             for parameter in adapter.parameters {
                 let numbers = Deterministic.tensor("\(name) \(parameter.path)", parameter.value.shape)

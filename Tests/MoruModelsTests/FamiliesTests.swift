@@ -9,6 +9,7 @@ import Testing
 @Suite(.tags(.golden)) struct FamiliesTests {
     static let variants = [
         "granite", "granite-biases", "smollm3", "smollm3-window", "olmo2", "olmo2-grouped", "pythia", "gpt-neox-serial",
+        "phi3", "phi4-mini", "phi4-mini-long",
     ]
 
     private func load(_ variant: String) throws -> (
@@ -43,7 +44,10 @@ import Testing
         try Runtime.withRecomputation { try LanguageModelGradients.expectAgreement(model, tokens, golden) }
     }
 
-    @Test(arguments: variants) func cachedStepsAgreeWithTheWholeSequence(variant: String) throws {
+    // A cache does not grow from the short factors of LongRoPE into the long ones
+    @Test(arguments: variants.filter { $0 != "phi4-mini-long" }) func cachedStepsAgreeWithTheWholeSequence(
+        variant: String
+    ) throws {
         let (_, tokens, _, model) = try load(variant)
         let whole = logits(model, tokens)
         Runtime.withPrecision(.f32) {
@@ -76,6 +80,56 @@ import Testing
         #expect(again.facts == model.facts)
         #expect(again.configurationJSON == model.configurationJSON)
         #expect(logits(again, tokens).values() == logits(model, tokens).values())
+    }
+}
+
+/// LongRoPE, whose factors are chosen for each sequence.
+@Suite struct LongRopeTests {
+    private func model(_ changes: JSON = [:]) throws -> any LanguageModel {
+        let golden = try Goldens.json("families.json")["models"]?["phi4-mini-long"]
+        var config = try #require(golden?["config"]?.object)
+        for (key, value) in changes.object?.members.map({ ($0.key, $0.value) }) ?? [] { config[key] = value }
+        return try LanguageModels.build(.object(config), source: "config.json", Weights(DeterministicWeights()))
+    }
+
+    @Test func longAndShortSequencesShareABatch() throws {
+        let model = try model()
+        let (long, short) = ((0..<20).map { Int32($0) }, [Int32](repeating: 7, count: 16))
+        Runtime.withPrecision(.f32) {
+            let both = model.hiddenStates(TokenBatch([long, short]))
+            expectClose(both.rows(0..<20), model.hiddenStates(TokenBatch([long])))
+            expectClose(both.rows(20..<36), model.hiddenStates(TokenBatch([short])))
+            let first = model.hiddenStates(TokenBatch([Array(long.prefix(16))]))
+            #expect(disagreement(first.values(), both.rows(0..<16).values(), absolute: 1e-2, relative: 0) != nil)
+        }
+    }
+
+    @Test func theContextIsTheOriginalOne() throws {
+        #expect(try model().facts.contextLength == 16)
+        #expect(try model(["original_max_position_embeddings": 128]).facts.contextLength == 128)
+    }
+
+    @Test func factorsAreChecked() throws {
+        let parameters: [(String, JSON)] = [
+            ("short_factor", ["rope_type": "longrope", "long_factor": [1, 2, 3]]),
+            ("long_factor", ["rope_type": "longrope", "short_factor": [1, 2, 3], "long_factor": [1, "two", 3]]),
+            ("short_factor", ["rope_type": "su", "short_factor": [1, 0, 3], "long_factor": [1, 2, 3]]),
+            (
+                "3 are needed",
+                [
+                    "rope_type": "longrope", "short_factor": [1, 2], "long_factor": [1, 2, 3],
+                    "partial_rotary_factor": 0.75,
+                ]
+            ),
+        ]
+        for (word, rope) in parameters {
+            let error = #expect(throws: MoruError.self) { try model(["rope_parameters": rope]) }
+            #expect(error?.message.contains(word) == true, "\(rope.text()): \(String(describing: error))")
+        }
+        var config = try #require(TestModels.tinyLlamaConfiguration.object)
+        config["rope_scaling"] = ["rope_type": "longrope", "short_factor": [1], "long_factor": [1]]
+        let error = #expect(throws: MoruError.self) { try TestModels.tinyLlama(configuration: .object(config)) }
+        #expect(error?.code == .modelUnsupported && error?.message.contains("longrope") == true)
     }
 }
 

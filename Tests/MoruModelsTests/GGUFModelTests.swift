@@ -10,6 +10,7 @@ import Testing
         "llama-f32", "llama3-f16", "llama-q8_0", "qwen2-f16", "qwen2-q4_0", "qwen3-q8_0", "llama-sentencepiece",
         "granite-f16", "mixtral-q8_0", "mixtral-f32", "qwen3moe-q4_0",
         "smollm3-q8_0", "olmo2-f32", "gptneox-q8_0", "gemma2-f16", "gemma3-q8_0",
+        "phi3-f32", "phi4-mini-q8_0",
     ]
 
     @Test(arguments: files) func logitsAgreeWithTransformers(name: String) throws {

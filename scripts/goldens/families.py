@@ -34,6 +34,19 @@ VARIANTS = {
         layer_norm_eps=1e-3, rope_parameters={
             "rope_theta": 1000.0, "rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5})),
 }
+SHORT, LONG = [1.0, 1.1, 1.3], [1.5, 4.0, 9.0]
+VARIANTS |= {
+    "phi3": ("Phi3", dict(num_key_value_heads=4, sliding_window=8)),
+    # A part of each head; 16 positions before LongRoPE, so that the tokens take the long factors, or 64
+    "phi4-mini": ("Phi3", dict(
+        num_key_value_heads=2, tie_word_embeddings=True, original_max_position_embeddings=64, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "short_factor": SHORT,
+            "long_factor": LONG})),
+    "phi4-mini-long": ("Phi3", dict(
+        num_key_value_heads=2, original_max_position_embeddings=16, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "short_factor": SHORT,
+            "long_factor": LONG})),
+}
 TOKENS = [(7 * i * i + 3 * i + 1) % 64 for i in range(24)]
 ROWS = [0, 7, 15, 23]
 

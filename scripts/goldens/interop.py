@@ -45,6 +45,9 @@ MIXTRAL = dict(num_local_experts=4, num_experts_per_tok=2, tie_word_embeddings=F
                rope_parameters={"rope_theta": 1000000.0, "rope_type": "default"})
 QWEN3_MOE = dict(num_experts=6, num_experts_per_tok=3, moe_intermediate_size=32, head_dim=24, norm_topk_prob=True,
                  tie_word_embeddings=False)
+LONGROPE = dict(pad_token_id=0, tie_word_embeddings=True, original_max_position_embeddings=64, rope_parameters={
+    "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
+    "short_factor": [1.0, 1.0, 1.1, 1.2, 1.3, 1.5], "long_factor": [1.0, 2.0, 4.0, 6.0, 8.0, 9.0]})
 MODELS = {
     # name: type, options, dtype, shard size, where the template goes
     "llama": ("Llama", dict(tie_word_embeddings=False), torch.float32, "5GB", "jinja"),
@@ -63,6 +66,8 @@ MODELS = {
     "gemma2": ("Gemma2", GEMMA2, torch.float32, "5GB", "jinja"),
     "gemma3": ("Gemma3Text", GEMMA3, torch.float32, "60KB", "jinja"),
     "gemma3-vision": ("Gemma3", GEMMA3, torch.float32, "5GB", "jinja"),
+    "phi3": ("Phi3", dict(pad_token_id=0, sliding_window=8), torch.bfloat16, "5GB", "jinja"),
+    "phi4-mini": ("Phi3", LONGROPE, torch.float32, "5GB", "jinja"),
 }
 
 
@@ -211,6 +216,15 @@ def write_gguf(path, arch, pre, model, tokenizer, quantization):
     if arch == "gemma3":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
+    if arch == "phi3":
+        writer.add_rope_dimension_count(int(
+            rope["partial_rotary_factor"] * config.hidden_size / config.num_attention_heads))
+        writer.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
+        writer.add_sliding_window(config.sliding_window or 0)
+    if rope["rope_type"] == "longrope":
+        writer.add_rope_scaling_attn_factors(model.model.rotary_emb.attention_scaling)
+        for length in ["long", "short"]:
+            writer.add_tensor(f"rope_factors_{length}.weight", np.array(rope[f"{length}_factor"], np.float32))
     if arch == "granite":
         writer.add_attention_scale(config.attention_multiplier)
         writer.add_embedding_scale(config.embedding_multiplier)
@@ -300,9 +314,11 @@ def write_ggufs(root, tokenizer):
             "rope_theta": 10000.0, "rope_type": "default", "partial_rotary_factor": 0.25}), types.Q8_0),
         ("gemma2-f16", "gemma2", "gpt-2", GEMMA2, types.F16),
         ("gemma3-q8_0", "gemma3", "gpt-2", GEMMA3, types.Q8_0),
+        ("phi3-f32", "phi3", "gpt-2", dict(pad_token_id=0, sliding_window=8), types.F32),
+        ("phi4-mini-q8_0", "phi3", "gpt-2", LONGROPE, types.Q8_0),
     ]:
         kind = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3", "qwen3moe": "Qwen3Moe", "granite": "Granite",
-                "smollm3": "SmolLM3", "olmo2": "Olmo2", "gptneox": "GPTNeoX", "gemma2": "Gemma2",
+                "smollm3": "SmolLM3", "olmo2": "Olmo2", "gptneox": "GPTNeoX", "phi3": "Phi3", "gemma2": "Gemma2",
                 "gemma3": "Gemma3Text"}[arch]
         model = make("Mixtral" if options is MIXTRAL else kind, options)
         if arch == "llama" and "rope_parameters" not in options:
@@ -343,6 +359,11 @@ GEMMA_ADAPTERS = {
     "gemma3-lora": dict(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj", "gate_proj", "down_proj"]),
     "gemma3-prompt": dict(kind=PromptTuningConfig, num_virtual_tokens=5),
 }
+# Of Phi-3, whose projections are fused
+PHI3_ADAPTERS = {
+    "phi3-lora": dict(r=4, lora_alpha=8, target_modules=["qkv_proj", "gate_up_proj", "down_proj"]),
+    "phi3-dora": dict(r=2, lora_alpha=4, target_modules=["qkv_proj"], use_dora=True),
+}
 REFUSED = {
     "bias": dict(bias="all"), "modules_to_save": dict(modules_to_save=["lm_head"]),
     "rank_pattern": dict(rank_pattern={"q_proj": 2}), "alpha_pattern": dict(alpha_pattern={"q_proj": 2}),
@@ -363,9 +384,9 @@ def write_gpt2(directory, tokenizer):
 def write_adapters(root, tokenizer):
     result = {"gpt2": write_gpt2(root / "gpt2", tokenizer)}
     refused = {key: dict(r=4, target_modules=["q_proj"], **more) for key, more in REFUSED.items()}
-    for name, options in {**ADAPTERS, **GPT2_ADAPTERS, **GEMMA_ADAPTERS, **refused}.items():
-        base = root / "gpt2" if name in GPT2_ADAPTERS else root.parent / "models" / (
-            "gemma3" if name in GEMMA_ADAPTERS else "llama")
+    families = {**{name: "gemma3" for name in GEMMA_ADAPTERS}, **{name: "phi4-mini" for name in PHI3_ADAPTERS}}
+    for name, options in {**ADAPTERS, **GPT2_ADAPTERS, **GEMMA_ADAPTERS, **PHI3_ADAPTERS, **refused}.items():
+        base = root / "gpt2" if name in GPT2_ADAPTERS else root.parent / "models" / families.get(name, "llama")
         config = {"kind": LoraConfig, **options}
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config.pop("kind")(
             task_type=TaskType.CAUSAL_LM, **config))

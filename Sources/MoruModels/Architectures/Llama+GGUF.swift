@@ -34,7 +34,9 @@ extension LlamaConfiguration {
         headDim = try reader.size("attention.key_length", default: max(1, hiddenSize / headCount))
         try Self.refuseAbsurd(layerCount: layerCount, source: file.path)
         try reader.refuse("attention.value_length", unless: headDim)
-        try reader.refuse("rope.dimension_count", unless: headDim)
+        let isPhi3 = architecture == Phi3.modelType
+        rotatedDim = isPhi3 ? try reader.size("rope.dimension_count", default: headDim) : headDim
+        if !isPhi3 { try reader.refuse("rope.dimension_count", unless: headDim) }
         if let type = Self.ggufExpertTypes[architecture] {
             experts = try ExpertConfiguration(reader, layerCount: layerCount)
             // Only files of Llama may have none
@@ -47,13 +49,15 @@ extension LlamaConfiguration {
         normEpsilon = Float(try reader.number("attention.layer_norm_rms_epsilon", default: 1e-5))
         ropeBase = try reader.number("rope.freq_base", default: 10_000)
         vocabularySize = try file.vocabularySize()
-        ropeScaling = try reader.ropeScaling(contextLength: contextLength, headDim: headDim, base: ropeBase)
+        ropeScaling = try reader.ropeScaling(contextLength: contextLength, headDim: rotatedDim, base: ropeBase)
         tiesEmbeddings = file.info("output.weight") == nil
         hasQKVBias = file.info("blk.0.attn_q.bias") != nil
         hasOutputBias = file.info("blk.0.attn_output.bias") != nil
         hasFeedForwardBias = file.info("blk.0.ffn_gate.bias") != nil
         normalizesQueriesAndKeys = file.info("blk.0.attn_q_norm.weight") != nil
-        let window = try reader.size("attention.sliding_window", default: contextLength)
+        // Phi-4's files say that there is none with a window of 0
+        let hasWindow = reader.value("attention.sliding_window")?.int != 0
+        let window = hasWindow ? try reader.size("attention.sliding_window", default: contextLength) : contextLength
         windows = Array(repeating: window < contextLength ? window : nil, count: layerCount)
         // llama.cpp knows every fourth layer only
         rotates = (1...layerCount).map { architecture != "smollm3" || $0 % 4 != 0 }

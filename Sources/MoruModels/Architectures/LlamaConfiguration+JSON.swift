@@ -20,6 +20,14 @@ extension LlamaConfiguration {
         result["rms_norm_eps"] = .shortest(normEpsilon)
         result["rope_theta"] = .double(ropeBase)
         if original["rope_parameters"] == nil { result["rope_scaling"] = ropeScaling.json }
+        if type == Phi3.modelType {
+            if original["rope_parameters"] == nil {
+                result["partial_rotary_factor"] = .double(Double(rotatedDim) / Double(headDim))
+            }
+            if case .longrope(_, _, let context, _) = ropeScaling {
+                result["original_max_position_embeddings"] = .int(context)
+            }
+        }
         result["tie_word_embeddings"] = .bool(tiesEmbeddings)
         result["hidden_act"] = "silu"
         if member.readsAttentionBias { result["attention_bias"] = .bool(hasOutputBias) }
@@ -78,6 +86,12 @@ extension RotaryScaling {
             [
                 "rope_type": "llama3", "factor": .double(factor), "low_freq_factor": .double(low),
                 "high_freq_factor": .double(high), "original_max_position_embeddings": .int(original),
+            ]
+        case .longrope(let short, let long, let original, let attention):
+            [
+                "rope_type": "longrope", "short_factor": .array(short.map { .double($0) }),
+                "long_factor": .array(long.map { .double($0) }), "original_max_position_embeddings": .int(original),
+                "attention_factor": .double(attention),
             ]
         case .yarn(let factor, let fast, let slow, let original, let attention):
             [

@@ -4,7 +4,7 @@ import MoruBase
 ///
 /// The members differ in a few places only, each a field here: Mistral's sliding window, the biases of Qwen 2, the
 /// normalised queries and keys of Qwen 3, Granite's multipliers, the layers of SmolLM3 without rotary positions.
-/// ``OLMo2`` has the same keys, and blocks of its own.
+/// ``OLMo2`` and ``Phi3`` have the same keys, and blocks of their own.
 public struct LlamaConfiguration: Sendable, Hashable {
     /// The member of the family, as `model_type` names it: `llama`, `mistral`, `qwen2`, `qwen3`...
     public var modelType: String
@@ -40,6 +40,8 @@ public struct LlamaConfiguration: Sendable, Hashable {
     public var hasFeedForwardBias: Bool
     /// Whether queries and keys are normalised: each head (Qwen 3), or all heads together (OLMo 2).
     public var normalizesQueriesAndKeys: Bool
+    /// How many elements of a head, from the first on, are turned by its position; even. All but in Phi-3.
+    public var rotatedDim: Int
     /// Whether each layer has rotary positions; those of SmolLM3 that have none see no positions.
     public var rotates: [Bool]
     /// What Granite multiplies.
@@ -71,9 +73,15 @@ public struct LlamaConfiguration: Sendable, Hashable {
         headDim = try reader.size("head_dim", default: max(1, hiddenSize / headCount))
         contextLength = try reader.size("max_position_embeddings", default: member.contextLength)
         normEpsilon = Float(try reader.number("rms_norm_eps", default: member.normEpsilon))
-        let rotary = try reader.rotary(defaultBase: member.ropeBase, contextLength: contextLength)
+        let hasOriginal = json["original_max_position_embeddings"] != nil
+        let rotary = try reader.rotary(
+            defaultBase: member.ropeBase, contextLength: contextLength,
+            originalContext: hasOriginal
+                ? try reader.size("original_max_position_embeddings") : member.originalContext,
+            allowsLong: member.originalContext != nil)
         (ropeBase, ropeScaling) = (rotary.base, rotary.scaling)
-        if rotary.fraction != 1 {
+        rotatedDim = rotary.rotatedDim(headDim: headDim)
+        if rotatedDim != headDim, modelType != Phi3.modelType {
             throw MoruError(
                 .modelUnsupported, "\(source): \"partial_rotary_factor\": \(rotary.fraction) is not supported",
                 remedy: "the family rotates whole heads")
@@ -174,6 +182,14 @@ public struct LlamaConfiguration: Sendable, Hashable {
             headCount % kvHeadCount == 0,
             "num_attention_heads \(headCount) is no multiple of num_key_value_heads \(kvHeadCount)")
         try require(headDim % 2 == 0, "head_dim \(headDim) is odd, rotary embedding needs pairs")
+        try require(
+            rotatedDim % 2 == 0 && 2...max(2, headDim) ~= rotatedDim,
+            "rotary positions turn \(rotatedDim) of a head's \(headDim) elements, not a number of pairs")
+        if case .longrope(let short, let long, _, _) = ropeScaling {
+            try require(
+                short.count == rotatedDim / 2 && long.count == rotatedDim / 2,
+                "rope_scaling has \(short.count) short and \(long.count) long factors, \(rotatedDim / 2) are needed")
+        }
         try require(normEpsilon > 0 && normEpsilon.isFinite, "rms_norm_eps \(normEpsilon) is not positive and finite")
         try require(ropeBase > 1, "rope_theta \(ropeBase) is not above 1")
     }

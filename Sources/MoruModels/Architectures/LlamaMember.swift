@@ -28,6 +28,8 @@ struct LlamaMember: Sendable {
     var normEpsilon = 1e-6
     var ropeBase = 10_000.0
     var tiesEmbeddings = false
+    /// The usual context before LongRoPE stretches it; nil for a member that LongRoPE does not stretch.
+    var originalContext: Int?
     var windows = Windows.never
     /// How the mixtures of experts are called and described that take the feed-forward's place; nil for none.
     var experts: ExpertLayout?
@@ -48,6 +50,8 @@ struct LlamaMember: Sendable {
         "smollm3": LlamaMember(
             className: "SmolLM3", readsAttentionBias: true, readsFeedForwardBias: true, kvHeadCount: 4,
             contextLength: 32_768, ropeBase: 2_000_000, tiesEmbeddings: true, windows: .withoutPositions),
+        "phi3": LlamaMember(
+            className: "Phi3", contextLength: 4096, normEpsilon: 1e-5, originalContext: 4096, windows: .given),
         "olmo2": LlamaMember(className: "Olmo2", readsAttentionBias: true, normEpsilon: 1e-5),
     ]
 }

@@ -11,13 +11,21 @@ public enum RotaryScaling: Sendable, Hashable {
     case llama3(factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double, originalContext: Int)
     /// YaRN (Peng et al., 2023).
     case yarn(factor: Double, betaFast: Double, betaSlow: Double, originalContext: Int, attentionFactor: Double)
+    /// Each frequency divided by a factor of its own, one for sequences within the original context and another for
+    /// longer ones (LongRoPE; Ding et al., 2024).
+    case longrope(short: [Double], long: [Double], originalContext: Int, attentionFactor: Double)
     /// Each frequency divided by a factor of its own, as a GGUF file stores them.
     case perFrequency([Double])
 
     /// Reads `rope_scaling` (or `rope_parameters`) of a Hugging Face configuration.
     ///
+    /// - Parameters:
+    ///   - originalContext: What the configuration gives for all of it, which comes before what the object says.
+    ///   - allowsLong: Whether the architecture knows LongRoPE.
     /// - Throws: ``MoruError/Code/modelConfiguration`` or ``MoruError/Code/modelUnsupported``.
-    init(json: JSON?, contextLength: Int, source: String) throws(MoruError) {
+    init(
+        json: JSON?, contextLength: Int, originalContext: Int? = nil, allowsLong: Bool = false, source: String
+    ) throws(MoruError) {
         guard let json else {
             self = .none
             return
@@ -28,10 +36,19 @@ public enum RotaryScaling: Sendable, Hashable {
                 remedy: "restore the file that came with the model")
         }
         let reader = ConfigurationReader(json: json, source: "\(source), rope_scaling")
-        let original = try reader.size("original_max_position_embeddings", default: contextLength)
+        let inner = try reader.size("original_max_position_embeddings", default: contextLength)
+        let original = originalContext ?? inner
         let olderType = try reader.text("type")
         switch try reader.text("rope_type") ?? olderType ?? "default" {
         case "default": self = .none
+        // The first configurations of Phi-3 gave other names
+        case "longrope" where allowsLong, "su" where allowsLong, "yarn" where allowsLong:
+            let factor = try reader.positive("factor", default: Double(contextLength) / Double(original))
+            self = .longrope(
+                short: try reader.factors("short_factor"), long: try reader.factors("long_factor"),
+                originalContext: original,
+                attentionFactor: try reader.positive(
+                    "attention_factor", default: Self.longAttentionFactor(factor, originalContext: original)))
         case "linear": self = .linear(factor: try reader.positive("factor"))
         case "llama3":
             let low = try reader.positive("low_freq_factor")
@@ -65,6 +82,11 @@ public enum RotaryScaling: Sendable, Hashable {
         }
     }
 
+    /// LongRoPE's factor of cosines and sines for a stretching factor.
+    static func longAttentionFactor(_ factor: Double, originalContext: Int) -> Double {
+        factor > 1 && originalContext > 1 ? (1 + log(factor) / log(Double(originalContext))).squareRoot() : 1
+    }
+
     /// YaRN's factor of cosines and sines for a stretching factor.
     private static func attentionFactor(_ factor: Double, _ scale: Double) -> Double {
         factor > 1 ? 0.1 * scale * log(factor) + 1 : 1
@@ -88,7 +110,23 @@ public enum RotaryScaling: Sendable, Hashable {
 
     /// What cosines and sines are multiplied by.
     var attentionFactor: Double {
-        if case .yarn(_, _, _, _, let factor) = self { factor } else { 1 }
+        switch self {
+        case .yarn(_, _, _, _, let factor), .longrope(_, _, _, let factor): factor
+        default: 1
+        }
+    }
+
+    /// What turns sequences longer than the original context, where that is other than what turns shorter ones.
+    struct LongFrequencies: Sendable {
+        let inverse: [Double]
+        let originalContext: Int
+    }
+
+    /// See ``LongFrequencies``.
+    func longFrequencies(headDim: Int, base: Double) -> LongFrequencies? {
+        guard case .longrope(_, let long, let original, _) = self else { return nil }
+        let inverse = RotaryScaling.perFrequency(long).inverseFrequencies(headDim: headDim, base: base)
+        return LongFrequencies(inverse: inverse, originalContext: original)
     }
 
     /// Radians a position for each pair of a head's elements.
@@ -97,7 +135,7 @@ public enum RotaryScaling: Sendable, Hashable {
         switch self {
         case .none: return plain
         case .linear(let factor): return plain.map { $0 / factor }
-        case .perFrequency(let factors): return zip(plain, factors).map { $0 / $1 }
+        case .perFrequency(let factors), .longrope(let factors, _, _, _): return zip(plain, factors).map { $0 / $1 }
         case .llama3(let factor, let low, let high, let original):
             return plain.map { frequency in
                 let turns = Double(original) * frequency / (2 * .pi)
@@ -117,5 +155,16 @@ public enum RotaryScaling: Sendable, Hashable {
                 return frequency / factor * ramp + frequency * (1 - ramp)
             }
         }
+    }
+}
+
+extension ConfigurationReader {
+    /// A list of positive numbers.
+    fileprivate func factors(_ key: String) throws(MoruError) -> [Double] {
+        guard let value = json[key] else { throw missing(key) }
+        let numbers = (value.array ?? []).compactMap(\.double)
+        guard !numbers.isEmpty, numbers.count == value.array?.count, numbers.allSatisfy({ $0 > 0 && $0.isFinite })
+        else { throw unexpected(key, value, "a list of positive numbers") }
+        return numbers
     }
 }

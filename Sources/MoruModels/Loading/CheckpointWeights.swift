@@ -45,6 +45,9 @@ struct CheckpointWeights: WeightSource {
         self.entry = entry
     }
 
+    /// Counts tensors among those that were asked for, since another than this read them.
+    func markUsed(_ names: [String]) { used.names.withLock { $0.formUnion(names) } }
+
     func contains(_ path: String) -> Bool { entry(path).flatMap { source.info($0.name) } != nil }
 
     func weight(_ path: String, shape: [Int], _ initialization: Initialization) throws(MoruError) -> Tensor {

@@ -17,7 +17,7 @@ extension ConfigurationReader {
     /// Reads rotary positions, from the one object that newer configurations hold or the keys of older ones.
     func rotary(
         baseKey: String = "rope_theta", defaultBase: Double = 10_000, fractionKey: String = "partial_rotary_factor",
-        defaultFraction: Double = 1, contextLength: Int
+        defaultFraction: Double = 1, contextLength: Int, originalContext: Int? = nil, allowsLong: Bool = false
     ) throws(MoruError) -> RotaryFacts {
         let rope = json["rope_parameters"] ?? json["rope_scaling"]
         let inner = ConfigurationReader(json: rope ?? .null, source: "\(source), rope_parameters")
@@ -28,6 +28,9 @@ extension ConfigurationReader {
         guard 0...1 ~= fraction else { throw unexpected(fractionKey, .double(fraction), "from 0 to 1") }
         return RotaryFacts(
             base: hasBase ? try inner.number("rope_theta") : try number(baseKey, default: defaultBase),
-            fraction: fraction, scaling: try RotaryScaling(json: rope, contextLength: contextLength, source: source))
+            fraction: fraction,
+            scaling: try RotaryScaling(
+                json: rope, contextLength: contextLength, originalContext: originalContext, allowsLong: allowsLong,
+                source: source))
     }
 }

@@ -54,8 +54,36 @@ struct GGUFConfigurationReader {
             remedy: "the file is damaged: download it, or convert the model to GGUF, again")
     }
 
-    /// The stretching of rotary frequencies, from the metadata or the tensor `rope_freqs.weight`.
+    /// LongRoPE's factors, from the tensors that hold them; nil where there are none.
+    private func longRope(contextLength: Int, rotatedDim: Int) throws(MoruError) -> RotaryScaling? {
+        let names = ["rope_factors_short.weight", "rope_factors_long.weight"]
+        guard names.contains(where: { file.info($0) != nil }) else { return nil }
+        var factors: [[Double]] = []
+        for name in names {
+            guard let info = file.info(name), info.shape == [rotatedDim / 2], info.dtype == .f32 else {
+                throw MoruError(
+                    .weightShape,
+                    "\(file.path): the tensor \(name) is missing or does not hold \(rotatedDim / 2) factors in F32",
+                    remedy: "the file is damaged: download it, or convert the model to GGUF, again")
+            }
+            factors.append(try file.tensor(name).values().map(Double.init))
+        }
+        guard factors.joined().allSatisfy({ $0 > 0 && $0.isFinite }) else {
+            throw MoruError(
+                .weightsNotFinite, "\(file.path): the tensors rope_factors_* hold numbers that are not positive",
+                remedy: "the file is damaged: download it, or convert the model to GGUF, again")
+        }
+        let original = try size("rope.scaling.original_context_length", default: contextLength)
+        let usual = RotaryScaling.longAttentionFactor(
+            Double(contextLength) / Double(original), originalContext: original)
+        return .longrope(
+            short: factors[0], long: factors[1], originalContext: original,
+            attentionFactor: try number("rope.scaling.attn_factor", default: usual))
+    }
+
+    /// The stretching of rotary frequencies, from the metadata or the tensors that hold factors.
     func ropeScaling(contextLength: Int, headDim: Int, base: Double) throws(MoruError) -> RotaryScaling {
+        if let long = try longRope(contextLength: contextLength, rotatedDim: headDim) { return long }
         if let info = file.info("rope_freqs.weight") {
             guard info.shape == [headDim / 2], info.dtype?.isFloatingPoint == true else {
                 throw MoruError(

@@ -13,6 +13,9 @@ public enum LanguageModels {
         LanguageModelArchitecture([OLMo2.modelType], gguf: .olmo2) { config, source, weights throws(MoruError) in
             try OLMo2(LlamaConfiguration(json: config, source: source), weights)
         },
+        LanguageModelArchitecture([Phi3.modelType], gguf: .phi3) { config, source, weights throws(MoruError) in
+            try Phi3(LlamaConfiguration(json: config, source: source), weights)
+        },
         LanguageModelArchitecture(GemmaConfiguration.modelTypes, gguf: .gemma) {
             config, source, weights throws(MoruError) in
             try Gemma(GemmaConfiguration(json: config, source: source), weights)
@@ -66,6 +69,7 @@ public enum LanguageModels {
         }
         let reading = try layout.read(file)
         let weights = CheckpointWeights(file, entry: reading.entry)
+        weights.markUsed(reading.factors)
         let model = try reading.build(Weights(weights))
         try weights.checkBlocksAreUsed()
         return model
@@ -106,6 +110,8 @@ struct GGUFLayout: Sendable {
         let entry: @Sendable (_ path: String) -> CheckpointWeights.Entry?
         /// Builds the network.
         let build: (_ weights: Weights) throws(MoruError) -> any LanguageModel
+        /// Tensors that were read with the metadata.
+        var factors: [String] = []
     }
 
     /// The values of `general.architecture`.

@@ -51,6 +51,19 @@ public struct RotaryAngles: Sendable {
     }
 }
 
+extension RotaryAngles {
+    /// The angles of several runs of tokens, one after the other, which turn as many elements of a head.
+    public init(joining parts: [RotaryAngles]) {
+        guard let first = parts.first else { preconditionFailure("RotaryAngles: nothing to join") }
+        precondition(
+            parts.allSatisfy { $0.rotated == first.rotated && $0.interleaved == first.interleaved },
+            "RotaryAngles: the runs turn different elements")
+        cosines = .concatenated(parts.map(\.cosines))
+        sines = .concatenated(parts.map(\.sines))
+        (rotated, interleaved) = (first.rotated, first.interleaved)
+    }
+}
+
 extension Tensor {
     /// Turns each head of this tensor [N, heads, headDim] by its token's angles.
     public func rope(_ angles: RotaryAngles) -> Tensor {

@@ -1,0 +1,198 @@
+// Phi-3 and Phi-4 (Abdin et al., 2024): a decoder like Llama's whose queries, keys and values are one projection, and so
+// are the feed-forward's gate and what it gates; rotary positions on a part of each head (Phi-4-mini), stretched by
+// LongRoPE (Ding et al., 2024). Parameter names are those of Hugging Face checkpoints.
+
+import MoruBase
+import MoruNN
+import MoruTensor
+
+/// Self-attention with rotary positions and grouped queries, of one fused projection.
+struct Phi3Attention: Sendable {
+    /// [(heads + 2 * kvHeads) * headDim, hidden]: all queries, all keys, all values.
+    let queryKeyValue: Linear
+    let output: Linear
+    let layer, heads, kvHeads, headDim: Int
+    let options: AttentionOptions
+
+    init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
+        let c = configuration
+        (self.layer, heads, kvHeads, headDim) = (layer, c.headCount, c.kvHeadCount, c.headDim)
+        queryKeyValue = try weights.linear(
+            "qkv_proj", inputs: c.hiddenSize, outputs: (heads + 2 * kvHeads) * headDim)
+        output = try weights.linear("o_proj", inputs: heads * headDim, outputs: c.hiddenSize)
+        options = AttentionOptions(scale: c.scoreScale, window: c.windows[layer])
+    }
+
+    func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
+        let n = x.shape[0]
+        let (queries, keys) = (heads * headDim, kvHeads * headDim)
+        let projected = queryKeyValue(x, context)
+        let q = projected.columns(0..<queries).reshaped(n, heads, headDim)
+        let k = projected.columns(queries..<queries + keys).reshaped(n, kvHeads, headDim)
+        let v = projected.columns(queries + keys..<queries + 2 * keys).reshaped(n, kvHeads, headDim)
+        let mixed = batch.attend(q: q.rope(angles), k: k.rope(angles), v: v, layer: layer, options)
+        return output(mixed.reshaped(n, queries), context)
+    }
+
+    var linears: [Linear] { [queryKeyValue, output] }
+}
+
+/// The gated feed-forward, whose gate and what it gates are one projection.
+struct Phi3FeedForward: Sendable {
+    /// [2 * inner, hidden]: the gate, then what it gates.
+    let gateUp: Linear
+    let down: Linear
+
+    init(_ weights: Weights, _ configuration: LlamaConfiguration) throws(MoruError) {
+        let (dim, inner) = (configuration.hiddenSize, configuration.intermediateSize)
+        gateUp = try weights.linear("gate_up_proj", inputs: dim, outputs: 2 * inner)
+        down = try weights.linear("down_proj", inputs: inner, outputs: dim)
+    }
+
+    func callAsFunction(_ x: Tensor, _ context: LayerContext) -> Tensor {
+        let (both, inner) = (gateUp(x, context), down.inputs)
+        return down(swiglu(gate: both.columns(0..<inner), up: both.columns(inner..<2 * inner)), context)
+    }
+
+    var linears: [Linear] { [gateUp, down] }
+}
+
+/// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.
+struct Phi3Block: Sendable {
+    let inputNorm, postAttentionNorm: RMSNorm
+    let attention: Phi3Attention
+    let feedForward: Phi3FeedForward
+
+    init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
+        let (dim, epsilon) = (configuration.hiddenSize, configuration.normEpsilon)
+        inputNorm = try weights.rmsNorm("input_layernorm", dim: dim, epsilon: epsilon)
+        attention = try Phi3Attention(weights["self_attn"], configuration, layer: layer)
+        postAttentionNorm = try weights.rmsNorm("post_attention_layernorm", dim: dim, epsilon: epsilon)
+        feedForward = try Phi3FeedForward(weights["mlp"], configuration)
+    }
+
+    func callAsFunction(_ x: Tensor, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext) -> Tensor {
+        let h = x + attention(inputNorm(x), batch, angles, context)
+        return h + feedForward(postAttentionNorm(h), context)
+    }
+
+    var linears: [Linear] { attention.linears + feedForward.linears }
+    var parameters: [Parameter] {
+        linears.flatMap(\.parameters) + [inputNorm.weight, postAttentionNorm.weight]
+    }
+}
+
+/// A language model of the Phi-3 family, to which Phi-4 belongs.
+public final class Phi3: LanguageModel {
+    static let modelType = "phi3"
+
+    /// The configuration, in the keys of the Llama family.
+    public let configuration: LlamaConfiguration
+    /// The output projection; the embedding table where they are tied.
+    public let outputProjection: Parameter
+    private let tokenEmbedding: Embedding
+    private let blocks: [Phi3Block]
+    private let norm: RMSNorm
+    private let inverseFrequencies: [Double]
+    private let long: RotaryScaling.LongFrequencies?
+
+    /// Builds the model from its parameters.
+    ///
+    /// - Throws: What the source of the weights throws.
+    public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
+        self.configuration = configuration
+        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
+        let trunk = weights["model"]
+        tokenEmbedding = try trunk.embedding("embed_tokens", count: vocabulary, dim: dim)
+        var blocks: [Phi3Block] = []
+        for layer in 0..<configuration.layerCount {
+            blocks.append(try Phi3Block(trunk["layers"][layer], configuration, layer: layer))
+        }
+        self.blocks = blocks
+        norm = try trunk.rmsNorm("norm", dim: dim, epsilon: configuration.normEpsilon)
+        outputProjection =
+            configuration.tiesEmbeddings
+            ? tokenEmbedding.weight : try weights["lm_head"].parameter("weight", [vocabulary, dim])
+        let (rotated, base) = (configuration.rotatedDim, configuration.ropeBase)
+        inverseFrequencies = configuration.ropeScaling.inverseFrequencies(headDim: rotated, base: base)
+        long = configuration.ropeScaling.longFrequencies(headDim: rotated, base: base)
+    }
+
+    /// The last hidden states [N, D], normalised.
+    ///
+    /// A sequence longer than the original context is turned by LongRoPE's long factors, a shorter one by the short
+    /// ones, whatever else is in the batch. One with a cache is not meant to grow from the one into the other: its
+    /// first keys would stay as they are, which is why ``facts`` give the original context.
+    public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
+        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
+        let angles = angles(batch)
+        let context = batch.layerContext
+        let recomputes = Runtime.shared.recomputesActivations
+        var x = embedded
+        for block in blocks {
+            x =
+                recomputes
+                ? recomputed([x], dropout: context.dropout) { [block($0[0], batch, angles, context)] }[0]
+                : block(x, batch, angles, context)
+        }
+        batch.advanceCaches()
+        return norm(batch.tokenRows(of: x))
+    }
+
+    private func angles(_ batch: TokenBatch) -> RotaryAngles {
+        func angles(_ positions: [Int], _ frequencies: [Double]) -> RotaryAngles {
+            RotaryAngles(
+                positions: positions, inverseFrequencies: frequencies,
+                attentionFactor: configuration.ropeScaling.attentionFactor)
+        }
+        let positions = batch.positions
+        guard let long, positions.contains(where: { $0 >= long.originalContext }) else {
+            return angles(positions, inverseFrequencies)
+        }
+        return RotaryAngles(
+            joining: batch.segments.map { segment in
+                let end = segment.firstPosition + segment.rows.count
+                return angles(
+                    Array(positions[segment.rows]), end > long.originalContext ? long.inverse : inverseFrequencies)
+            })
+    }
+
+    /// The table that turns tokens into vectors.
+    public var inputEmbedding: Embedding? { tokenEmbedding }
+
+    /// The linear layers of the blocks.
+    public var linears: [Linear] { blocks.flatMap(\.linears) }
+
+    /// Every parameter.
+    public var parameters: [Parameter] {
+        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
+        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + [norm.weight] + head
+    }
+
+    /// The facts that callers need; of the context, what can be written with the short factors of LongRoPE.
+    public var facts: TextModelFacts {
+        var facts = configuration.facts
+        if let long { facts.contextLength = min(facts.contextLength, long.originalContext) }
+        return facts
+    }
+
+    /// The configuration as `config.json`.
+    public var configurationJSON: JSON { configuration.json }
+}
+
+extension GGUFLayout {
+    /// Phi-3 and Phi-4.
+    static let phi3 = GGUFLayout(names: [Phi3.modelType]) { file throws(MoruError) in
+        let configuration = try LlamaConfiguration(gguf: file)
+        let names = GGUFNames(
+            blocks: "model.layers", outer: LlamaConfiguration.ggufNames.outer,
+            inner: [
+                "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "input_layernorm": "attn_norm",
+                "post_attention_layernorm": "ffn_norm", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+            ])
+        return Reading(
+            entry: { path in names[path].map { CheckpointWeights.Entry(name: $0) } },
+            build: { weights throws(MoruError) in try Phi3(configuration, weights) },
+            factors: ["rope_factors_long.weight", "rope_factors_short.weight"])
+    }
+}
