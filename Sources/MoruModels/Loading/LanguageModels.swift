@@ -44,7 +44,7 @@ public enum LanguageModels {
         let reader = ConfigurationReader(json: config, source: source)
         guard let type = try reader.text("model_type") else { throw reader.missing("model_type") }
         guard let architecture = table.first(where: { $0.modelTypes.contains(type) }) else {
-            throw unsupported(type, source: source, supported: architectures)
+            throw unsupported(type, config, source: source, supported: architectures)
         }
         return try architecture.build(config, source, weights)
     }
@@ -65,7 +65,8 @@ public enum LanguageModels {
         }
         let layouts = table.compactMap(\.gguf)
         guard let layout = layouts.first(where: { $0.names.contains(name) }) else {
-            throw unsupported(name, source: file.path, supported: layouts.flatMap(\.names))
+            throw unsupported(
+                name, configuration(of: file, name), source: file.path, supported: layouts.flatMap(\.names))
         }
         let reading = try layout.read(file)
         let weights = CheckpointWeights(file, entry: reading.entry)
@@ -73,13 +74,6 @@ public enum LanguageModels {
         let model = try reading.build(Weights(weights))
         try weights.checkBlocksAreUsed()
         return model
-    }
-
-    private static func unsupported(_ type: String, source: String, supported: [String]) -> MoruError {
-        let nearest = nearestName(to: type, among: supported).map { "; the nearest is \($0)" } ?? ""
-        return MoruError(
-            .modelUnsupported, "\(source): the architecture \"\(type)\" is not supported",
-            remedy: "supported are \(supported.joined(separator: ", "))\(nearest)")
     }
 }
 
