@@ -10,7 +10,7 @@ import Testing
 ///
 ///     MORU_PRINT_GOLDEN_ERRORS=1 swift test --disable-xctest --filter GoldenErrorTests
 @Suite(.enabled(if: ProcessInfo.processInfo.environment["MORU_PRINT_GOLDEN_ERRORS"] != nil)) struct GoldenErrorTests {
-    @Test(arguments: ["llama.json", "families.json", "gemma.json", "gpt2.json", "recurrent.json"])
+    @Test(arguments: ["llama.json", "families.json", "gemma.json", "experts.json", "gpt2.json", "recurrent.json"])
     func largestErrors(file: String) throws {
         let goldens = try Goldens.json(file)
         let tokens = goldens["tokens"]?.ints.map(Int32.init) ?? []
