@@ -34,10 +34,10 @@ final class PreparedEncoder: Sendable {
 extension EncoderBlock {
     /// The block's weights as they are now.
     fileprivate var encoderLayer: EncoderLayer {
-        let members = projections.members.map(\.projection)
+        let members = projections.members.map(\.storedProjection)
         return EncoderLayer(
-            query: members[0], key: members[1], value: members[2], output: output.projection,
-            attentionNorm: EncoderNorm(attentionNorm), up: up.projection, down: down.projection,
+            query: members[0], key: members[1], value: members[2], output: output.storedProjection,
+            attentionNorm: EncoderNorm(attentionNorm), up: up.storedProjection, down: down.storedProjection,
             outputNorm: EncoderNorm(outputNorm))
     }
 }
@@ -49,7 +49,7 @@ extension EncoderNorm {
 }
 
 extension Linear {
-    fileprivate var projection: DecoderLayer.Projection { .init(weight: weight.value, bias: bias?.value) }
+    fileprivate var storedProjection: DecoderLayer.Projection { .init(weight: weight.value, bias: bias?.value) }
 }
 
 extension Tensor {
