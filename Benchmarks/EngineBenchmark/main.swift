@@ -1,14 +1,16 @@
 // Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
 //
-//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|lookup|accuracy|embed MODEL
+//     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|adapters|lookup|accuracy|embed|scheduler MODEL
 //         [--tokens N] [--rounds N] [--speculation off|lookup]
 //
 //     decode        one stream after a short prompt: tokens a second after the first
 //     prefill       one prompt of N tokens: prompt tokens a second
 //     after-prompt  one stream of N tokens after a prompt of 512
 //     batch         8 streams of N tokens together: tokens a second in total
+//     adapters      the same, each stream with a LoRA adapter of its own
 //     lookup        one stream that is asked for an edited copy of a passage, with speculation by prompt lookup
 //     embed         32 sentences of 32 tokens: sentences a second that all-MiniLM-L6-v2 turns into vectors
+//     scheduler     a step of the scheduler alone with 64 sequences that decode, in microseconds; MODEL is not opened
 //     accuracy      the perplexity of prose in f32, as prompts are read, and token by token as answers are computed
 //
 // All but lookup run without speculation, unless --speculation lookup asks for it. Each round prints a line of JSON.
@@ -19,6 +21,7 @@ import Foundation
 import MoruBase
 import MoruEngine
 import MoruModels
+import MoruNN
 import MoruTensor
 import MoruText
 
@@ -76,7 +79,7 @@ struct Options {
 }
 
 enum Benchmark: String, CaseIterable {
-    case decode, prefill, batch, lookup, accuracy, embed
+    case decode, prefill, batch, adapters, lookup, accuracy, embed, scheduler
     case afterPrompt = "after-prompt"
 
     /// Whether next tokens are guessed where nothing is said about it.
@@ -93,6 +96,7 @@ struct Answer {
 struct Measurement {
     let generator: TextGenerator
     let tokens: Int
+    var adapters: [any Adapter] = []
 
     /// Exactly `count` tokens of prose.
     func prompt(_ count: Int) throws -> [Int32] {
@@ -102,9 +106,9 @@ struct Measurement {
         return Array(ids.prefix(count))
     }
 
-    func answer(_ prompt: [Int32], tokens: Int) async throws -> Answer {
+    func answer(_ prompt: [Int32], tokens: Int, adapter: (any Adapter)? = nil) async throws -> Answer {
         var answer = Answer()
-        let request = GenerationRequest(prompt: prompt, maximumTokens: tokens)
+        let request = GenerationRequest(prompt: prompt, maximumTokens: tokens, adapter: adapter)
         for try await event in generator.engine.generate(request) {
             switch event {
             case .token(let score): answer.ids.append(score.id)
@@ -134,13 +138,14 @@ struct Measurement {
             let prompt = try generator.tokens(of: .chat([ChatMessage(role: "user", content: Texts.edit)]))
             let answer = try await answer(prompt, tokens: tokens)
             return (answer.usage.generatedTokensPerSecond, [answer.ids])
-        case .accuracy, .embed: throw BenchmarkFailure(description: "\(benchmark.rawValue) is no generation")
-        case .batch:
+        case .accuracy, .embed, .scheduler: throw BenchmarkFailure(description: "\(benchmark.rawValue) is no generation")
+        case .batch, .adapters:
             let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
             let begin = ContinuousClock.now
             let answers = try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
                 for (index, prompt) in prompts.enumerated() {
-                    group.addTask { (index, try await answer(prompt, tokens: tokens)) }
+                    let adapter = adapters.isEmpty ? nil : adapters[index % adapters.count]
+                    group.addTask { (index, try await answer(prompt, tokens: tokens, adapter: adapter)) }
                 }
                 var answers = Array(repeating: Answer(), count: prompts.count)
                 for try await (index, answer) in group { answers[index] = answer }
@@ -178,13 +183,57 @@ struct Measurement {
 
     /// What the outputs must be.
     func expected(_ benchmark: Benchmark) async throws -> [[Int32]] {
-        guard benchmark == .batch else { return try await round(benchmark).outputs }
+        guard benchmark == .batch || benchmark == .adapters else { return try await round(benchmark).outputs }
         var outputs: [[Int32]] = []
-        for text in Texts.all {
-            outputs.append(try await answer(Array(generator.tokens(of: .text(text)).prefix(16)), tokens: tokens).ids)
+        for (index, text) in Texts.all.enumerated() {
+            let prompt = Array(try generator.tokens(of: .text(text)).prefix(16))
+            let adapter = adapters.isEmpty ? nil : adapters[index % adapters.count]
+            outputs.append(try await answer(prompt, tokens: tokens, adapter: adapter).ids)
         }
         return outputs
     }
+}
+
+/// Adapters of rank 8 on queries and values, one for each of the streams.
+func adapters(for model: any LanguageModel) throws -> [any Adapter] {
+    try (0..<8).map { seed in
+        let adapter = try LoRAAdapter(
+            LoRAConfiguration(rank: 8, targets: ["q_proj", "v_proj"]), adapting: model.linears, seed: UInt64(seed))
+        var random = RandomGenerator(seed: UInt64(seed))
+        for pair in adapter.pairs.values {
+            pair.b.value = .normal(pair.b.value.shape, standardDeviation: 0.02, using: &random)
+        }
+        return adapter
+    }
+}
+
+/// Microseconds of a step of the scheduler with 64 sequences that take a token each.
+func schedulerCost(_ round: Int, steps: Int) -> JSON {
+    var scheduler = Scheduler(Scheduler.Limits(sequences: 64, tokens: 576, context: 4096, pages: 4096))
+    for id in 0..<64 {
+        scheduler.add(
+            id, prompt: (0..<100).map { Int32($0 * 7 + id) }, maximumTokens: 2000, endIDs: [2], client: "\(id % 4)")
+    }
+    func step() -> Bool {
+        let plan = scheduler.schedule()
+        var outcomes: [SequenceID: StepResult.Outcome] = [:]
+        for run in plan.runs { outcomes[run.id] = run.samples ? .sampled([5]) : .computed }
+        _ = scheduler.apply(plan, StepResult(outcomes))
+        return plan.runs.allSatisfy { $0.tokens.count == 1 } && plan.runs.count == 64
+    }
+    while !step() {}
+    var times: [Double] = []
+    for _ in 0..<steps {
+        let begin = ContinuousClock.now
+        _ = step()
+        times.append((ContinuousClock.now - begin).seconds * 1e6)
+    }
+    times.sort()
+    return [
+        "benchmark": "scheduler", "round": .int(round), "sequences": 64, "steps": .int(steps),
+        "microseconds_median": .double(times[times.count / 2]),
+        "microseconds_p95": .double(times[times.count * 95 / 100]),
+    ]
 }
 
 extension Duration {
@@ -208,13 +257,18 @@ func run() async throws {
             for _ in 0..<options.rounds { print(try measured.round().text()) }
             return
         }
+        if options.benchmark == .scheduler {
+            for round in 0..<options.rounds { print(schedulerCost(round, steps: options.tokens).text()) }
+            return
+        }
         let begin = ContinuousClock.now
         let pretrained = try PretrainedModel.load(options.model)
         let loadSeconds = (ContinuousClock.now - begin).seconds
         func measurement(_ speculation: Speculation) throws -> Measurement {
             let configuration = EngineConfiguration(speculation: speculation)
             return Measurement(
-                generator: try TextGenerator(pretrained, configuration: configuration), tokens: options.tokens)
+                generator: try TextGenerator(pretrained, configuration: configuration), tokens: options.tokens,
+                adapters: options.benchmark == .adapters ? try adapters(for: pretrained.model) : [])
         }
         if options.benchmark == .accuracy {
             print(try measurement(.off).perplexities().text())

@@ -37,6 +37,10 @@ final class ActiveSequence {
     /// The tokens chosen in this step.
     var chosen: [TokenScore] = []
     var generatedCount = 0
+    /// The prompt and the answer so far.
+    var known: [Int32]
+    /// What a draft model knows of the sequence.
+    var draft: DraftState?
     /// What guesses at the next tokens come from; nil where there are to be none.
     var lookup: PromptLookup?
     /// The guess whose first tokens are verified in this step.
@@ -51,6 +55,7 @@ final class ActiveSequence {
 
     init(_ submission: Submission, speculates: Bool) {
         self.submission = submission
+        known = submission.request.prompt
         lookup = speculates ? PromptLookup(submission.request.prompt) : nil
         sampler = Sampler(submission.request.sampling, prompt: submission.request.prompt)
         grammar = submission.request.grammar

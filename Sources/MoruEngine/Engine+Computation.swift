@@ -79,10 +79,11 @@ extension Engine {
             sequence.follow(id)
             if sequence.isComplete { break }
         } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
-        if let guess = sequence.guess {
+        if !run.guesses.isEmpty {
             let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
             if let cache = sequence.cache { cache.truncate(to: cache.count - run.guesses.count + ids.count - 1) }
-            sequence.lookup?.note(guess, tried: run.guesses.count, right: right)
+            if let guess = sequence.guess { sequence.lookup?.note(guess, tried: run.guesses.count, right: right) }
+            sequence.draft?.note(known: run.positions.upperBound, tried: run.guesses.count, right: right)
             sequence.speculation.add(proposed: run.guesses.count, accepted: right)
             counts.speculation.add(proposed: run.guesses.count, accepted: right)
             sequence.guess = nil

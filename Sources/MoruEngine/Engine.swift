@@ -28,14 +28,15 @@ public actor Engine {
     private nonisolated let executor = EngineExecutor(name: "moru-engine")
     private nonisolated let inbox: Mutex<Inbox>
     private nonisolated let linears: [String: Linear]
+    let draft: DraftModel?
     private let pages: PageStore
     private var families = AdapterFamilies()
-    private var scheduler: Scheduler
+    var scheduler: Scheduler
     var sequences: [SequenceID: ActiveSequence] = [:]
     private var isDriving = false
     var counts = EngineStatistics()
     var damagedParameter: String??
-    private var speculationPlanner = SpeculationPlanner(maximumRows: Runtime.fewRows)
+    var speculationPlanner = SpeculationPlanner(maximumRows: Runtime.fewRows)
 
     private struct Inbox {
         var nextID: SequenceID = 0
@@ -46,9 +47,15 @@ public actor Engine {
 
     /// An engine that waits for requests.
     ///
+    /// - Parameter draft: A small model of the same vocabulary that guesses next tokens, unless speculation is off.
+    ///   Answers are the same with and without, those with seeds too.
     /// - Throws: ``MoruError/Code/engineConfiguration``.
-    public init(model: any LanguageModel, configuration: EngineConfiguration = .init()) throws(MoruError) {
+    public init(
+        model: any LanguageModel, configuration: EngineConfiguration = .init(), draft: (any LanguageModel)? = nil
+    ) throws(MoruError) {
         try configuration.validate(for: model)
+        self.draft =
+            if let draft, configuration.speculation != .off { try DraftModel(draft, for: model) } else { nil }
         self.model = model
         self.configuration = configuration
         pages = PageStore(model.cacheLayout(configuration.cacheFormat.dtype))
@@ -178,7 +185,7 @@ public actor Engine {
         }
         for submission in submissions {
             let request = submission.request
-            let sequence = ActiveSequence(submission, speculates: configuration.speculation == .lookup)
+            let sequence = ActiveSequence(submission, speculates: configuration.speculation == .lookup && draft == nil)
             sequences[submission.id] = sequence
             guard request.maximumTokens > 0 || request.prompt.count > 1 else {
                 // One token and none to generate: there is nothing to compute.
@@ -212,16 +219,19 @@ public actor Engine {
         guard !plan.runs.isEmpty else { return false }
         let begin = ContinuousClock.now
         prepare(plan)
-        speculate(&plan)
         for run in plan.runs { sequences[run.id]?.noteStart(begin) }
+        speculate(&plan)
+        let guessed = ContinuousClock.now
         var outcomes: [SequenceID: StepResult.Outcome] = [:]
         for pass in plan.passes() { compute(pass, &outcomes) }
         for run in plan.runs { note(run) }
         deliver(scheduler.apply(plan, StepResult(outcomes)))
-        let seconds = (ContinuousClock.now - begin).seconds
+        let end = ContinuousClock.now
         if plan.runs.allSatisfy(\.isDecoding) {
-            speculationPlanner.note(rows: plan.runs.reduce(0) { $0 + $1.rowCount }, seconds: seconds)
+            speculationPlanner.note(
+                rows: plan.runs.reduce(0) { $0 + $1.rowCount }, seconds: (end - guessed).seconds)
         }
+        let seconds = (end - begin).seconds
         counts.steps += 1
         counts.busySeconds += seconds
         inbox.withLock { $0.admission.note(tokens: plan.tokenCount, seconds: seconds) }
@@ -232,6 +242,7 @@ public actor Engine {
     private func prepare(_ plan: StepPlan) {
         for id in plan.preempted {
             sequences[id]?.cache = nil
+            sequences[id]?.draft = nil
             counts.preempted += 1
         }
         // Before anything is written
@@ -254,26 +265,6 @@ public actor Engine {
         inbox.withLock { $0.admission.leave(sequence.submission.cost) }
     }
 
-    /// Adds guesses to the runs that compute one token and choose the next, as many as are worth it and fit one pass.
-    private func speculate(_ plan: inout StepPlan) {
-        let rows = plan.runs.reduce(0) { $0 + ($1.tokens.count <= Runtime.fewRows ? $1.tokens.count : 0) }
-        guard configuration.speculation != .off, rows < Runtime.fewRows else { return }
-        var guessing: [(place: Int, sequence: ActiveSequence, guess: PromptLookup.Guess)] = []
-        for (place, run) in plan.runs.enumerated() where run.isDecoding {
-            guard let sequence = sequences[run.id] else { continue }
-            let most = min(scheduler.room(for: run), Runtime.fewRows - rows)
-            if let guess = sequence.lookup?.guess(most) { guessing.append((place, sequence, guess)) }
-        }
-        guard !guessing.isEmpty else { return }
-        let candidates = guessing.map {
-            SpeculationPlanner.Candidate(confidence: $0.guess.confidence, count: $0.guess.tokens.count)
-        }
-        for ((place, sequence, guess), count) in zip(guessing, speculationPlanner.plan(candidates, rows: rows)) {
-            plan.runs[place].guesses = Array(guess.tokens.prefix(count))
-            if count == 0 { sequence.lookup?.note(guess, tried: 0, right: 0) } else { sequence.guess = guess }
-        }
-    }
-
     private func note(_ run: StepRun) {
         guard let sequence = sequences[run.id] else { return }
         counts.promptTokens += run.positions.clamped(to: 0..<sequence.request.prompt.count).count
@@ -294,6 +285,7 @@ public actor Engine {
                 sequence.noteToken(now)
                 sequence.generatedCount += 1
                 counts.generatedTokens += 1
+                sequence.known.append(token)
                 sequence.lookup?.append(token)
                 let score = sequence.chosen.isEmpty ? TokenScore(id: token) : sequence.chosen.removeFirst()
                 sequence.submission.continuation.yield(.token(score))

@@ -116,12 +116,18 @@ extension TokenBatch {
 
     /// Each row alone, where the batch is a few rows of sequences with caches and nothing acts on them but the model;
     /// nil otherwise.
-    var singleRows: [CachedAttentionRun]? {
+    var singleRows: [CachedAttentionRun]? { singleRows { _ in false } }
+
+    /// The same, where low-rank updates may act on them too.
+    var updatedSingleRows: [CachedAttentionRun]? { singleRows(LayerContext.addsOnly) }
+
+    private func singleRows(_ mayAct: (any Adapter) -> Bool) -> [CachedAttentionRun]? {
         guard 1...Runtime.fewRows ~= count, dropout == nil else { return nil }
         var runs: [CachedAttentionRun] = []
         runs.reserveCapacity(count)
         for segment in segments {
-            guard let cache = segment.cache, segment.adapter == nil else { return nil }
+            guard let cache = segment.cache, segment.virtualRows == 0, segment.adapter.map(mayAct) ?? true
+            else { return nil }
             runs += segment.runs(cache, layer: 0)
         }
         return runs

@@ -18,10 +18,14 @@ public struct TextGenerator: Sendable {
 
     /// A generator with an engine of its own, or a shared one.
     ///
+    /// - Parameter draft: A small model with the same tokenizer, whose guesses let the engine compute several tokens at a
+    ///   time; answers are the same.
     /// - Throws: ``MoruError/Code/engineConfiguration``, also when `engine` runs another model.
     public init(
-        _ pretrained: PretrainedModel, engine: Engine? = nil, configuration: EngineConfiguration = .init()
+        _ pretrained: PretrainedModel, engine: Engine? = nil, configuration: EngineConfiguration = .init(),
+        draft: PretrainedModel? = nil
     ) throws(MoruError) {
+        if let draft { try Self.require(pretrained.tokenizer, is: draft.tokenizer, of: draft.path) }
         if let engine, engine.model !== pretrained.model {
             throw MoruError(
                 .engineConfiguration, "the engine runs another model than \(pretrained.path)",
@@ -30,7 +34,21 @@ public struct TextGenerator: Sendable {
         self.pretrained = pretrained
         grammars = GrammarShelf(pretrained.tokenizer)
         self.engine =
-            if let engine { engine } else { try Engine(model: pretrained.model, configuration: configuration) }
+            if let engine { engine } else {
+                try Engine(model: pretrained.model, configuration: configuration, draft: draft?.model)
+            }
+    }
+
+    /// A draft model's tokens must be the model's own.
+    private static func require(
+        _ tokenizer: Tokenizer, is other: Tokenizer, of path: String
+    ) throws(MoruError) {
+        let count = Int32(max(tokenizer.vocabularySize, other.vocabularySize))
+        guard let id = (0..<count).first(where: { tokenizer.piece($0) != other.piece($0) }) else { return }
+        throw MoruError(
+            .engineConfiguration,
+            "token \(id) is '\(tokenizer.piece(id) ?? "")', and of the draft model \(path) '\(other.piece(id) ?? "")'",
+            remedy: "use a draft model of the same family, with the same tokenizer")
     }
 
     /// The token ids of a prompt.

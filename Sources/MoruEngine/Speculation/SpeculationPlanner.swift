@@ -63,6 +63,36 @@ struct SpeculationPlanner: Sendable {
         return best
     }
 
+    /// What a pass of a draft model costs.
+    enum PassCost {
+        case seconds(Double)
+        /// A share of a pass of one row of the large model.
+        case share(Double)
+    }
+
+    /// How many tokens a draft model should guess for each of some sequences, token by token in step: as many as promise
+    /// the most tokens a second, its own time counted.
+    ///
+    /// - Parameter rows: The rows that the pass has without guesses, at least one for each sequence.
+    func draftLength(_ confidences: [Double], rows: Int, most: Int, passCost: PassCost) -> Int {
+        let pass =
+            switch passCost {
+            case .seconds(let measured): seconds.contains { $0 != nil } ? measured : cost(1) * Self.assumedRowCost
+            case .share(let share): cost(1) * share
+            }
+        var best = 0
+        var tokens = Double(confidences.count)
+        var bestRate = tokens / cost(rows) * Self.minimumGain
+        var length = 1
+        while length <= most, rows + length * confidences.count <= maximumRows {
+            for confidence in confidences { tokens += power(confidence, length) }
+            let rate = tokens / (cost(rows + length * confidences.count) + Double(length) * pass)
+            if rate > bestRate { (best, bestRate) = (length, rate) }
+            length += 1
+        }
+        return best
+    }
+
     /// Seconds of a pass, or what is proportional to them while nothing is measured.
     private func cost(_ rows: Int) -> Double {
         if let measured = seconds[rows] { return measured }

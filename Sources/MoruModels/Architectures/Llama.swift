@@ -196,9 +196,12 @@ public final class Llama: LanguageModel {
         let angles = RotaryAngles(
             positions: batch.positions, inverseFrequencies: inverseFrequencies,
             attentionFactor: configuration.ropeScaling.attentionFactor)
-        if !embedded.isTracked, tokens.routing == nil, let rows = batch.singleRows {
+        // The pass of single rows knows no updates of experts
+        let isKnown =
+            configuration.experts == nil || batch.segments.allSatisfy { $0.adapter?.layers.isEmpty ?? true }
+        if !embedded.isTracked, tokens.routing == nil, isKnown, let rows = batch.updatedSingleRows {
             defer { batch.advanceCaches() }
-            return hiddenStates(embedded, rows, angles)
+            return hiddenStates(embedded, rows, angles, batch.layerContext)
         }
         let context = batch.layerContext
         var stream: (residual: Tensor, delta: Tensor?) = (embedded, nil)

@@ -53,12 +53,15 @@ public final class LoRAAdapter: Adapter {
     public let pairs: [String: LoRAPair]
     /// The updates.
     public let layers: [String: LayerAdaptation]
+    /// Whether the updates are all that it does: none has magnitudes.
+    let isPlain: Bool
 
     /// Makes an adapter of given updates.
     public init(configuration: LoRAConfiguration, pairs: [String: LoRAPair]) {
         self.configuration = configuration
         self.pairs = pairs
         layers = pairs.mapValues { .lowRank($0) }
+        isPlain = pairs.values.allSatisfy { $0.magnitude == nil }
     }
 
     /// A fresh adapter, which changes nothing until trained: A is random, B is zero, and magnitudes are those of the

@@ -33,6 +33,19 @@ public struct LayerContext: Sendable {
         var adaptation: LayerAdaptation
     }
 
+    /// Whether adapters do nothing to layers but add low-rank updates, if anything.
+    package static func addsOnly(_ adapter: any Adapter) -> Bool {
+        adapter.layers.isEmpty || (adapter as? LoRAAdapter)?.isPlain == true
+    }
+
+    /// The updates that plain low-rank adapters add to a layer's products.
+    package func updates(of path: String) -> [DecoderLayer.Update] {
+        adapters.compactMap { run in
+            guard !run.rows.isEmpty, case .lowRank(let pair) = run.adapter.layers[path] else { return nil }
+            return DecoderLayer.Update(rows: run.rows, a: pair.a.value, b: pair.b.value, scale: pair.scale)
+        }
+    }
+
     /// What the adapters make of a layer, by rows.
     func adaptations(of path: String) -> [AdaptedRows] {
         adapters.compactMap { run in

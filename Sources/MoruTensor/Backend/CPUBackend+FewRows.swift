@@ -55,6 +55,30 @@ extension CPUBackend {
         }
     }
 
+    /// Adds low-rank updates of some of the rows `x` to their products `y`. The threads share the updates, where they are
+    /// enough work.
+    func addUpdates(_ updates: [DecoderLayer.Update], of x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>) {
+        func add(_ update: DecoderLayer.Update) {
+            let (rank, outputs) = (update.a.shape[0], update.b.shape[0])
+            let rows = update.rows.count
+            withScratch(max(1, rows * (rank + outputs) * MemoryLayout<Float>.size)) { scratch in
+                let inner = scratch.bindMemory(to: Float.self, capacity: rows * (rank + outputs))
+                let product = inner + rows * rank
+                var narrow = denseArguments(x, update.rows, update.a, inner)
+                kernels.matvec(&narrow, 0, rank)
+                var wide = denseArguments(inner, 0..<rows, update.b, product)
+                kernels.matvec(&wide, 0, outputs)
+                kernels.add_scaled(product, update.scale, y + update.rows.lowerBound * outputs, 0, rows * outputs)
+            }
+        }
+        let work = updates.reduce(0) { $0 + ($1.a.count + $1.b.count) * $1.rows.count }
+        if updates.count == 1 || work < 1 << 17 {
+            updates.forEach(add)
+        } else {
+            threads.run(updates.count) { add(updates[$0]) }
+        }
+    }
+
     private func denseArguments(
         _ x: UnsafePointer<Float>, _ rows: Range<Int>, _ weight: Tensor, _ y: UnsafeMutablePointer<Float>
     ) -> moru_matvec {

@@ -6,11 +6,29 @@ public struct DecoderLayer {
     public struct Projection {
         let weight: Tensor
         let bias: Tensor?
+        /// What some rows' products get added before the bias.
+        var updates: [Update] = []
 
         /// A layer of a weight [outputs, inputs], in any dtype, and a bias [outputs], or nil.
-        public init(weight: Tensor, bias: Tensor?) {
+        public init(weight: Tensor, bias: Tensor?, updates: [Update] = []) {
             self.weight = weight
             self.bias = bias
+            self.updates = updates
+        }
+    }
+
+    /// A low-rank update of some rows' products, `scale * (x A^T) B^T`.
+    public struct Update {
+        let rows: Range<Int>
+        let a, b: Tensor
+        let scale: Float
+
+        /// An update by matrices [rank, inputs] and [outputs, rank], in f32 or bf16.
+        public init(rows: Range<Int>, a: Tensor, b: Tensor, scale: Float) {
+            precondition(
+                a.rank == 2 && b.rank == 2 && a.shape[0] == b.shape[1] && a.dtype.blockElements == 1
+                    && b.dtype.blockElements == 1, "an update by \(a.shape) and \(b.shape) has no rank")
+            (self.rows, self.a, self.b, self.scale) = (rows, a, b, scale)
         }
     }
 

@@ -44,6 +44,10 @@ struct Serve: AsyncParsableCommand {
     @Option(parsing: .unconditional, help: "The port to listen on; 0 takes any free one. Default: MORU_PORT, or 8080.")
     var port: Int?
     @OptionGroup var engine: EngineOptions
+    @Option(
+        help: ArgumentHelp(
+            "A small model with the same tokenizer that guesses tokens; answers are the same.", valueName: "model"))
+    var draft: String?
     @Option(help: ArgumentHelp("Requests that are computed together; others wait.", valueName: "n"))
     var parallel = 16
     @Option(
@@ -73,7 +77,8 @@ struct Serve: AsyncParsableCommand {
         engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
         engineConfiguration.maximumWaitSeconds = maximumWait
         engineConfiguration.maximumWaitingTokens = Self.maximumWaitingTokens
-        let generator = try TextGenerator(pretrained, configuration: engineConfiguration)
+        let generator = try TextGenerator(
+            pretrained, configuration: engineConfiguration, draft: try draft.map { try ModelArgument.load($0) })
         let baseName = name ?? Self.servedName(model.model)
         var served = [ServedModel(name: baseName, generator: generator)]
         for text in adapters {
