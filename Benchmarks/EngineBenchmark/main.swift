@@ -138,7 +138,8 @@ struct Measurement {
             let prompt = try generator.tokens(of: .chat([ChatMessage(role: "user", content: Texts.edit)]))
             let answer = try await answer(prompt, tokens: tokens)
             return (answer.usage.generatedTokensPerSecond, [answer.ids])
-        case .accuracy, .embed, .scheduler: throw BenchmarkFailure(description: "\(benchmark.rawValue) is no generation")
+        case .accuracy, .embed, .scheduler:
+            throw BenchmarkFailure(description: "\(benchmark.rawValue) is no generation")
         case .batch, .adapters:
             let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
             let begin = ContinuousClock.now
