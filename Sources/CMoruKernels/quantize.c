@@ -9,6 +9,10 @@
 
 bool moru_can_quantize(moru_dtype type) { return type <= MORU_Q8_0; }
 
+bool moru_can_quantize_rows(moru_dtype type) {
+    return (type >= MORU_Q4_0 && type <= MORU_Q8_0) || (type >= MORU_Q4_K && type <= MORU_Q6_K);
+}
+
 // The element of largest magnitude, with its sign (the first of equals).
 static float signed_extreme(const float *x, int count) {
     float extreme = 0, magnitude = 0;
@@ -110,3 +114,6 @@ void moru_scalar_quantize(moru_dtype type, const float *in, void *out, size_t co
         }
     }
 }
+
+#define QUANTIZE_NAME(f) moru_scalar_##f
+#include "quantize_rows.h"

@@ -15,6 +15,7 @@
     void P##_packed_product(const moru_packed_product *, size_t, size_t);                                              \
     void P##_dequantize(moru_dtype, const void *, float *, size_t);                                                    \
     void P##_quantize(moru_dtype, const float *, void *, size_t);                                                      \
+    void P##_quantize_rows(moru_dtype, const float *, const float *, void *, size_t, size_t);                          \
     size_t P##_attention_scratch_bytes(const moru_attention *);                                                        \
     void P##_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);                                \
     size_t P##_attention_backward_scratch_bytes(const moru_attention *);                                               \
@@ -77,6 +78,7 @@
         .gemm_packed_bytes = G##_gemm_packed_bytes, .gemm_pack = G##_gemm_pack,                            \
         .matvec = P##_matvec, .round_row = Q##_round_row, .packed_product = Q##_packed_product,            \
         .dequantize = P##_dequantize, .quantize = P##_quantize,                                            \
+        .quantize_rows = P##_quantize_rows,                                                                \
         .attention_scratch_bytes = T##_attention_scratch_bytes, .attention = T##_attention,                \
         .attention_backward_scratch_bytes = T##_attention_backward_scratch_bytes,                          \
         .attention_backward = T##_attention_backward, .rms_norm = P##_rms_norm,                            \

@@ -25,6 +25,8 @@ public struct TokenBatch: Sendable {
     public var dropout: DropoutSource?
     /// Where what routers say is put down; nil where nobody asks.
     public var routing: RoutingRecord?
+    /// Who wants to see what linear layers read; nil for nobody.
+    public var observer: LinearObserver?
 
     /// An empty batch.
     public init() {}
@@ -81,7 +83,7 @@ public struct TokenBatch: Sendable {
                 runs.append(LayerContext.AdapterRun(rows: segment.rows, adapter: adapter))
             }
         }
-        return LayerContext(adapters: runs, dropout: dropout)
+        return LayerContext(adapters: runs, dropout: dropout, observer: observer)
     }
 }
 

@@ -119,10 +119,71 @@ struct QuantTests {
         #expect(half[6] == 0 && half[7] == 2)
     }
 
+    static let searched: [moru_dtype] = [
+        MORU_Q4_0, MORU_Q4_1, MORU_Q5_0, MORU_Q5_1, MORU_Q8_0, MORU_Q4_K, MORU_Q5_K, MORU_Q6_K,
+    ]
+
+    /// The relative root mean square error that llama.cpp's own quantisers leave on normally distributed values.
+    static let usualErrors: [moru_dtype: Double] = [
+        MORU_Q4_0: 0.0859, MORU_Q4_1: 0.0782, MORU_Q5_0: 0.0427, MORU_Q5_1: 0.0379, MORU_Q8_0: 0.00535,
+        MORU_Q4_K: 0.0714, MORU_Q5_K: 0.0361, MORU_Q6_K: 0.0177,
+    ]
+
+    func quantizedRows(
+        _ level: Level, _ format: moru_dtype, _ values: [Float], _ importance: [Float]?, columns: Int
+    ) -> [UInt8] {
+        let rows = values.count / columns
+        var bytes = [UInt8](
+            repeating: 0, count: values.count / moru_block_elements(format) * moru_block_bytes(format))
+        level.functions.quantize_rows(format, values, importance, &bytes, rows, columns)
+        return bytes
+    }
+
+    @Test("Searched scales leave no more error than llama.cpp's", arguments: searched)
+    func searchedErrors(_ format: moru_dtype) throws {
+        var random = Random(11)
+        let columns = 768
+        // Sums of twelve are normally distributed, nearly
+        let values = (0..<64 * columns).map { _ in random.floats(12, -0.5...0.5).reduce(0, +) }
+        let level = try #require(Level.all.first)
+        let bytes = quantizedRows(level, format, values, nil, columns: columns)
+        var again = [Float](repeating: 0, count: values.count)
+        level.functions.dequantize(format, bytes, &again, again.count)
+        let error = zip(values, again).reduce(0.0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
+        let relative = (error / values.reduce(0.0) { $0 + Double($1 * $1) }).squareRoot()
+        let usual = try #require(Self.usualErrors[format])
+        #expect(relative < usual * 1.03 && relative > usual * 0.8, "\(relative), usual is \(usual)")
+    }
+
+    @Test("Searched scales are the same bytes at each level", arguments: Level.all, searched)
+    func searchedLevels(_ level: Level, _ format: moru_dtype) throws {
+        var random = Random(5)
+        let reference = try #require(Level.all.first)
+        for (rows, blocks) in [(1, 1), (3, 2), (2, 5)] {
+            let columns = blocks * moru_block_elements(format)
+            var values = random.floats(rows * columns)
+            // Blocks without a range, of one sign, and with one large element
+            for index in 0..<min(32, columns) { values[index] = 0 }
+            for index in 32..<min(64, columns) { values[index] = abs(values[index]) + 1 }
+            values[columns - 1] = -40
+            let importance = random.floats(columns, 0.01...1)
+            for weights in [nil, importance] {
+                let found = quantizedRows(level, format, values, weights, columns: columns)
+                let expected = quantizedRows(reference, format, values, weights, columns: columns)
+                #expect(found == expected, "\(rows) x \(columns)")
+                var again = [Float](repeating: .nan, count: values.count)
+                level.functions.dequantize(format, found, &again, again.count)
+                #expect(!again.contains { !$0.isFinite })
+                for index in 0..<min(32, columns) where columns > 32 { #expect(again[index] == 0) }
+            }
+        }
+    }
+
     @Test("Formats that cannot be written are said to be so")
     func writable() {
         #expect(
             allFormats.filter { !moru_can_quantize($0) } == [MORU_Q2_K, MORU_Q3_K, MORU_Q4_K, MORU_Q5_K, MORU_Q6_K])
+        #expect(allFormats.filter { moru_can_quantize_rows($0) } == Self.searched)
         #expect(allFormats.map { moru_block_elements($0) } == [1, 1, 1, 32, 32, 32, 32, 32, 256, 256, 256, 256, 256])
         #expect(allFormats.map { moru_block_bytes($0) } == [4, 2, 2, 18, 20, 22, 24, 34, 84, 110, 144, 176, 210])
     }

@@ -22,7 +22,7 @@ import Testing
         #expect(outcome.code == 0 && outcome.errors.isEmpty)
         let commands = [
             "pull", "models", "show", "chat", "generate", "embed", "tokenize", "train", "tune", "recipe", "runs",
-            "data", "eval", "serve", "config", "doctor", "merge",
+            "data", "eval", "serve", "config", "doctor", "merge", "export", "quantize",
         ]
         for command in commands {
             #expect(outcome.output.contains("  \(command) "), "\(command) is missing")

@@ -3,6 +3,7 @@ and read what Moru writes. The tests run it and compare; nothing it makes is kep
 
     interop.py write DIRECTORY        tiny model directories, GGUF files and adapters, and what they compute
     interop.py check PLAN             loads the models and adapters that a JSON file lists, and says what they compute
+    interop.py check-ggufs PLAN       loads the GGUF files that a JSON file lists, and says what they compute
     interop.py smollm2 GGUF SAVED     the real model, from the GGUF file's weights and from the directory Moru saved
 """
 import json
@@ -88,7 +89,9 @@ def make(kind, options, seed=None):
 def logits(model, tokens=TOKENS, rows=ROWS):
     with torch.no_grad():
         # Prompt tuning has rows of its own before those of the tokens
-        output = model.float().eval()(input_ids=torch.tensor([tokens])).logits[0, -len(tokens):]
+        # What was read from GGUF is f32 already, and refuses to be told so
+        model = model if getattr(model, "quantization_method", None) else model.float()
+        output = model.eval()(input_ids=torch.tensor([tokens])).logits[0, -len(tokens):]
     return [rounded(output[row]) for row in rows]
 
 
@@ -445,6 +448,24 @@ def check(plan):
     return result
 
 
+def check_ggufs(plan):
+    """What transformers computes with GGUF files, and what the gguf package finds in them."""
+    result = {}
+    for name, path in plan.items():
+        path = pathlib.Path(path)
+        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        reader = gguf.GGUFReader(path)
+        result[name] = {
+            "logits": logits(model), "texts": [tokenizer.encode(text, add_special_tokens=False) for text in TEXTS],
+            "prompt": tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True),
+            "types": {tensor.name: tensor.tensor_type.name for tensor in reader.tensors},
+            "squares": {tensor.name: float(np.square(gguf.quants.dequantize(tensor.data, tensor.tensor_type),
+                                                     dtype=np.float64).sum()) for tensor in reader.tensors},
+        }
+    return result
+
+
 def load_llama_gguf(path):
     """A transformers model with the dequantised weights of a GGUF file of architecture llama."""
     reader = gguf.GGUFReader(path)
@@ -492,6 +513,8 @@ if __name__ == "__main__":
         answer = write(pathlib.Path(arguments[0]))
     elif command == "check":
         answer = check(json.loads(pathlib.Path(arguments[0]).read_text()))
+    elif command == "check-ggufs":
+        answer = check_ggufs(json.loads(pathlib.Path(arguments[0]).read_text()))
     else:
         answer = smollm2(arguments[0], arguments[1], pathlib.Path(arguments[2]).read_text())
     print(json.dumps(answer))

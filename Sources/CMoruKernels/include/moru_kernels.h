@@ -38,6 +38,8 @@ size_t moru_block_bytes(moru_dtype type);
 // Whether `quantize` can write this format (all can be read). Quantising to a format that cannot be written is an error
 // of the caller and leaves the output as it was.
 bool moru_can_quantize(moru_dtype type);
+// Whether `quantize_rows` can.
+bool moru_can_quantize_rows(moru_dtype type);
 
 // Instruction-set levels, weakest first within an architecture.
 typedef enum {
@@ -291,6 +293,10 @@ typedef struct moru_kernels {
     // Formats, f32 to and from any of them (bf16 too). `count` is a whole number of blocks.
     void (*dequantize)(moru_dtype type, const void *in, float *out, size_t count);
     void (*quantize)(moru_dtype type, const float *in, void *out, size_t count);
+    // Rows of whole blocks with searched scales: slower and closer than `quantize`. `importance` says how much the error
+    // of each column matters, or is NULL.
+    void (*quantize_rows)(moru_dtype type, const float *in, const float *importance, void *out, size_t rows,
+                          size_t columns);
 
     // Attention. forward: query rows [row_begin, row_end) of heads [head_begin, head_end).
     // backward: kv heads [kv_head_begin, kv_head_end) with their query heads, all rows.

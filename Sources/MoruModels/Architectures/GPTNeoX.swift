@@ -143,21 +143,25 @@ extension GGUFLayout {
     /// GPT-NeoX and Pythia.
     static let gptNeoX = GGUFLayout(names: ["gptneox"]) { file throws(MoruError) in
         let configuration = try GPTNeoXConfiguration(gguf: file)
-        let names = GGUFNames(
-            blocks: "gpt_neox.layers",
-            outer: [
-                "gpt_neox.embed_in": "token_embd", "gpt_neox.final_layer_norm": "output_norm", "embed_out": "output",
-            ],
-            inner: [
-                "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-                "attention.query_key_value": "attn_qkv", "attention.dense": "attn_output",
-                "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down",
-            ])
         return Reading(
             entry: { path in
                 let heads = path.contains(".query_key_value.") ? configuration.headCount : nil
-                return names[path].map { CheckpointWeights.Entry(name: $0, separatedHeads: heads) }
+                return GPTNeoX.ggufNames[path].map { CheckpointWeights.Entry(name: $0, separatedHeads: heads) }
             },
             build: { weights throws(MoruError) in try GPTNeoX(configuration, weights) })
     }
+}
+
+extension GPTNeoX {
+    /// What GGUF calls the parameters.
+    static let ggufNames = GGUFNames(
+        blocks: "gpt_neox.layers",
+        outer: [
+            "gpt_neox.embed_in": "token_embd", "gpt_neox.final_layer_norm": "output_norm", "embed_out": "output",
+        ],
+        inner: [
+            "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+            "attention.query_key_value": "attn_qkv", "attention.dense": "attn_output",
+            "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down",
+        ])
 }

@@ -147,15 +147,19 @@ extension GGUFLayout {
         let reader = GGUFConfigurationReader(file: file, prefix: OLMo2.modelType)
         try reader.refuse("attention.sliding_window", unless: 0)
         let configuration = try LlamaConfiguration(gguf: file)
-        let names = GGUFNames(
-            blocks: "model.layers", outer: LlamaConfiguration.ggufNames.outer,
-            inner: LlamaConfiguration.ggufNames.inner.merging(
-                [
-                    "post_attention_layernorm": "post_attention_norm",
-                    "post_feedforward_layernorm": "post_ffw_norm",
-                ], uniquingKeysWith: { $1 }))
         return Reading(
-            entry: { path in names[path].map { CheckpointWeights.Entry(name: $0) } },
+            entry: { path in OLMo2.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } },
             build: { weights throws(MoruError) in try OLMo2(configuration, weights) })
     }
+}
+
+extension OLMo2 {
+    /// What GGUF calls the parameters.
+    static let ggufNames = GGUFNames(
+        blocks: "model.layers", outer: LlamaConfiguration.ggufNames.outer,
+        inner: LlamaConfiguration.ggufNames.inner.merging(
+            [
+                "post_attention_layernorm": "post_attention_norm",
+                "post_feedforward_layernorm": "post_ffw_norm",
+            ], uniquingKeysWith: { $1 }))
 }

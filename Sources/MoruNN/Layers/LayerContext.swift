@@ -21,11 +21,14 @@ public struct LayerContext: Sendable {
     public var adapters: [AdapterRun]
     /// The source of dropout's randomness; nil outside training.
     public var dropout: DropoutSource?
+    /// Who wants to see what linear layers read; nil for nobody.
+    public var observer: LinearObserver?
 
     /// Makes a context.
-    public init(adapters: [AdapterRun] = [], dropout: DropoutSource? = nil) {
+    public init(adapters: [AdapterRun] = [], dropout: DropoutSource? = nil, observer: LinearObserver? = nil) {
         self.adapters = adapters
         self.dropout = dropout
+        self.observer = observer
     }
 
     struct AdaptedRows {

@@ -42,6 +42,7 @@ public final class Linear: Sendable {
     private func completing(
         _ product: Tensor, of x: Tensor, _ context: LayerContext, _ runs: [LayerContext.AdaptedRows]
     ) -> Tensor {
+        context.observer?.observe(weight.path, x)
         guard let first = runs.first else { return addingBias(product) }
         if runs.count == 1, first.rows == 0..<x.shape[0] {
             return first.adaptation.complete(product, of: x, self, context)

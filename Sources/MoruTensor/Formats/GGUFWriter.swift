@@ -31,6 +31,26 @@ public struct GGUFField: Sendable, Equatable {
     }
 }
 
+/// A tensor to write, made when its turn comes, so that a file may be larger than the memory.
+public struct GGUFTensor: Sendable {
+    /// The tensor's name.
+    public let name: String
+    /// The size of each dimension, outermost first.
+    public let shape: [Int]
+    /// How the elements are stored.
+    public let dtype: DType
+    /// Makes the tensor, of that shape and dtype.
+    public let make: @Sendable () throws -> Tensor
+
+    /// Makes an entry.
+    public init(_ name: String, shape: [Int], dtype: DType, make: @escaping @Sendable () throws -> Tensor) {
+        (self.name, self.shape, self.dtype, self.make) = (name, shape, dtype, make)
+    }
+
+    /// The bytes of its data.
+    public var byteCount: Int { dtype.byteCount(of: shape.reduce(1, *)) ?? 0 }
+}
+
 /// Writes GGUF version 3, little-endian.
 public enum GGUFWriter {
     /// Writes a file, whole or not at all; the same input gives the same bytes.
@@ -43,6 +63,19 @@ public enum GGUFWriter {
     public static func write(
         metadata: [GGUFField], tensors: [(name: String, tensor: Tensor)], to path: String
     ) throws {
+        let entries = tensors.map { entry in
+            GGUFTensor(entry.name, shape: entry.tensor.shape, dtype: entry.tensor.dtype) { entry.tensor }
+        }
+        try write(metadata: metadata, tensors: entries, to: path)
+    }
+
+    /// Writes a file, whole or not at all, of tensors that are made one after the other.
+    ///
+    /// - Parameter progress: Called with the number of tensors written.
+    /// - Throws: As the other overload, and what making a tensor throws.
+    public static func write(
+        metadata: [GGUFField], tensors: [GGUFTensor], to path: String, progress: (Int) -> Void = { _ in }
+    ) throws {
         let alignment = try checked(metadata, tensors, path: path)
         var header = GGUFBytes()
         header.append(raw: GGUFFile.magic)
@@ -51,9 +84,9 @@ public enum GGUFWriter {
         header.append(UInt64(metadata.count))
         for field in metadata { try header.append(field, path: path) }
         var offset = 0
-        for (name, tensor) in tensors {
-            header.append(name)
-            header.append(UInt32(tensor.rank))
+        for tensor in tensors {
+            header.append(tensor.name)
+            header.append(UInt32(tensor.shape.count))
             for size in tensor.shape.reversed() { header.append(UInt64(size)) }
             header.append(GGUFTensorType.number(of: tensor.dtype))
             header.append(UInt64(offset))
@@ -62,26 +95,33 @@ public enum GGUFWriter {
         header.append(raw: padding(after: header.bytes.count, alignment))
         try FileSystem.writeAtomically(to: path) { writer in
             try writer.write(header.bytes)
-            for (_, tensor) in tensors {
+            for (done, entry) in tensors.enumerated() {
+                progress(done)
+                let tensor = try entry.make()
+                precondition(
+                    tensor.shape == entry.shape && tensor.dtype == entry.dtype,
+                    "\(entry.name) was to be \(entry.dtype) \(entry.shape), not \(tensor.dtype) \(tensor.shape)")
                 try writer.write(tensor: tensor)
                 try writer.write(padding(after: tensor.byteCount, alignment))
             }
+            progress(tensors.count)
         }
     }
 
     private static func checked(
-        _ metadata: [GGUFField], _ tensors: [(name: String, tensor: Tensor)], path: String
+        _ metadata: [GGUFField], _ tensors: [GGUFTensor], path: String
     ) throws(MoruError) -> Int {
         var keys: Set<String> = []
         for field in metadata where !keys.insert(field.key).inserted {
             throw MoruError(.tensorNameInvalid, "\(path): metadata key \"\(field.key)\" is used twice")
         }
         var names: Set<String> = []
-        for (name, tensor) in tensors {
+        for tensor in tensors {
+            let name = tensor.name
             guard names.insert(name).inserted else {
                 throw MoruError(.tensorNameInvalid, "\(path): tensor name \"\(name)\" is used twice")
             }
-            guard tensor.rank <= GGUFTensorTable.maximumRank else {
+            guard tensor.shape.count <= GGUFTensorTable.maximumRank else {
                 throw MoruError(
                     .ggufUnsupported,
                     "\(path): tensor \"\(name)\" has shape \(tensor.shape); GGUF holds at most 4 "

@@ -67,7 +67,7 @@ extension Tokenizer {
     }
 }
 
-private struct TokenizerExporter {
+struct TokenizerExporter {
     let source: String
 
     func addedToken(_ token: AddedToken) -> JSON {
@@ -151,7 +151,11 @@ private struct TokenizerExporter {
         case .classes(.delimiter(let value)):
             let delimiter = Unicode.Scalar(value).map { String($0) } ?? ""
             return ["type": "CharDelimiterSplit", "delimiter": .string(delimiter)]
-        case .split: throw Tokenizer.unwritable("a pre-tokenizer with a regular expression of its own", source)
+        case .split(.regex(let program), let behavior, let inverted):
+            return [
+                "type": "Split", "pattern": ["Regex": .string(program.pattern)],
+                "behavior": .string(behavior.rawValue), "invert": .bool(inverted),
+            ]
         }
     }
 
@@ -182,22 +186,12 @@ private struct TokenizerExporter {
     func model(_ model: BPEModel, unknown: Int32?) -> JSON {
         let vocabulary = model.vocabulary
         var vocab = JSONObject()
-        var merges: [(rank: UInt64, order: Int, pair: JSON)] = []
         for id in 0..<vocabulary.size where vocabulary.contains(id: id) {
             let piece = Array(vocabulary.bytes(of: id))
             // Where two ids share a piece, text always becomes the one that is found
-            guard find(piece, in: vocabulary) == id else { continue }
-            vocab[text(piece)] = .int(id)
-            for cut in 1..<max(1, piece.count) where piece[cut] & 0xC0 != 0x80 {
-                let (left, right) = (Array(piece[..<cut]), model.continuingPrefix + piece[cut...])
-                let (leftID, rightID) = (find(left, in: vocabulary), find(right, in: vocabulary))
-                guard leftID >= 0, rightID >= 0 else { continue }
-                let merge = model.merges.find(UInt32(leftID), UInt32(rightID))
-                guard merge != PairMap.missing, merge & 0xFFFF_FFFF == UInt64(id) else { continue }
-                merges.append((merge >> 32, merges.count, [.string(text(left)), .string(text(right))]))
-            }
+            if find(piece, in: vocabulary) == id { vocab[text(piece)] = .int(id) }
         }
-        merges.sort { ($0.rank, $0.order) < ($1.rank, $1.order) }
+        let merges = merges(model).map { JSON.array([.string(text($0.left)), .string(text($0.right))]) }
         let unknownPiece = (model.unknown ?? (model.byteIDs == nil ? unknown : nil)).map {
             vocabulary.bytes(of: Int($0))
         }
@@ -207,8 +201,27 @@ private struct TokenizerExporter {
             "end_of_word_suffix": model.endSuffix.isEmpty ? nil : .string(text(model.endSuffix)),
             "fuse_unk": .bool(model.fusesUnknown), "byte_fallback": .bool(model.fallbackIDs != nil),
             "ignore_merges": .bool(model.wholeWords != nil), "vocab": .object(vocab),
-            "merges": .array(merges.map(\.pair)),
+            "merges": .array(merges),
         ]
+    }
+
+    /// The pairs of pieces that a model merges, the first of them first.
+    func merges(_ model: BPEModel) -> [(left: [UInt8], right: [UInt8])] {
+        let vocabulary = model.vocabulary
+        var merges: [(rank: UInt64, order: Int, left: [UInt8], right: [UInt8])] = []
+        for id in 0..<vocabulary.size where vocabulary.contains(id: id) {
+            let piece = Array(vocabulary.bytes(of: id))
+            guard find(piece, in: vocabulary) == id else { continue }
+            for cut in 1..<max(1, piece.count) where piece[cut] & 0xC0 != 0x80 {
+                let (left, right) = (Array(piece[..<cut]), model.continuingPrefix + piece[cut...])
+                let (leftID, rightID) = (find(left, in: vocabulary), find(right, in: vocabulary))
+                guard leftID >= 0, rightID >= 0 else { continue }
+                let merge = model.merges.find(UInt32(leftID), UInt32(rightID))
+                guard merge != PairMap.missing, merge & 0xFFFF_FFFF == UInt64(id) else { continue }
+                merges.append((merge >> 32, merges.count, left, right))
+            }
+        }
+        return merges.sorted { ($0.rank, $0.order) < ($1.rank, $1.order) }.map { ($0.left, $0.right) }
     }
 
     private func find(_ piece: [UInt8], in vocabulary: Vocabulary) -> Int {

@@ -24,6 +24,9 @@
 #define PACKED_NAME(f) moru_avx2_##f
 #include "packed.h"
 
+#define QUANTIZE_NAME(f) moru_avx2_##f
+#include "../../quantize_rows.h"
+
 #pragma clang attribute pop
 
 #endif

@@ -23,6 +23,9 @@
 #define GEMM_BF16 0
 #include "../vector/gemm.h"
 
+#define QUANTIZE_NAME(f) moru_avx512_##f
+#include "../../quantize_rows.h"
+
 #pragma clang attribute pop
 
 #endif

@@ -23,4 +23,7 @@
 #define PACKED_NAME(f) moru_neon_##f
 #include "packed.h"
 
+#define QUANTIZE_NAME(f) moru_neon_##f
+#include "../../quantize_rows.h"
+
 #endif

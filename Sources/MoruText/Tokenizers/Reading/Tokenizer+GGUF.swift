@@ -284,3 +284,34 @@ private struct GGUFTokenizerReader {
         return parts
     }
 }
+
+extension GGUFTokenizerReader {
+    /// The name under which converters know how a byte-level model cuts text; nil when none does.
+    fileprivate static func preTokenizer(
+        of parts: TokenizerParts, ignoresMerges: Bool
+    ) throws(MoruError) -> String? {
+        let exporter = TokenizerExporter(source: "")
+        func words(_ steps: [PreTokenizer], composes: Bool) throws(MoruError) -> [JSON] {
+            var words: [JSON] = [.bool(composes)]
+            for step in steps { words.append(try exporter.preTokenizer(step)) }
+            return words
+        }
+        if let normalizer = parts.normalizer {
+            guard case .unicode(.nfc) = normalizer else { return nil }
+        }
+        let wanted = try words(parts.preTokenizers, composes: parts.normalizer != nil)
+        // The first of several that do the same is the usual one; what llama.cpp calls the default is another cut
+        for name in Pre.names where name != "default" {
+            guard let pre = Pre(name: name), pre.ignoresMerges == ignoresMerges else { continue }
+            if try words(pre.steps, composes: pre.composes) == wanted { return name }
+        }
+        return nil
+    }
+}
+
+extension Tokenizer {
+    /// The `tokenizer.ggml.pre` that stands for how a byte-level model cuts text; nil when none does.
+    static func ggufPreTokenizer(of parts: TokenizerParts, ignoresMerges: Bool) throws(MoruError) -> String? {
+        try GGUFTokenizerReader.preTokenizer(of: parts, ignoresMerges: ignoresMerges)
+    }
+}
