@@ -59,6 +59,11 @@ public struct GGUFExport: Sendable {
                     .exportUnsupported, "\(model.path): GGUF has no name for \(parameter.path)",
                     remedy: "export the model as safetensors")
             }
+            guard entry.slice == nil, entry.offset == 0 else {
+                throw MoruError(
+                    .exportUnsupported, "\(model.path): \(entry.name) is read from GGUF, but not written yet",
+                    remedy: "export the model as safetensors")
+            }
             let value = parameter.value
             let (dtype, reason) = try types.choose(
                 for: entry.name, shape: value.shape, source: value.dtype, layerCount: model.model.facts.layerCount,
