@@ -4,6 +4,11 @@ import MoruTensor
 extension Llama: GGUFWritable {
     func ggufDescription() throws(MoruError) -> GGUFDescription {
         var c = configuration
+        if c.experts != nil {
+            throw MoruError(
+                .exportUnsupported, "mixtures of experts (\(c.modelType)) are not written as GGUF yet",
+                remedy: "export the model as safetensors")
+        }
         // Mistral's files say llama
         if c.modelType == "mistral" { c.modelType = "llama" }
         let isLikeSmolLM3 = c.modelType == "smollm3"
@@ -11,14 +16,17 @@ extension Llama: GGUFWritable {
             throw GGUFDescription.unsupported("which of the layers rotate", "\(c.rotates)")
         }
         let described = c
-        var description = try GGUFDescription(c) { described.ggufEntry(of: $0) }
+        var description = try GGUFDescription(c) { path in
+            LlamaConfiguration.ggufName(of: path).map {
+                CheckpointWeights.Entry(name: $0, interleavedHeads: described.interleavedHeads(of: path))
+            }
+        }
         if c.modelType == "granite" {
-            description.fields += [
-                ("embedding_scale", .double(Double(c.multipliers.embedding))),
-                ("residual_scale", .double(Double(c.multipliers.residual))),
-                ("logit_scale", .double(Double(c.multipliers.logitsDivisor))),
-                ("attention.scale", .double(Double(c.scoreScale))),
+            let numbers: [(String, Float)] = [
+                ("embedding_scale", c.multipliers.embedding), ("residual_scale", c.multipliers.residual),
+                ("logit_scale", c.multipliers.logitsDivisor), ("attention.scale", c.scoreScale),
             ]
+            for (key, number) in numbers { description.fields.append((key, .double(Double(number)))) }
         }
         return description
     }

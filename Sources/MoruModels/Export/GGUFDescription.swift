@@ -58,6 +58,7 @@ extension GGUFDescription {
     mutating func add(_ scaling: RotaryScaling, headDim: Int, base: Double) throws(MoruError) {
         switch scaling {
         case .none: break
+        case .longrope: throw Self.unsupported("LongRoPE of this architecture", "two lists of factors")
         case .linear(let factor):
             fields += [("rope.scaling.type", .string("linear")), ("rope.scaling.factor", .double(factor))]
         case .llama3, .perFrequency:
