@@ -45,7 +45,9 @@ enum Interoperation {
     }
 
     /// Runs the script and parses its answer.
-    static func run(_ arguments: [String], file: String = #filePath) throws -> JSON {
+    static func run(
+        _ arguments: [String], script: String = "interop.py", file: String = #filePath
+    ) throws -> JSON {
         let root = URL(fileURLWithPath: file).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().path
         let program = """
@@ -54,8 +56,8 @@ enum Interoperation {
             sys.path.insert(0, os.path.dirname(sys.argv[0]))
             runpy.run_path(sys.argv[0], run_name="__main__")
             """
-        let printed = try TestNeeds.runPython(program, arguments: [root + "/scripts/goldens/interop.py"] + arguments)
-        return try JSON.parse(printed, source: "interop.py")
+        let printed = try TestNeeds.runPython(program, arguments: [root + "/scripts/goldens/\(script)"] + arguments)
+        return try JSON.parse(printed, source: script)
     }
 
     /// The logits of some rows of a sequence, in full precision.

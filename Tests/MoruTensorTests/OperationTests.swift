@@ -28,6 +28,7 @@ import Testing
         ("softcapped", { $0[0].softcapped(0.7) }),
         ("relu", { $0[0].activated(by: .relu) }),
         ("tanh", { $0[0].activated(by: .tanh) }),
+        ("binaryCrossEntropy", { ($0[0] * 6).binaryCrossEntropy([1, 0, 0, 0.5, 1, 0]) }),
         ("swiglu", { swiglu(gate: $0[0], up: $0[1]) }),
         ("geglu", { gated(gate: $0[0], up: $0[1], by: .gelu) }),
         ("gegluTanh", { gated(gate: $0[0], up: $0[1], by: .geluTanh) }),

@@ -11,7 +11,10 @@ public enum AdapterDirectory {
     public static func load(
         from directory: String, for model: any TextModel
     ) throws(MoruError) -> any Adapter {
-        let file = try PEFTFile(directory)
+        try load(PEFTFile(directory), for: model)
+    }
+
+    static func load(_ file: PEFTFile, for model: any TextModel) throws(MoruError) -> any Adapter {
         switch file.kind {
         case "LORA": return try LoRAAdapter(file, for: model)
         case "IA3": return try IA3Adapter(file, for: model)
@@ -30,18 +33,27 @@ extension Adapter {
     ///   - baseModel: The base model's name or path, which PEFT shows and loads.
     /// - Throws: ``MoruError/Code/directoryOccupied``, or what the file system throws; the directory is then untouched.
     public func save(to directory: String, baseModel: String) throws {
-        try ModelDirectory.checkReplaceable(directory, marker: "adapter_config.json")
         var config = peftConfiguration
         config["task_type"] = "CAUSAL_LM"
+        try write(to: directory, baseModel: baseModel, config)
+    }
+
+    /// Writes the adapter, further tensors beside its own, and further files beside its two.
+    func write(
+        to directory: String, baseModel: String, _ configuration: JSONObject,
+        also further: [Safetensors.NamedTensor] = [], files: [(name: String, content: JSON)] = []
+    ) throws {
+        try ModelDirectory.checkReplaceable(directory, marker: "adapter_config.json")
+        var config = configuration
         config["base_model_name_or_path"] = .string(baseModel)
         config["inference_mode"] = true
         // What acts on layers is named by them, what stands before a sequence is not
         let prefix = virtualTokens == nil ? PEFTFile.layerPrefix : ""
-        let tensors = parameters.map { (name: prefix + $0.path, tensor: $0.value) }
-        let text = JSON.object(config).text(pretty: true)
+        let tensors = parameters.map { (name: prefix + $0.path, tensor: $0.value) } + further
+        let texts = ([("adapter_config.json", .object(config))] + files).map { ($0, $1.text(pretty: true)) }
         try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
             try Safetensors.write(tensors, to: temporary + "/adapter_model.safetensors")
-            try FileSystem.write(text.utf8, to: temporary + "/adapter_config.json")
+            for (name, text) in texts { try FileSystem.write(text.utf8, to: "\(temporary)/\(name)") }
         }
     }
 
@@ -78,6 +90,8 @@ struct PEFTFile {
     let tensors: SafetensorsFile
     let reader: ConfigurationReader
     private let configPath: String
+    /// The tensors that are a head's, where the adapter is read for one.
+    var headNames: Set<String> = []
 
     init(_ directory: String) throws(MoruError) {
         configPath = directory + "/adapter_config.json"
@@ -107,7 +121,7 @@ struct PEFTFile {
 
     /// Refuses keys that change an adapter's arithmetic or its tensors when they are neither false nor empty.
     func requireAbsent(_ keys: [String]) throws(MoruError) {
-        for key in keys {
+        for key in keys where key != "modules_to_save" || headNames.isEmpty {
             switch json[key] {
             case nil, .null, .bool(false): continue
             case .array(let elements) where elements.isEmpty: continue
@@ -162,7 +176,7 @@ struct PEFTFile {
 
     /// Refuses tensors that none of the parameters came from.
     func requireAllUsed(_ parameters: [Parameter]) throws(MoruError) {
-        let known = Set(parameters.map { Self.layerPrefix + $0.path })
+        let known = Set(parameters.map { Self.layerPrefix + $0.path }).union(headNames)
         let stray = tensors.names.first { !known.contains($0) }
         guard stray != nil || parameters.isEmpty else { return }
         throw MoruError(

@@ -132,7 +132,8 @@ enum ModelLocation {
             self = .gguf(path)
             return
         }
-        if FileSystem.exists(path + "/config.json") {
+        // An adapter with a head has a configuration too, and no model
+        if FileSystem.exists(path + "/config.json"), !FileSystem.exists(path + "/adapter_config.json") {
             self = .directory(path)
             return
         }

@@ -26,7 +26,7 @@ extension PEFTFile {
             throw unsupported("num_transformer_submodules")
         }
         let name = VirtualTokens.parameterName
-        if let stray = tensors.names.first(where: { $0 != name }) {
+        if let stray = tensors.names.first(where: { $0 != name && !headNames.contains($0) }) {
             throw MoruError(
                 .adapterMismatch, "\(tensors.path): \(stray) has no place in an adapter of virtual tokens",
                 remedy: "load the adapter with the base model it was trained on")
