@@ -119,7 +119,7 @@ extension PreferenceDataset {
     var notice: String? { unusedNotice(source, skipped: skippedCount, truncated: truncatedCount) }
 }
 
-private func unusedNotice(_ source: String, skipped: Int, truncated: Int) -> String? {
+func unusedNotice(_ source: String, skipped: Int, truncated: Int) -> String? {
     var parts: [String] = []
     if skipped > 0 { parts.append("\(skipped) examples were left out") }
     if truncated > 0 { parts.append("\(truncated) examples were cut") }
@@ -131,7 +131,7 @@ extension Tuning {
     fileprivate func makeMethod() throws(MoruError) -> (method: any TrainingMethod, adapter: (any Adapter)?) {
         let (seed, tokens) = (recipe.training.seed, recipe.virtualTokens)
         let adapter: any Adapter
-        do {
+        do throws(MoruError) {
             switch recipe.method {
             case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: model.model.linears, seed: seed)
             case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: model.model.linears)
@@ -145,6 +145,10 @@ extension Tuning {
                 let method = try LastLayersMethod(
                     model, count: last.count, includesHead: last.includesHead, savingAs: recipe.saveDType)
                 return (method, nil)
+            case .head:
+                throw MoruError(
+                    .recipeValue, "the objective \(recipe.objective.rawValue) has no head",
+                    remedy: "choose the objective classification, extraction or regression, or another method")
             }
         } catch {
             let places: [Recipe.Method: String] = [

@@ -30,6 +30,7 @@ struct Moru: AsyncParsableCommand {
             Pull.self, Models.self, Show.self, Chat.self, Generate.self, Embed.self, Tokenize.self, Train.self,
             Tune.self, Merge.self, Export.self, Quantize.self,
             RecipeCommand.self, Runs.self, DataCommand.self, Eval.self, Serve.self, Bench.self, Config.self,
+            Classify.self, Extract.self,
             Doctor.self,
         ])
 

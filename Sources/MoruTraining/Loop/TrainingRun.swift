@@ -205,7 +205,7 @@ struct TrainingRun {
             return true
         }
         let loss = total.loss / targets
-        let others = total.others.mapValues { $0 / targets }
+        let others = task.figures(of: total, targets: targets)
         if isBest { (progress.bestValidationLoss, progress.bestStep) = (loss, progress.steps) }
         updateSeconds()
         try emit(

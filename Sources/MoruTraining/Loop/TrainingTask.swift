@@ -39,6 +39,8 @@ public protocol TrainingTask: Sendable {
     func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) throws -> Tensor
     /// How well the model does on some examples, for validation; nothing is followed by a gradient computation.
     func measure(_ examples: [Int], in split: DataSplit) throws -> TaskMeasurement
+    /// What the sums of ``measure(_:in:)`` over all examples come to, by name; the loss aside.
+    func figures(of total: TaskMeasurement, targets: Double) -> [String: Double]
     /// What a run of the task depends on, by name: a resumed run refuses to go on when any differs.
     var identity: [(key: String, value: String)] { get }
     /// What is wrong with the model when a loss is not finite, if the task can tell.
@@ -54,6 +56,11 @@ extension TrainingTask {
     /// The loss alone.
     public func measure(_ examples: [Int], in split: DataSplit) throws -> TaskMeasurement {
         TaskMeasurement(loss: Double(try summedLoss(of: examples, in: split, dropout: nil).scalar))
+    }
+
+    /// The mean of each over the targets.
+    public func figures(of total: TaskMeasurement, targets: Double) -> [String: Double] {
+        total.others.mapValues { $0 / targets }
     }
 }
 

@@ -78,7 +78,7 @@ public struct LastLayersMethod: TrainingMethod {
     }
 
     /// The layer that a parameter such as `model.layers.3.mlp.up_proj.weight` belongs to.
-    private static func layer(of parameter: Parameter) -> Int? {
+    static func layer(of parameter: Parameter) -> Int? {
         parameter.path.split(separator: ".").lazy.compactMap { Int($0) }.first
     }
 
@@ -93,18 +93,20 @@ public struct LastLayersMethod: TrainingMethod {
 }
 
 extension PretrainedModel {
-    /// Bytes that the model takes once saved; quantised weights are written out in f32.
-    fileprivate func storedBytes(_ dtype: DType?) -> Int {
-        model.parameters.reduce(0) { sum, parameter in
-            let value = parameter.value
-            return sum + value.count * (dtype ?? (value.dtype.isQuantized ? .f32 : value.dtype)).blockBytes
-        }
+    fileprivate func storedBytes(_ dtype: DType?) -> Int { MoruTraining.storedBytes(of: model.parameters, dtype) }
+}
+
+/// Bytes that a model's parameters take once saved; quantised weights are written out in f32.
+func storedBytes(of parameters: [Parameter], _ dtype: DType?) -> Int {
+    parameters.reduce(0) { sum, parameter in
+        let value = parameter.value
+        return sum + value.count * (dtype ?? (value.dtype.isQuantized ? .f32 : value.dtype)).blockBytes
     }
 }
 
 extension [Parameter] {
     /// Gives the parameters f32 values, as gradients need.
-    fileprivate func makeTrainable() {
+    func makeTrainable() {
         for parameter in self where parameter.value.dtype != .f32 {
             parameter.value = parameter.value.converted(to: .f32)
         }

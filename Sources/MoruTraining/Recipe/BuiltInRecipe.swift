@@ -59,6 +59,24 @@ public struct BuiltInRecipe: Sendable {
             recipe.training.learningRate = 5e-5
             recipe.training.optimizer = OptimizerSettings(weightDecay: 0.01, layerDecay: 0.8)
         },
+        BuiltInRecipe("classifier", "Which label a text has: a head and an adapter, learnt together.") { recipe in
+            recipe.objective = .classification
+            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: everyLinear)
+            recipe.training.learningRate = 1e-3
+            recipe.training.length = .epochs(3)
+        },
+        BuiltInRecipe("extractor", "What is found in a text, and where: names, amounts, dates.") { recipe in
+            recipe.objective = .extraction
+            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: everyLinear)
+            recipe.training.learningRate = 1e-3
+            recipe.training.length = .epochs(3)
+        },
+        BuiltInRecipe("probe", "The head alone: how much the model as it is can tell.") { recipe in
+            recipe.objective = .classification
+            recipe.method = .head
+            recipe.training.learningRate = 1e-2
+            recipe.training.length = .epochs(5)
+        },
         BuiltInRecipe("full", "Every weight moves: the most memory, and a whole model as the result.") { recipe in
             recipe.method = .full
             recipe.saveDType = .bf16

@@ -123,6 +123,7 @@ extension Recipe {
         .number("distillation.temperature", 0...Float.infinity, isPositive: true, \.distillation.temperature),
         .number("distillation.soft_share", 0...1, \.distillation.softShare),
         .integer("distillation.top_k", 1...1_000_000_000, \.distillation.topK),
+        .number("head.dropout", 0...1, isOpen: true, \.headDropout),
     ]
 
     private static let trainingKeys: [RecipeKey] = [
@@ -202,6 +203,7 @@ extension Recipe {
         case "last_layers": method == .lastLayers
         case "dpo": objective == .dpo
         case "distillation": objective == .distillation
+        case "head": objective.learnsHead
         default: nil
         }
     }

@@ -163,6 +163,11 @@ private struct RecipeReader {
                 .recipeValue, "\(source): the objective is distillation, but distillation.teacher is missing",
                 remedy: "name the larger model that is learnt from")
         }
+        if recipe.method == .head, !recipe.objective.learnsHead {
+            throw MoruError(
+                .recipeValue, "\(source): the method is head, but the objective \(recipe.objective.rawValue) has none",
+                remedy: "choose the objective classification, extraction or regression, or another method")
+        }
         if recipe.quantize != nil, recipe.method == .full || recipe.method == .lastLayers {
             throw MoruError(
                 .recipeValue, "\(source): quantize is set, but \(recipe.method.rawValue) moves the model's own weights",

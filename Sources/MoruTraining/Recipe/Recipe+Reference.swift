@@ -55,9 +55,10 @@ extension Recipe {
         "method": "Which parameters move.",
         "objective":
             "What is learnt: `sft` the examples themselves, `dpo` which of two answers people prefer, `distillation` "
-            + "what a larger model thinks too.",
+            + "what a larger model thinks too; with a head in place of generation: `classification` which labels a text "
+            + "has, `extraction` what is found in it and where, `regression` a number.",
         "quantize": "The format that a dense base is held in while an adapter is learnt beside it (QLoRA).",
-        "save_dtype": "How a tuned model (`full`, `last_layers`) is stored.",
+        "save_dtype": "How a tuned model (`full`, `last_layers`, `head`) is stored.",
         "data.train": "A file, folder or pattern to learn from, or a list of them: JSONL, JSON, CSV, TSV, texts.",
         "data.weights": "The share of an epoch that each of several sources has, in their order.",
         "data.epoch_end": "Where an epoch over weighted sources ends: with the largest, or with the smallest.",
@@ -66,7 +67,8 @@ extension Recipe {
         "data.template":
             "How classification is asked: a text with `{text}` and then `{label}` in it, in place of a conversation.",
         "data.fields": "What fields are called in the data, by their usual names: `[prompt=question]`.",
-        "data.labels": "The names of labels that are given as numbers 0, 1, ...",
+        "data.labels":
+            "The names of labels that are given as numbers 0, 1, ...; of a head every label, in this order.",
         "data.validation": "What is measured on during the run; the result with the lowest loss is kept.",
         "data.format": "The shape of the data's records; `auto` tells it from their fields.",
         "data.max_length": "The most tokens of an example.",
@@ -89,6 +91,7 @@ extension Recipe {
         "distillation.temperature": "What both models' logits are divided by before they are compared.",
         "distillation.soft_share": "The weight of the teacher's distribution; the rest is the data's.",
         "distillation.top_k": "How many of the teacher's likeliest tokens count.",
+        "head.dropout": "The share of the head's inputs that is dropped in training.",
         "training.epochs": "Passes over the data; or give `steps`.",
         "training.steps": "Optimizer steps of the run; excludes `epochs`.",
         "training.batch_size": "Examples that pass through the model together; memory grows with it.",

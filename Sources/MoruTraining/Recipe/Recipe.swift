@@ -22,6 +22,8 @@ public struct Recipe: Sendable, Hashable {
         case lastLayers = "last_layers"
         /// Every weight of the model itself.
         case full
+        /// The head alone, where there is one: what the model as it is can tell.
+        case head
     }
 
     /// What is learnt from the data.
@@ -32,6 +34,15 @@ public struct Recipe: Sendable, Hashable {
         case dpo
         /// The examples, and what a larger model thinks of them.
         case distillation
+        /// Which labels a text has; a head is learnt.
+        case classification
+        /// What is to be found in a text, and where; a head is learnt.
+        case extraction
+        /// A number that a text has; a head is learnt.
+        case regression
+
+        /// Whether a head is learnt, and nothing generated.
+        public var learnsHead: Bool { [.classification, .extraction, .regression].contains(self) }
     }
 
     /// The base model: a path, or a name that the caller resolves. It is noted in the adapter.
@@ -60,7 +71,9 @@ public struct Recipe: Sendable, Hashable {
     public var distillation = DistillationLoss()
     /// Of ``Objective/distillation``: the model that is learnt from.
     public var teacher: String?
-    /// Of ``Method/lastLayers`` and ``Method/full``: how the tuned model is stored; nil for f32 where it moved.
+    /// Of objectives that learn a head: the share of its inputs that is dropped in training.
+    public var headDropout: Float = 0
+    /// Of ``Method/lastLayers``, ``Method/full`` and ``Method/head``: how the tuned model is stored; nil for f32 where it moved.
     public var saveDType: DType?
     /// How the parameters move.
     public var training = TrainingSettings()

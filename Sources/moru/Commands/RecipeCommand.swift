@@ -161,7 +161,8 @@ extension RecipeCommand {
 
         func run() throws {
             let recipe = try recipe.read()
-            let estimate = try recipe.tuning().estimate()
+            let estimate =
+                try recipe.objective.learnsHead ? recipe.headTuning().estimate() : recipe.tuning().estimate()
             if output.json {
                 Terminal.result(estimate.json.text(pretty: true))
             } else {
@@ -295,6 +296,11 @@ extension Recipe {
     func tuning() throws -> Tuning {
         let teacher = objective == .distillation ? try self.teacher.map { try ModelArgument.load($0) } : nil
         return Tuning(self, model: try ModelArgument.load(model), teacher: teacher)
+    }
+
+    /// The tuning of a head on the model that the recipe names.
+    func headTuning() throws -> HeadTuning {
+        HeadTuning(self, trunk: try PretrainedTextModel.load(try ModelArgument.path(of: model), forHead: true))
     }
 }
 

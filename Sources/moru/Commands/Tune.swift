@@ -44,24 +44,10 @@ struct TuningOptions: ParsableArguments {
     /// Tunes, as the command of a name.
     func run(command: String) async throws {
         let recipe = try recipe.read()
-        var tuning = try recipe.tuning()
-        tuning.existingRun = resume ? .resume : overwrite ? .overwrite : .refuse
         let display = TuningDisplay()
-        let interruption = Interruption()
-        let prompts: [RunSamples.TuningPrompt]
         let result: TuningResult
-        var samples = try RunSamples.read(recipe.output, resuming: resume)
         do {
-            let prepared = try tuning.prepared(isCancelled: { interruption.isRequested })
-            prompts = try RunSamples.TuningPrompt.read(recipe, tuning.model)
-            if !samples.answer(prompts) { samples = try await RunSamples.make(prepared.model, prompts: prompts) }
-            let before = samples
-            result = try prepared.run(
-                events: { event in
-                    // Only now does the directory belong to this run
-                    if case .started = event { try? before.write(to: recipe.output) }
-                    display.show(event)
-                }, isCancelled: { interruption.isRequested })
+            result = try await recipe.objective.learnsHead ? tuneHead(recipe, display) : tune(recipe, display)
         } catch let error as MoruError where error.code == .cancelled {
             display.finish()
             throw MoruError(
@@ -75,11 +61,6 @@ struct TuningOptions: ParsableArguments {
             display.finish()
             throw error
         }
-        display.finish()
-        let tuned = result.isAdapter ? tuning.model : try PretrainedModel.load(result.directory)
-        let adapter = result.isAdapter ? try AdapterDirectory.load(from: result.directory, for: tuned.model) : nil
-        samples = try await samples.continued(by: tuned, adapter: adapter, prompts: prompts)
-        try samples.write(to: recipe.output)
         try RunEnvironment.write(to: recipe.output, version: Moru.version)
         try RunReport.write(recipe.output)
         if output.json {
@@ -91,6 +72,41 @@ struct TuningOptions: ParsableArguments {
             Terminal.talk("tuned in \(Format.duration(result.summary.seconds)); the \(what) is ready:")
             Terminal.result(result.directory)
         }
+    }
+
+    private var existingRun: ExistingRun { resume ? .resume : overwrite ? .overwrite : .refuse }
+
+    /// Tunes a model that generates, and notes what it answers before and after.
+    private func tune(_ recipe: Recipe, _ display: TuningDisplay) async throws -> TuningResult {
+        var tuning = try recipe.tuning()
+        tuning.existingRun = existingRun
+        let interruption = Interruption()
+        var samples = try RunSamples.read(recipe.output, resuming: resume)
+        let prepared = try tuning.prepared(isCancelled: { interruption.isRequested })
+        let prompts = try RunSamples.TuningPrompt.read(recipe, tuning.model)
+        if !samples.answer(prompts) { samples = try await RunSamples.make(prepared.model, prompts: prompts) }
+        let before = samples
+        let result = try prepared.run(
+            events: { event in
+                // Only now does the directory belong to this run
+                if case .started = event { try? before.write(to: recipe.output) }
+                display.show(event)
+            }, isCancelled: { interruption.isRequested })
+        display.finish()
+        let tuned = result.isAdapter ? tuning.model : try PretrainedModel.load(result.directory)
+        let adapter = result.isAdapter ? try AdapterDirectory.load(from: result.directory, for: tuned.model) : nil
+        samples = try await samples.continued(by: tuned, adapter: adapter, prompts: prompts)
+        try samples.write(to: recipe.output)
+        return result
+    }
+
+    /// Tunes a model with a head, which generates nothing.
+    private func tuneHead(_ recipe: Recipe, _ display: TuningDisplay) throws -> TuningResult {
+        var tuning = try recipe.headTuning()
+        tuning.existingRun = existingRun
+        let interruption = Interruption()
+        defer { display.finish() }
+        return try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
     }
 
     /// What goes on with this run, to be typed into a shell.
@@ -130,6 +146,8 @@ private final class TuningDisplay {
             line.finish()
             Terminal.talk(
                 "step \(validation.step): validation loss \(Format.fixed(validation.loss, 4))"
+                    + validation.others.sorted { $0.key < $1.key }
+                    .map { "  \($0.key) \(Format.fixed($0.value, 4))" }.joined()
                     + (validation.isBest ? "  (best so far)" : ""))
         case .checkpoint: break
         case .notice(let text):

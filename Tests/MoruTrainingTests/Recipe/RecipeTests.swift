@@ -180,7 +180,7 @@ struct RecipeTests {
         ("training:\n  seed: -1\n", "training.seed is -1", "an integer of at least 0"),
         (
             "method: qlora\n", "method is qlora",
-            "it must be one of lora, ia3, prompt, prefix, last_layers, full; did you mean lora?"
+            "it must be one of lora, ia3, prompt, prefix, last_layers, full, head; did you mean lora?"
         ),
         ("output: ''\n", "output is \"\"", "a path"),
         ("training:\n  epochs: 1\n  steps: 2\n", "recipe.yaml:6: training.epochs and training.steps", "keep one"),

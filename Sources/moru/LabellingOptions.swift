@@ -1,0 +1,123 @@
+import ArgumentParser
+import MoruBase
+import MoruModels
+import MoruTraining
+
+/// Texts that a head is shown, and where the answers go.
+struct LabellingOptions: ParsableArguments {
+    @Argument(help: "A model with a head, or with --adapter its base: a name or a directory.")
+    var model: String
+    @Argument(help: "The texts; without any, each line of standard input is one.")
+    var texts: [String] = []
+    @Option(help: ArgumentHelp("An adapter that brings the head along.", valueName: "directory"))
+    var adapter: String?
+    @Option(
+        help: ArgumentHelp("A file of records (JSONL, JSON, CSV or TSV) with a text each.", valueName: "file"),
+        completion: .file())
+    var data: String?
+    @Option(help: "The field of --data that holds the text.")
+    var field = "text"
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("Write each record with its prediction to this JSONL file.", valueName: "file"),
+        completion: .file())
+    var output: String?
+    @Flag(help: "Cut texts that are too long for the model, rather than refuse them.")
+    var truncate = false
+    @Flag(help: "Print a line of JSON for each text.")
+    var json = false
+
+    func validate() throws {
+        if data != nil, !texts.isEmpty { throw ValidationError("Give either texts or --data.") }
+    }
+
+    /// Opens the model.
+    func load() throws -> HeadedModel {
+        try HeadedModel.load(try ModelArgument.path(of: model), adapter: adapter)
+    }
+
+    /// A text, and the record that it came with.
+    struct Item {
+        var text: String
+        var record: JSONObject
+        var place: String
+    }
+
+    /// Goes through the texts in parts, with progress where there are many.
+    ///
+    /// - Parameters:
+    ///   - predict: The predictions for some texts, as JSON.
+    ///   - show: Prints a text with its prediction, where nothing else was asked for.
+    func run<Prediction>(
+        _ predict: ([String]) throws -> [Prediction], json: (Prediction) -> JSON,
+        show: (_ item: Item, _ prediction: Prediction, _ isAlone: Bool) -> Void
+    ) throws {
+        let items = try items()
+        guard !items.isEmpty else {
+            throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
+        }
+        let progress = ProgressLine("predicting", unit: "texts")
+        var lines: [UInt8] = []
+        let step = 64
+        for begin in stride(from: 0, to: items.count, by: step) {
+            let part = Array(items[begin..<min(begin + step, items.count)])
+            for (item, prediction) in zip(part, try predictions(part, predict)) {
+                var record = item.record
+                record["prediction"] = json(prediction)
+                let line = JSON.object(record).text()
+                if output != nil {
+                    lines += Array((line + "\n").utf8)
+                } else if self.json {
+                    Terminal.result(line)
+                } else {
+                    show(item, prediction, items.count == 1)
+                }
+            }
+            if items.count > step, output != nil { progress.update(begin + part.count, of: items.count) }
+        }
+        progress.finish()
+        guard let output else { return }
+        try FileSystem.write(lines, to: output)
+        Terminal.talk("\(items.count) \(items.count == 1 ? "text" : "texts"), written to \(output)")
+    }
+
+    /// The predictions of a part; an error names the text that it is about.
+    private func predictions<Prediction>(
+        _ part: [Item], _ predict: ([String]) throws -> [Prediction]
+    ) throws -> [Prediction] {
+        do {
+            return try predict(part.map(\.text))
+        } catch let error as MoruError where error.code == .textTooLong || error.code == .textEmpty {
+            for item in part {
+                do { _ = try predict([item.text]) } catch let error as MoruError {
+                    let remedy = error.code == .textTooLong ? "shorten it, or have it cut: --truncate" : error.remedy
+                    throw MoruError(error.code, "\(item.place): \(error.message)", remedy: remedy)
+                }
+            }
+            throw error
+        }
+    }
+
+    private func items() throws -> [Item] {
+        func item(_ text: String, _ place: String) -> Item {
+            Item(text: text, record: JSONObject([("text", .string(text))]), place: place)
+        }
+        guard let data else {
+            if !texts.isEmpty, texts != ["-"] { return texts.enumerated().map { item($1, "text \($0 + 1)") } }
+            let lines = Terminal.readInput().split(separator: "\n", omittingEmptySubsequences: false)
+            return lines.enumerated().filter { !$1.isEmpty }.map { item(String($1), "standard input, line \($0 + 1)") }
+        }
+        var reader = try SourceReader(DataSource(data))
+        var items: [Item] = []
+        while let record = try reader.next() {
+            guard let text = record.value[field]?.string else {
+                let keys = (record.value.object?.keys ?? []).prefix(8).joined(separator: ", ")
+                throw MoruError(
+                    .dataMalformed, "\(record.place): there is no text in the field \(field), but the fields \(keys)",
+                    remedy: "name the field that holds the text: --field NAME")
+            }
+            items.append(Item(text: text, record: record.value.object ?? JSONObject(), place: "\(record.place)"))
+        }
+        return items
+    }
+}
