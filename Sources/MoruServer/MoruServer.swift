@@ -72,6 +72,10 @@ public struct MoruServer: Sendable {
         router.route(.get, "/v1/models/**", models.one)
         router.route(.post, "/v1/chat/completions", completions.chat)
         router.route(.post, "/v1/completions", completions.completion)
+        let tokenizers = TokenizerEndpoints(list: list, configuration: configuration)
+        router.route(.post, "/tokenize", tokenizers.tokenize)
+        router.route(.post, "/detokenize", tokenizers.detokenize)
+        router.route(.get, "/tokenizer_info", tokenizers.info)
         return router
     }
 

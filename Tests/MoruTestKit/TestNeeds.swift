@@ -6,6 +6,8 @@ import Testing
 public enum TestNeeds {
     /// A Python with torch, transformers, peft and the rest; nil when there is none.
     public static let python = existing("MORU_TEST_PYTHON")
+    /// A Python with the lm-eval harness, which is too large to be installed for every test run; nil when there is none.
+    public static let lmEval = existing("MORU_TEST_LM_EVAL")
     /// A folder with the real models; nil when there is none.
     public static let models = existing("MORU_TEST_MODELS")
     /// The real SmolLM2-135M-Instruct as GGUF Q4_1; nil when it is not there.
@@ -21,9 +23,12 @@ public enum TestNeeds {
 
     /// Runs a Python program and returns what it prints.
     ///
+    /// - Parameter interpreter: The Python; ``python`` by default.
     /// - Throws: An error with what it wrote to standard error, when it fails.
-    public static func runPython(_ program: String, arguments: [String] = []) throws -> String {
-        guard let python else { throw MoruError(.fileNotFound, "MORU_TEST_PYTHON names no interpreter") }
+    public static func runPython(
+        _ program: String, arguments: [String] = [], interpreter: String? = TestNeeds.python
+    ) throws -> String {
+        guard let python = interpreter else { throw MoruError(.fileNotFound, "MORU_TEST_PYTHON names no interpreter") }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: python)
         process.arguments = ["-c", program] + arguments

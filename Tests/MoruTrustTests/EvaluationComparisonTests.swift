@@ -169,6 +169,7 @@ import Testing
         #expect(try name("perplexity") == "perplexity" && name("exact_match.upper") == "exact_match")
         for (figure, words) in [
             ("accuracy", "mood.accuracy, topic.accuracy"), ("perplexty", "did you mean perplexity"),
+            ("acuracy", "did you mean accuracy"),
             ("good.f1", "mood.good.f1, topic.good.f1"), ("zzzzzzzzzzzz", "there are mood.accuracy"),
         ] {
             let error = try #require(throws: MoruError.self) { try name(figure) }

@@ -14,7 +14,7 @@ import Testing
           - name: tuned
             model: ./models/base.gguf
             adapter: runs/first/adapter
-          - {model: other, adapter: /abs/second/adapter}
+          - {model: other, adapter: /abs/second/adapter, gated: false}
         against: base.json
         metrics: [rougeL, chrf++]
         labels: [mood]
@@ -36,7 +36,7 @@ import Testing
             recipe.models == [
                 .init(model: "smollm2-135m-instruct"),
                 .init(name: "tuned", model: "/r/models/base.gguf", adapter: "/r/runs/first/adapter"),
-                .init(name: "second", model: "other", adapter: "/abs/second/adapter"),
+                .init(name: "second", model: "other", adapter: "/abs/second/adapter", isGated: false),
             ])
         #expect(recipe.metrics == [.rougeL, .chrFPlusPlus] && recipe.labels == ["mood"])
         #expect(recipe.instruction == "Answer: good or bad." && recipe.limit == 20 && recipe.maximumTokens == 12)
@@ -57,6 +57,7 @@ import Testing
             ("data: d\nmodels: m\ntask: choise", ":3", "did you mean choice"),
             ("data: d\nmodels:\n  - modle: m", ":3", "did you mean model"),
             ("data: d\nmodels:\n  - name: m", ":3", "name it"),
+            ("data: d\nmodels:\n  - {model: m, gated: maybe}", ":3", "true or false"),
             ("data: d\nmodels: m\nlimit: few", ":3", "an integer of at least 1"),
             ("data: d\nmodels: m\ngates: [accuracy is good]", ":3", "accuracy >= 0.8"),
             ("models: m", "data is missing", "add it"), ("data: d", "models is missing", "add it"),
@@ -94,7 +95,8 @@ import Testing
 
     @Test func modelsStandSideBySideAndAPageShowsThem() async throws {
         try await withFile(answers) { path in
-            var recipe = EvaluationRecipe(data: path, models: [.init(model: "one"), .init(model: "two")])
+            var recipe = EvaluationRecipe(
+                data: path, models: [.init(model: "one", isGated: false), .init(model: "two")])
             recipe.gates = [try Gate("exact_match >= 1"), try Gate("perplexity <= 1e9")]
             recipe.metrics = [.chrF]
             var loaded: [String] = []
@@ -104,9 +106,10 @@ import Testing
             }
             let comparison = try await run.run()
             #expect(loaded == ["one", "two"] && comparison.columns.map(\.name) == ["one", "two"])
-            #expect(comparison.gates.map(\.passes) == [false, false, true, true])
+            #expect(
+                comparison.gates.map(\.passes) == [false, true] && comparison.gates.allSatisfy { $0.model == "two" })
             let html = EvaluationPage(comparison, recipe).html
-            for words in ["2 gates failed", "Confusion: label", "Calibration, two", "Worst errors", "chrf", "<svg"] {
+            for words in ["1 gate failed", "Confusion: label", "Calibration, two", "Worst errors", "chrf", "<svg"] {
                 #expect(html.contains(words), "\(words)")
             }
             #expect(!html.contains("http") && !html.contains("<script") && !html.contains("nan"))

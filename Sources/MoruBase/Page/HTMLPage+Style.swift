@@ -64,6 +64,7 @@ extension HTMLPage {
           font-variant-numeric: tabular-nums; }
         .matrix th { padding: 6px 10px; min-width: 0; }
         .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 20px 24px; }
+        .side.wide { grid-template-columns: minmax(0, 1fr); }
         .case { padding: 14px 0; border-top: 1px solid var(--rule); }
         .case:first-of-type { border-top: 0; padding-top: 0; }
         .case dl { display: grid; grid-template-columns: minmax(5rem, max-content) minmax(0, 1fr); gap: 4px 16px;

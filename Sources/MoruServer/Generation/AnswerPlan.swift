@@ -66,7 +66,12 @@ struct AnswerPlan: Sendable {
             try Self.check(choice.prompt, for: model, generating: request.maximumTokens, param: name)
             choice.options.maximumTokens = request.maximumTokens
             choice.options.logProbabilities = request.logProbabilities
-            if request.fields.echo { choice.options.promptLogProbabilities = request.logProbabilities }
+            if request.fields.echo {
+                choice.options.promptLogProbabilities = request.logProbabilities
+                // Who scores a text asks for one token more, and counts on its being there to be left out
+                choice.scoresEnd = request.logProbabilities != nil && request.maximumTokens == 1
+                choice.options.ignoresEndTokens = choice.scoresEnd
+            }
             choices += try Self.repeated(choice, request.fields, for: model)
             promptTokens += choice.prompt.count
         }

@@ -15,6 +15,8 @@ struct ChoicePlan: Sendable {
     var toolFormat: ToolCallFormat?
     /// Whether more than the first call counts.
     var allowsSeveralCalls = true
+    /// Whether a token that ends the text is reported with its score, as one that has no text.
+    var scoresEnd = false
 
     init(prompt: [Int32]) { self.prompt = prompt }
 
@@ -22,8 +24,10 @@ struct ChoicePlan: Sendable {
     ///
     /// - Throws: What the engine throws, and `CancellationError` when the task is cancelled.
     func generate(with model: ServedModel, _ yield: (ChoiceEvent) -> Void) async throws {
-        var assembler = ChoiceAssembler(self, tokenizer: model.generator.pretrained.tokenizer)
         var calls = toolFormat.map { ToolCallAssembler($0, allowsSeveral: allowsSeveralCalls) }
+        let pretrained = model.generator.pretrained
+        var assembler = ChoiceAssembler(
+            self, tokenizer: pretrained.tokenizer, endIDs: Set(pretrained.generationDefaults.endIDs))
         if options.promptLogProbabilities == nil, let echo { yield(.piece(ChoicePiece(text: echo, tokens: []))) }
         for try await event in model.generator.stream(.tokens(prompt), options) {
             for choiceEvent in assembler.take(event) {
@@ -45,12 +49,16 @@ struct ChoiceAssembler: Sendable {
     /// Scalars of the echo, before the answer's own text.
     private let base: Int
     private var offsets: TokenOffsets
+    private let endIDs: Set<Int32>
+    /// The end token that came, where ends are scored.
+    private var endToken: Int32?
     private var waiting: [ScoredToken] = []
     /// Scalars of the answer so far.
     private var end: Int
 
-    init(_ plan: ChoicePlan, tokenizer: Tokenizer) {
+    init(_ plan: ChoicePlan, tokenizer: Tokenizer, endIDs: Set<Int32> = []) {
         self.plan = plan
+        self.endIDs = endIDs
         self.tokenizer = tokenizer
         base = plan.echo?.unicodeScalars.count ?? 0
         offsets = TokenOffsets(
@@ -65,6 +73,7 @@ struct ChoiceAssembler: Sendable {
             return [.piece(ChoicePiece(text: plan.echo ?? "", tokens: promptTokens(scores)))]
         case .token(let score):
             guard plan.options.logProbabilities != nil else { return [] }
+            if plan.scoresEnd, endIDs.contains(score.id) { endToken = score.id }
             waiting.append(ScoredToken(score, offset: offsets.next(score.id), tokenizer: tokenizer))
             return []
         case .text(let text):
@@ -76,7 +85,7 @@ struct ChoiceAssembler: Sendable {
             var events: [ChoiceEvent] = []
             if case .stopString = reason { waiting = [] }
             if !waiting.isEmpty { events.append(.piece(ChoicePiece(text: "", tokens: waiting))) }
-            return events + [.finished(reason, usage)]
+            return events + [.finished(endToken.map { .stop($0) } ?? reason, usage)]
         }
     }
 

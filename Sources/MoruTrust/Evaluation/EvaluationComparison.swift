@@ -8,22 +8,22 @@ public struct EvaluationComparison: Sendable {
         public let name: String
         /// What its evaluation found.
         public let report: any ScoredReport
-        /// Whether the report was saved earlier; it is compared with, and passes no gates.
-        public let isSaved: Bool
+        /// Whether the model must pass the gates.
+        public let isGated: Bool
 
         /// Makes a column.
-        public init(_ name: String, _ report: any ScoredReport, isSaved: Bool = false) {
-            (self.name, self.report, self.isSaved) = (name, report, isSaved)
+        public init(_ name: String, _ report: any ScoredReport, isGated: Bool = true) {
+            (self.name, self.report, self.isGated) = (name, report, isGated)
         }
 
-        /// A column of a report that was saved earlier.
+        /// A column of a report that was saved earlier; others are compared with it, and it need not pass gates.
         ///
         /// - Parameters:
         ///   - json: What ``ScoredReport/json(includingOutcomes:)`` gave, with outcomes.
         ///   - source: Where it was read, for error messages.
         /// - Throws: ``MoruError/Code/evaluationData`` when it is no such report.
         public init(_ name: String, saved json: JSON, source: String) throws(MoruError) {
-            self.init(name, try SavedReport.read(json, source: source), isSaved: true)
+            self.init(name, try SavedReport.read(json, source: source), isGated: false)
         }
     }
 
@@ -77,7 +77,7 @@ public struct EvaluationComparison: Sendable {
         }
         var outcomes: [GateOutcome] = []
         for gate in gates {
-            for (index, column) in columns.enumerated() where !column.isSaved {
+            for (index, column) in columns.enumerated() where column.isGated {
                 let first = index > 0 ? columns[0].report.figures : nil
                 if let outcome = try gate.outcome(of: column.name, column.report.figures, first: first) {
                     outcomes.append(outcome)

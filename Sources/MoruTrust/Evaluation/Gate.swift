@@ -83,8 +83,9 @@ public struct Gate: Sendable, Hashable {
                 .evaluationGate, "the gate \"\(text)\" may mean several figures",
                 remedy: "name one of \(candidates.map(\.name).joined(separator: ", "))")
         }
-        let names = kinds.map(\.name)
-        let nearest = nearestName(to: figure, among: names)
+        // Whole names, and their ends without the label's
+        let names = kinds.map(\.name) + kinds.map { String($0.name.drop { $0 != "." }.dropFirst()) }
+        let nearest = nearestName(to: figure, among: names.filter { !$0.isEmpty })
         throw MoruError(
             .evaluationGate, "the gate \"\(text)\" names a figure that this evaluation does not give",
             remedy: nearest.map { "did you mean \($0)?" }

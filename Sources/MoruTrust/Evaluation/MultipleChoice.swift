@@ -63,6 +63,9 @@ public struct MultipleChoice: Sendable {
         var contextCount: Int
     }
 
+    /// The most tokens of a context with an answer.
+    private var limit: Int { generator.engine.contextLength - (adapter?.virtualTokenCount ?? 0) }
+
     private func encode(_ context: String, _ choice: String, place: String) throws(MoruError) -> Encoded {
         let tokenizer = generator.pretrained.tokenizer
         // White space at the end of the context goes to the answer, whose first token it is part of
@@ -70,7 +73,6 @@ public struct MultipleChoice: Sendable {
         let whole = trimmed + context.suffix(context.count - trimmed.count) + " " + choice
         let tokens = tokenizer.encode(whole, addSpecialTokens: true)
         let contextCount = max(1, tokenizer.encode(trimmed, addSpecialTokens: true).count)
-        let limit = generator.engine.contextLength - (adapter?.virtualTokenCount ?? 0)
         guard tokens.count <= limit else {
             throw MoruError(
                 .dataTooLong, "\(place): the question and an answer take \(tokens.count) tokens, more than \(limit)",
@@ -87,7 +89,16 @@ public struct MultipleChoice: Sendable {
     private func scores(of choices: [Encoded]) async throws -> [Double] {
         var values: [Double] = []
         for choice in choices {
-            let scores = try await generator.score(tokens: choice.tokens, adapter: adapter)
+            // The harness asks for one token more, and so do we: a run of few rows is rounded otherwise than one of more
+            let request = GenerationRequest(
+                prompt: choice.tokens, maximumTokens: choice.tokens.count < limit ? 1 : 0, promptLogProbabilities: 0,
+                adapter: adapter)
+            var scores: [TokenScore]?
+            for try await case .promptScored(let found) in generator.engine.generate(request) {
+                scores = found
+                break
+            }
+            guard let scores else { throw MoruError(.cancelled, "the scoring was cancelled") }
             values.append(
                 scores[choice.contextCount...].reduce(0) { $0 + Double($1.logProbability ?? 0) })
         }

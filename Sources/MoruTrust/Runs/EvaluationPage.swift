@@ -42,7 +42,9 @@ public struct EvaluationPage {
         let failed = comparison.gates.count { !$0.passes }
         let state: (String, String)? =
             comparison.gates.isEmpty
-            ? nil : failed == 0 ? ("gates passed", "finished") : ("\(failed) gates failed", "stopped")
+            ? nil
+            : failed == 0
+                ? ("gates passed", "finished") : ("\(failed) \(failed == 1 ? "gate" : "gates") failed", "stopped")
         return HTMLPage.header(
             "Evaluation on \(name)", state: state,
             "\(columns.map(\.name).joined(separator: ", ")), \(HTMLPage.date(date))")
@@ -134,7 +136,9 @@ public struct EvaluationPage {
             let matrices = columns.compactMap { column in
                 column.report.labels.first { $0.name == name }.map { matrix($0, of: column.name) }
             }
-            return HTMLPage.section("Confusion: \(name)", "<div class=\"side\">\(matrices.joined())</div>")
+            let isWide = (columns.last?.report.labels.first { $0.name == name }?.values.count ?? 0) > 5
+            return HTMLPage.section(
+                "Confusion: \(name)", "<div class=\"side\(isWide ? " wide" : "")\">\(matrices.joined())</div>")
         }.joined(separator: "\n")
     }
 

@@ -33,7 +33,7 @@ extension EvaluationRecipe {
         .text("save", isPath: true, get: { $0.save }, set: { $0.save = $1 }),
     ]
 
-    private static let modelKeys = ["name", "model", "adapter"]
+    private static let modelKeys = ["name", "model", "adapter", "gated"]
 
     /// Reads a recipe file.
     ///
@@ -69,7 +69,12 @@ extension EvaluationRecipe {
                 throw MoruError(
                     .recipeValue, "\(place): a model has no key model", remedy: "name it: a name, or a path")
             }
-            self.models.append(Model(name: names["name"], model: model, adapter: names["adapter"]))
+            guard let isGated = Bool(names["gated"] ?? "true") else {
+                throw MoruError(
+                    .recipeValue, "\(place): gated is \(names["gated"] ?? "")", remedy: "it must be true or false")
+            }
+            self.models.append(
+                Model(name: names["name"], model: model, adapter: names["adapter"], isGated: isGated))
         }
         for (key, isMissing) in [("data", data.isEmpty), ("models", self.models.isEmpty)] where isMissing {
             throw MoruError(.recipeValue, "\(source): the key \(key) is missing", remedy: "add it")

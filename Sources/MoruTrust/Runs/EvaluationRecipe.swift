@@ -14,10 +14,12 @@ public struct EvaluationRecipe: Sendable, Hashable {
         public var model: String
         /// The adapter's directory.
         public var adapter: String?
+        /// Whether it must pass the gates; what others are compared with need not.
+        public var isGated: Bool
 
         /// Makes a model; without a name it takes that of the adapter's directory, or the model's.
-        public init(name: String? = nil, model: String, adapter: String? = nil) {
-            (self.model, self.adapter) = (model, adapter)
+        public init(name: String? = nil, model: String, adapter: String? = nil, isGated: Bool = true) {
+            (self.model, self.adapter, self.isGated) = (model, adapter, isGated)
             self.name = name ?? Self.name(of: adapter ?? model)
         }
 

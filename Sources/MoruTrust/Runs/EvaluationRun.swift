@@ -120,7 +120,7 @@ public struct EvaluationRun {
             let report = try await evaluate(generator, adapter) {
                 progress(Progress(model: entry.name, done: $0.done, total: $0.total))
             }
-            columns.append(EvaluationComparison.Column(entry.name, report))
+            columns.append(EvaluationComparison.Column(entry.name, report, isGated: entry.isGated))
         }
         return try EvaluationComparison(columns, gates: recipe.gates)
     }

@@ -1,0 +1,65 @@
+import Hummingbird
+import MoruBase
+import MoruText
+
+/// `POST /tokenize`, `POST /detokenize` and `GET /tokenizer_info`, as vLLM has them: clients that score texts, such as
+/// the lm-eval harness, then need no tokenizer of their own.
+///
+/// `model` may be left out, for the first one.
+struct TokenizerEndpoints: Sendable {
+    let list: ModelList
+    let configuration: ServerConfiguration
+
+    /// The ids of a text: `prompt`, with the special tokens that the model's prompts have (`add_special_tokens`).
+    func tokenize(_ request: Request, _ context: ServerContext) async throws -> Response {
+        var fields = try RequestObject(try await request.json(upTo: configuration.maximumBodyBytes))
+        let model = try model(&fields)
+        guard let prompt = try fields.string("prompt") else { throw APIError.missing("prompt") }
+        let addsSpecialTokens = try fields.bool("add_special_tokens") ?? true
+        try fields.finish()
+        let ids = model.generator.pretrained.tokenizer.encode(prompt, addSpecialTokens: addsSpecialTokens)
+        return Response([
+            "count": .int(ids.count), "max_model_len": .int(model.contextLength),
+            "tokens": .array(ids.map { .int(Int($0)) }),
+        ])
+    }
+
+    /// The text of ids: `tokens`.
+    func detokenize(_ request: Request, _ context: ServerContext) async throws -> Response {
+        var fields = try RequestObject(try await request.json(upTo: configuration.maximumBodyBytes))
+        let model = try model(&fields)
+        let value = try fields.required("tokens")
+        try fields.finish()
+        let size = model.generator.pretrained.model.facts.vocabularySize
+        guard let elements = value.array else {
+            throw APIError.wrongType("tokens", expected: "an array of token ids", found: value)
+        }
+        var ids: [Int32] = []
+        for (place, element) in elements.enumerated() {
+            guard let id = element.int, (0..<size).contains(id) else {
+                throw APIError.wrongValue("tokens[\(place)]", "is no token id; the model's ids are below \(size)")
+            }
+            ids.append(Int32(id))
+        }
+        return Response(["prompt": .string(model.generator.pretrained.tokenizer.decode(ids))])
+    }
+
+    /// What is known of the first model's tokenizer.
+    func info(_ request: Request, _ context: ServerContext) -> Response {
+        let template = list.models[0].generator.pretrained.chatTemplate
+        let tokenizer = list.models[0].generator.pretrained.tokenizer
+        func text(_ id: Int32?) -> JSON {
+            id.map { .string(String(decoding: tokenizer.bytes(of: $0), as: UTF8.self)) } ?? .null
+        }
+        return Response([
+            "model": .string(list.models[0].name), "chat_template": template.map { .string($0.source) } ?? .null,
+            "bos_token": text(tokenizer.beginOfSequence),
+            "eos_token": text(tokenizer.endOfSequence), "max_model_len": .int(list.models[0].contextLength),
+        ])
+    }
+
+    private func model(_ fields: inout RequestObject) throws(APIError) -> ServedModel {
+        guard let name = try fields.string("model") else { return list.models[0] }
+        return try list.model(name)
+    }
+}
