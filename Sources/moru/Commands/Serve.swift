@@ -15,7 +15,8 @@ struct Serve: AsyncParsableCommand {
         usage: "moru serve <model> [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
-            GET /health. Each adapter is a model of its own name on the same base. Set
+            GET /health; and POST /tokenize, POST /detokenize, GET /tokenizer_info, as
+            vLLM has them. Each adapter is a model of its own name on the same base. Set
             MORU_API_KEY to ask clients for a key.
 
             Requests that begin alike share what is computed (usage says how many tokens:
