@@ -172,7 +172,7 @@ struct ArchitectureTraits: Sendable {
         if config["multi_query"]?.bool == true { set(.kvHeads, "shared", "multi_query") }
         set(.kvHeads, "each", nil)
         let hasWindow = config["use_sliding_window"]?.bool ?? true
-        if hasWindow, config["sliding_window"] != nil { set(.window, "yes", "sliding_window") }
+        if hasWindow, Self.isSet(config["sliding_window"]) { set(.window, "yes", "sliding_window") }
         set(.window, "no", nil)
     }
 
