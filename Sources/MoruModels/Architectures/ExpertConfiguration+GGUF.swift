@@ -32,8 +32,11 @@ extension ExpertConfiguration {
 extension ExpertLayout {
     /// Where a parameter of a mixture lies in a GGUF file: all experts' matrices are one tensor,
     /// `blk.0.ffn_gate_exps.weight` [experts, outputs, inputs]; in old files each is one, `blk.0.ffn_gate.3.weight`.
-    func ggufEntry(of path: String, _ configuration: ExpertConfiguration, in file: GGUFFile) -> CheckpointWeights.Entry?
-    {
+    ///
+    /// - Parameter file: The file that is read; nil for one that is to be written.
+    func ggufEntry(
+        of path: String, _ configuration: ExpertConfiguration, in file: GGUFFile?
+    ) -> CheckpointWeights.Entry? {
         let parts = path.split(separator: ".").map(String.init)
         guard parts.count > 4, parts.starts(with: ["model", "layers"]), parts[3] == place else { return nil }
         if parts[4...] == ["gate", "weight"] {
@@ -44,7 +47,7 @@ extension ExpertLayout {
             return nil
         }
         let single = "blk.\(parts[2]).\(name).\(expert).weight"
-        if file.info(single) != nil { return CheckpointWeights.Entry(name: single) }
+        if file?.info(single) != nil { return CheckpointWeights.Entry(name: single) }
         return CheckpointWeights.Entry(
             name: "blk.\(parts[2]).\(name)_exps.weight", slice: (expert, configuration.count))
     }

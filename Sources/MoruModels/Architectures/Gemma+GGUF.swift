@@ -7,11 +7,7 @@ extension GGUFLayout {
     static let gemma = GGUFLayout(names: ["gemma2", "gemma3"]) { file throws(MoruError) in
         let configuration = try GemmaConfiguration(gguf: file)
         return Reading(
-            entry: { path in
-                GemmaConfiguration.ggufNames[path].map {
-                    CheckpointWeights.Entry(name: $0, offset: $0.hasSuffix("norm.weight") ? 1 : 0)
-                }
-            },
+            entry: GemmaConfiguration.ggufEntry,
             build: { weights throws(MoruError) in try Gemma(configuration, weights) })
     }
 }
@@ -27,6 +23,11 @@ extension GemmaConfiguration {
             "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
         ])
+
+    /// Where a checkpoint's tensor lies in a GGUF file.
+    @Sendable static func ggufEntry(of path: String) -> CheckpointWeights.Entry? {
+        ggufNames[path].map { CheckpointWeights.Entry(name: $0, offset: $0.hasSuffix("norm.weight") ? 1 : 0) }
+    }
 
     /// Reads the metadata of a GGUF file; what it leaves out is what llama.cpp takes it to be.
     ///
@@ -49,9 +50,7 @@ extension GemmaConfiguration {
         contextLength = try reader.size("context_length")
         normEpsilon = Float(try reader.number("attention.layer_norm_rms_epsilon", default: 1e-6))
         activation = .geluTanh
-        // No key says it: the largest models alone divide by something else than the root of a head's elements
-        let isLargest = layerCount == (isSecond ? 46 : 62)
-        queryScalar = isLargest ? Double(hiddenSize / headCount) : Double(headDim)
+        queryScalar = 1
         scoreSoftcap = isSecond ? Float(try reader.number("attn_logit_softcapping", default: 50)) : nil
         let logitCap = Float(try reader.number("final_logit_softcapping", default: isSecond ? 30 : 0))
         logitSoftcap = logitCap > 0 ? logitCap : nil
@@ -70,8 +69,18 @@ extension GemmaConfiguration {
         hasAttentionBias = file.info("blk.0.attn_output.bias") != nil
         tiesEmbeddings = file.info("output.weight") == nil
         original = JSONObject()
+        queryScalar = usualQueryScalar
         try validate(source: file.path)
     }
+
+    /// What a file's reader takes scores to be divided by the root of. No key says it: the largest models alone have
+    /// something else than a head's elements.
+    var usualQueryScalar: Double {
+        Double(layerCount == (modelType == Self.gemma2 ? 46 : 62) ? hiddenSize / headCount : headDim)
+    }
+
+    /// The layers, of so many, of which the last alone sees everything, where a file does not say otherwise.
+    var usualWindowPeriod: Int { modelType == Self.gemma2 ? 2 : 6 }
 }
 
 extension GGUFConfigurationReader {

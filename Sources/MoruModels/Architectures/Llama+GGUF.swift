@@ -83,7 +83,9 @@ extension LlamaConfiguration {
         ])
 
     /// Where a checkpoint's tensor lies in a GGUF file.
-    func ggufEntry(of path: String, in file: GGUFFile) -> CheckpointWeights.Entry? {
+    ///
+    /// - Parameter file: The file that is read; nil for one that is to be written.
+    func ggufEntry(of path: String, in file: GGUFFile?) -> CheckpointWeights.Entry? {
         if let experts, let entry = LlamaMember.all[modelType]?.experts?.ggufEntry(of: path, experts, in: file) {
             return entry
         }

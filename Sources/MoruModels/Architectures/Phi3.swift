@@ -184,15 +184,20 @@ extension GGUFLayout {
     /// Phi-3 and Phi-4.
     static let phi3 = GGUFLayout(names: [Phi3.modelType]) { file throws(MoruError) in
         let configuration = try LlamaConfiguration(gguf: file)
-        let names = GGUFNames(
-            blocks: "model.layers", outer: LlamaConfiguration.ggufNames.outer,
-            inner: [
-                "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "input_layernorm": "attn_norm",
-                "post_attention_layernorm": "ffn_norm", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-            ])
         return Reading(
-            entry: { path in names[path].map { CheckpointWeights.Entry(name: $0) } },
+            entry: { path in Phi3.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } },
             build: { weights throws(MoruError) in try Phi3(configuration, weights) },
-            factors: ["rope_factors_long.weight", "rope_factors_short.weight"])
+            factors: [Phi3.longFactors, Phi3.shortFactors])
     }
+}
+
+extension Phi3 {
+    static let ggufNames = GGUFNames(
+        blocks: "model.layers", outer: LlamaConfiguration.ggufNames.outer,
+        inner: [
+            "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "input_layernorm": "attn_norm",
+            "post_attention_layernorm": "ffn_norm", "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+        ])
+    /// The tensors of a GGUF file that hold LongRoPE's factors.
+    static let (longFactors, shortFactors) = ("rope_factors_long.weight", "rope_factors_short.weight")
 }

@@ -52,15 +52,22 @@ public struct Calibration: Sendable, Hashable {
                 remedy: "name a file that llama-imatrix or --save-imatrix wrote, or texts with --calibration")
         }
         for tensor in plan.tensors {
-            guard let path = tensor.path, let info = file.info(tensor.name + ".in_sum2") else { continue }
-            guard info.shape.last == tensor.shape.last, info.count == tensor.shape.last, info.dtype == .f32 else {
+            guard !tensor.paths.isEmpty, let info = file.info(tensor.name + ".in_sum2") else { continue }
+            let columns = tensor.shape.last ?? 0
+            guard info.shape.last == columns, info.count == columns * tensor.paths.count, info.dtype == .f32 else {
                 throw MoruError(
                     .calibrationMalformed, "\(file.path): \(info.name) has shape \(info.shape), not that of the model",
                     remedy: "use the importance matrix of this model")
             }
             let counts = tensor.name + ".counts"
-            let rows = file.info(counts) == nil ? 1 : try file.tensor(counts).values().first ?? 1
-            means[path] = try file.tensor(info.name).values().map { $0 / max(1, rows) }
+            let rows = file.info(counts) == nil ? [] : try file.tensor(counts).values()
+            let sums = try file.tensor(info.name).values()
+            for (index, path) in tensor.paths.enumerated() {
+                // What no token went through has no importance
+                let count = index < rows.count ? rows[index] : rows.first ?? 1
+                guard count > 0 else { continue }
+                means[path] = sums[index * columns..<(index + 1) * columns].map { $0 / count }
+            }
         }
         guard !means.isEmpty else {
             throw MoruError(
@@ -77,10 +84,14 @@ public struct Calibration: Sendable, Hashable {
     public func write(to path: String, for plan: GGUFExport, texts: String, windowTokens: Int) throws {
         var tensors: [(name: String, tensor: Tensor)] = []
         for tensor in plan.tensors {
-            guard let path = tensor.path, let mean = means[path] else { continue }
-            let rows = Float(max(1, tokens))
-            tensors.append((tensor.name + ".in_sum2", Tensor(mean.map { $0 * rows }, shape: [1, mean.count])))
-            tensors.append((tensor.name + ".counts", Tensor([rows], shape: [1, 1])))
+            guard tensor.paths.contains(where: { means[$0] != nil }) else { continue }
+            let (rows, columns) = (Float(max(1, tokens)), tensor.shape.last ?? 0)
+            let sums = tensor.paths.flatMap { path in
+                means[path]?.map { $0 * rows } ?? Array(repeating: 0, count: columns)
+            }
+            let counts = tensor.paths.map { means[$0] == nil ? 0 : rows }
+            tensors.append((tensor.name + ".in_sum2", Tensor(sums, shape: [counts.count, columns])))
+            tensors.append((tensor.name + ".counts", Tensor(counts, shape: [counts.count, 1])))
         }
         let metadata = [
             GGUFField("general.type", .string("imatrix")), GGUFField("imatrix.datasets", .strings([texts])),

@@ -4,23 +4,15 @@ import MoruTensor
 extension Llama: GGUFWritable {
     func ggufDescription() throws(MoruError) -> GGUFDescription {
         var c = configuration
-        if c.experts != nil {
-            throw MoruError(
-                .exportUnsupported, "mixtures of experts (\(c.modelType)) are not written as GGUF yet",
-                remedy: "export the model as safetensors")
-        }
-        // Mistral's files say llama
+        // Mistral's files say llama, and have its order of rows
         if c.modelType == "mistral" { c.modelType = "llama" }
         let isLikeSmolLM3 = c.modelType == "smollm3"
         guard c.rotates.enumerated().allSatisfy({ $1 == (!isLikeSmolLM3 || ($0 + 1) % 4 != 0) }) else {
             throw GGUFDescription.unsupported("which of the layers rotate", "\(c.rotates)")
         }
         let described = c
-        var description = try GGUFDescription(c) { path in
-            LlamaConfiguration.ggufName(of: path).map {
-                CheckpointWeights.Entry(name: $0, interleavedHeads: described.interleavedHeads(of: path))
-            }
-        }
+        var description = try GGUFDescription(c) { described.ggufEntry(of: $0, in: nil) }
+        if let experts = c.experts { try description.add(experts, of: c.modelType) }
         if c.modelType == "granite" {
             let numbers: [(String, Float)] = [
                 ("embedding_scale", c.multipliers.embedding), ("residual_scale", c.multipliers.residual),
@@ -38,7 +30,88 @@ extension OLMo2: GGUFWritable {
     }
 }
 
+extension Phi3: GGUFWritable {
+    func ggufDescription() throws(MoruError) -> GGUFDescription {
+        try GGUFDescription(configuration) { path in Self.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } }
+    }
+}
+
+extension Gemma: GGUFWritable {
+    func ggufDescription() throws(MoruError) -> GGUFDescription {
+        let c = configuration
+        let isSecond = c.modelType == GemmaConfiguration.gemma2
+        guard c.activation == .geluTanh, c.queryScalar == c.usualQueryScalar else {
+            throw GGUFDescription.unsupported(
+                "this activation or scaling of scores in Gemma", "\(c.activation), \(c.queryScalar)")
+        }
+        guard !c.hasAttentionBias, c.tiesEmbeddings || !isSecond else {
+            throw GGUFDescription.unsupported("biases in Gemma's attention, or an output projection", c.modelType)
+        }
+        guard !isSecond || (c.scoreSoftcap != nil && c.logitSoftcap != nil) else {
+            throw GGUFDescription.unsupported("Gemma 2 without caps", "null")
+        }
+        var description = GGUFDescription(
+            architecture: isSecond ? "gemma2" : "gemma3",
+            fields: [
+                ("context_length", .int(c.contextLength)), ("embedding_length", .int(c.hiddenSize)),
+                ("block_count", .int(c.layerCount)), ("feed_forward_length", .int(c.intermediateSize)),
+                ("attention.head_count", .int(c.headCount)), ("attention.head_count_kv", .int(c.kvHeadCount)),
+                ("attention.key_length", .int(c.headDim)), ("attention.value_length", .int(c.headDim)),
+                ("attention.layer_norm_rms_epsilon", .double(Double(c.normEpsilon))),
+                ("rope.freq_base", .double(c.globalRotation.base)),
+            ], entry: GemmaConfiguration.ggufEntry)
+        if let cap = c.scoreSoftcap { description.fields.append(("attn_logit_softcapping", .double(Double(cap)))) }
+        if let cap = c.logitSoftcap { description.fields.append(("final_logit_softcapping", .double(Double(cap)))) }
+        try description.addWindows(c)
+        try description.addRotations(c)
+        return description
+    }
+}
+
 extension GGUFDescription {
+    /// Gemma's layers that see a window only: all but the last of every so many.
+    fileprivate mutating func addWindows(_ c: GemmaConfiguration) throws(MoruError) {
+        let window = c.windows.lazy.compactMap { $0 }.first
+        let isUsual = c.windows.enumerated().allSatisfy {
+            $1 == (($0 + 1) % c.usualWindowPeriod == 0 ? nil : window)
+        }
+        guard isUsual, window != nil || c.modelType != GemmaConfiguration.gemma2 else {
+            throw Self.unsupported("which of Gemma's layers have windows", "\(c.windows)")
+        }
+        if let window { fields.append(("attention.sliding_window", .int(window))) }
+    }
+
+    /// Gemma's frequencies, which in Gemma 3 are others in the layers with a window.
+    fileprivate mutating func addRotations(_ c: GemmaConfiguration) throws(MoruError) {
+        let (global, local) = (c.globalRotation, c.localRotation)
+        switch global.scaling {
+        case .none, .linear: break
+        default: throw Self.unsupported("this stretching of Gemma's frequencies", "\(global.scaling)")
+        }
+        if c.modelType == GemmaConfiguration.gemma2 {
+            guard local == global else { throw Self.unsupported("frequencies of Gemma 2's windows", "\(local)") }
+        } else {
+            guard local.scaling == .none else {
+                throw Self.unsupported("stretched frequencies of Gemma's windows", "\(local.scaling)")
+            }
+            fields.append(("rope.freq_base_swa", .double(local.base)))
+        }
+        try add(global.scaling, headDim: c.headDim, base: global.base)
+    }
+
+    /// Mixtures of experts. Mixtral's files say llama.
+    fileprivate mutating func add(_ experts: ExpertConfiguration, of modelType: String) throws(MoruError) {
+        guard experts.layers.allSatisfy({ $0 }), experts.routing.normalizesWeights else {
+            throw Self.unsupported(
+                "experts in some of the layers, or weights of experts that are not divided by their sum", modelType)
+        }
+        architecture = modelType == "mixtral" ? "llama" : modelType.replacing("_", with: "")
+        fields += [
+            ("expert_count", .int(experts.count)), ("expert_used_count", .int(experts.routing.expertsPerToken)),
+            ("expert_feed_forward_length", .int(experts.intermediateSize)),
+        ]
+    }
+
     /// A model of the Llama family, or one whose configuration has the same fields.
     fileprivate init(
         _ c: LlamaConfiguration, entry: @escaping @Sendable (String) -> CheckpointWeights.Entry?
@@ -52,9 +125,9 @@ extension GGUFDescription {
                 ("attention.head_count_kv", .int(c.kvHeadCount)), ("attention.key_length", .int(c.headDim)),
                 ("attention.value_length", .int(c.headDim)),
                 ("attention.layer_norm_rms_epsilon", .double(Double(c.normEpsilon))),
-                ("rope.dimension_count", .int(c.headDim)), ("rope.freq_base", .double(c.ropeBase)),
+                ("rope.dimension_count", .int(c.rotatedDim)), ("rope.freq_base", .double(c.ropeBase)),
             ], entry: entry)
-        try add(c.ropeScaling, headDim: c.headDim, base: c.ropeBase)
+        try add(c.ropeScaling, headDim: c.rotatedDim, base: c.ropeBase)
         guard let window = c.windows.lazy.compactMap({ $0 }).first else { return }
         guard c.windows.allSatisfy({ $0 == window }) else {
             throw Self.unsupported("a window in some of the layers", "\(window)")

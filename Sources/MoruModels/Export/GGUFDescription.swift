@@ -25,8 +25,13 @@ protocol GGUFWritable: LanguageModel {
 }
 
 extension CheckpointWeights.Entry {
-    /// A parameter as the file stores it: what reading does to a tensor, undone.
+    /// A parameter as the file stores it: what reading does to a tensor, undone, but for slices, which are parts of
+    /// what is stored.
     func stored(_ value: Tensor) -> Tensor {
+        if offset != 0 {
+            let value = value.converted(to: .f32)
+            return value + Tensor.ones(value.shape) * offset
+        }
         var order: [Int] = []
         if let heads = interleavedHeads {
             let rows = value.shape[0] / heads
@@ -58,7 +63,20 @@ extension GGUFDescription {
     mutating func add(_ scaling: RotaryScaling, headDim: Int, base: Double) throws(MoruError) {
         switch scaling {
         case .none: break
-        case .longrope: throw Self.unsupported("LongRoPE of this architecture", "two lists of factors")
+        case .longrope(let short, let long, let original, let attentionFactor):
+            guard architecture == Phi3.modelType else {
+                throw Self.unsupported("LongRoPE of this architecture", "two lists of factors")
+            }
+            for (name, factors) in [(Phi3.longFactors, long), (Phi3.shortFactors, short)] {
+                extras.append((name, Tensor(factors.map { Float($0) }, shape: [factors.count])))
+            }
+            fields += [
+                ("rope.scaling.original_context_length", .int(original)),
+                ("rope.scaling.attn_factor", .double(attentionFactor)),
+            ]
+            notes.append(
+                "llama.cpp takes LongRoPE's long factors where the context that it is given (-c) is above \(original) "
+                    + "tokens, whatever the length of the text")
         case .linear(let factor):
             fields += [("rope.scaling.type", .string("linear")), ("rope.scaling.factor", .double(factor))]
         case .llama3, .perFrequency:

@@ -10,8 +10,8 @@ public struct GGUFExport: Sendable {
     public struct PlannedTensor: Sendable, Hashable {
         /// The name in the file.
         public var name: String
-        /// The parameter that it is made of; nil for what is none.
-        public var path: String?
+        /// The parameters that it is made of: one, the experts of a layer, or none.
+        public var paths: [String]
         /// The size of each dimension, outermost first.
         public var shape: [Int]
         /// How the model holds it.
@@ -30,9 +30,15 @@ public struct GGUFExport: Sendable {
     /// What readers of the file should know, for people.
     public let notes: [String]
     private let metadata: [GGUFField]
-    private let contents: [String: @Sendable () -> Tensor]
+    private let contents: [String: [Part]]
     /// The mean squared inputs of each parameter's columns, for quantisation; see ``Calibration``.
     public var importance: [String: [Float]] = [:]
+
+    /// What one parameter contributes to a tensor.
+    private struct Part: Sendable {
+        var path: String?
+        var value: @Sendable () -> Tensor
+    }
 
     /// Plans a file.
     ///
@@ -51,7 +57,8 @@ public struct GGUFExport: Sendable {
         }
         let layout = try writable.ggufDescription()
         var tensors: [PlannedTensor] = []
-        var contents: [String: @Sendable () -> Tensor] = [:]
+        var contents: [String: [Part]] = [:]
+        var places: [String: Int] = [:]
         let isTied = !model.model.parameters.contains { layout.entry($0.path)?.name == "output.weight" }
         for parameter in model.model.parameters {
             guard let entry = layout.entry(parameter.path) else {
@@ -59,25 +66,30 @@ public struct GGUFExport: Sendable {
                     .exportUnsupported, "\(model.path): GGUF has no name for \(parameter.path)",
                     remedy: "export the model as safetensors")
             }
-            guard entry.slice == nil, entry.offset == 0 else {
-                throw MoruError(
-                    .exportUnsupported, "\(model.path): \(entry.name) is read from GGUF, but not written yet",
-                    remedy: "export the model as safetensors")
+            // The parts of a stack come in its order
+            let index = contents[entry.name]?.count ?? 0
+            precondition(index == entry.slice?.index ?? 0, "\(parameter.path) is no part \(index) of \(entry.name)")
+            contents[entry.name, default: []].append(
+                Part(path: parameter.path) { entry.stored(parameter.value) })
+            if let place = places[entry.name] {
+                tensors[place].paths.append(parameter.path)
+                continue
             }
+            places[entry.name] = tensors.count
             let value = parameter.value
+            let shape = (entry.slice.map { [$0.count] } ?? []) + value.shape
             let (dtype, reason) = try types.choose(
-                for: entry.name, shape: value.shape, source: value.dtype, layerCount: model.model.facts.layerCount,
+                for: entry.name, shape: shape, source: value.dtype, layerCount: model.model.facts.layerCount,
                 isTied: isTied)
             tensors.append(
                 PlannedTensor(
-                    name: entry.name, path: parameter.path, shape: value.shape, source: value.dtype, dtype: dtype,
+                    name: entry.name, paths: [parameter.path], shape: shape, source: value.dtype, dtype: dtype,
                     reason: reason))
-            contents[entry.name] = { entry.stored(parameter.value) }
         }
         for (name, tensor) in layout.extras {
             tensors.append(
-                PlannedTensor(name: name, path: nil, shape: tensor.shape, source: tensor.dtype, dtype: tensor.dtype))
-            contents[name] = { tensor }
+                PlannedTensor(name: name, paths: [], shape: tensor.shape, source: tensor.dtype, dtype: tensor.dtype))
+            contents[name] = [Part(path: nil) { tensor }]
         }
         self.tensors = tensors
         self.contents = contents
@@ -131,16 +143,12 @@ public struct GGUFExport: Sendable {
     public func write(to path: String, progress: (Int) -> Void = { _ in }) throws {
         let importance = importance
         let entries = tensors.map { tensor in
-            GGUFTensor(tensor.name, shape: tensor.shape, dtype: tensor.dtype) { [content = contents[tensor.name]] in
-                guard let value = content?() else { preconditionFailure("\(tensor.name) has no content") }
-                if value.dtype == tensor.dtype { return value }
-                guard tensor.dtype.isQuantized else { return try value.stored(as: tensor.dtype, of: tensor.name) }
-                guard value.isFiniteAsF32 else {
-                    throw MoruError(
-                        .weightsNotFinite, "\(tensor.name) holds numbers that are not finite",
-                        remedy: "fetch or train the model again")
+            GGUFTensor(tensor.name, shape: tensor.shape, dtype: tensor.dtype) { [parts = contents[tensor.name] ?? []] in
+                let values = try parts.map { part in
+                    try part.value().written(
+                        as: tensor.dtype, of: tensor.name, importance: part.path.flatMap { importance[$0] })
                 }
-                return value.quantized(to: tensor.dtype, importance: tensor.path.flatMap { importance[$0] })
+                return values.count == 1 ? values[0] : Tensor.concatenated(values).reshaped(tensor.shape)
             }
         }
         try GGUFWriter.write(metadata: metadata, tensors: entries, to: path, progress: progress)
@@ -148,5 +156,17 @@ public struct GGUFExport: Sendable {
 }
 
 extension Tensor {
-    fileprivate var isFiniteAsF32: Bool { converted(to: .f32).isFinite }
+    /// The tensor in the format that a file stores it in.
+    ///
+    /// - Throws: ``MoruError/Code/weightsNotFinite``.
+    fileprivate func written(as wanted: DType, of name: String, importance: [Float]?) throws(MoruError) -> Tensor {
+        if dtype == wanted { return self }
+        guard wanted.isQuantized else { return try stored(as: wanted, of: name) }
+        guard converted(to: .f32).isFinite else {
+            throw MoruError(
+                .weightsNotFinite, "\(name) holds numbers that are not finite",
+                remedy: "fetch or train the model again")
+        }
+        return quantized(to: wanted, importance: importance)
+    }
 }

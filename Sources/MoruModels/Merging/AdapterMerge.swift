@@ -119,10 +119,11 @@ extension Tensor {
     /// - Throws: ``MoruError/Code/weightsNotFinite``, naming the parameter.
     func stored(as dtype: DType, of path: String) throws(MoruError) -> Tensor {
         let result = converted(to: dtype)
-        guard (dtype == .f16 ? result.converted(to: .f32) : self).isFinite else {
+        guard result.converted(to: .f32).isFinite else {
             throw MoruError(
                 .weightsNotFinite, "\(path) would hold numbers that are not finite as \(dtype.rawValue)",
-                remedy: isFinite ? "store the weights as bf16 or f32" : "check what is merged for damage")
+                remedy: converted(to: .f32).isFinite
+                    ? "store the weights as bf16 or f32" : "check what is merged for damage")
         }
         return result
     }

@@ -40,7 +40,8 @@ public struct MixtureOfExperts: Sendable {
         let output = Runtime.withProducts(asFewRows: x.shape[0] <= Runtime.fewRows) {
             let contexts = context.adapters.isEmpty ? nil : rows.groups.map { context.rows(rows.sources[$0]) }
             func apply(_ layers: [[Linear]], _ x: Tensor) -> [Tensor] {
-                expertLayers(layers, x, rows, contexts, dropout: context.dropout)
+                if let observer = context.observer { for layer in layers { observer.observe(layer, x, rows) } }
+                return expertLayers(layers, x, rows, contexts, dropout: context.dropout)
             }
             let parts = apply([gate, up], x.grouped(rows))
             return apply([down], swiglu(gate: parts[0], up: parts[1]))[0]
@@ -70,6 +71,13 @@ public struct MixtureOfExperts: Sendable {
                         .cast(to: x.dtype)
                 })
         }
+    }
+}
+
+extension LinearObserver {
+    /// Takes note of the grouped rows that each expert's layer reads.
+    fileprivate func observe(_ layers: [Linear], _ x: Tensor, _ rows: ExpertRows) {
+        for (expert, group) in zip(rows.experts, rows.groups) { observe(layers[expert].weight.path, x.rows(group)) }
     }
 }
 

@@ -136,7 +136,7 @@ extension GGUFExport {
         json: Bool, report: inout JSONObject
     ) throws {
         let matrices = tensors.filter { $0.dtype.isQuantized && $0.dtype != .q8_0 }
-        let unweighed = importance.isEmpty ? [] : matrices.filter { $0.path.map { importance[$0] == nil } ?? true }
+        let unweighed = importance.isEmpty ? [] : matrices.filter { !$0.paths.contains { importance[$0] != nil } }
         if !isDryRun {
             let line = ProgressLine("writing", unit: "tensors")
             defer { line.finish() }
