@@ -56,6 +56,7 @@ import Testing
 
     @Test(arguments: [
         ("gpt2", "gpt-2"), ("gpt2", "default"), ("smollm", "smollm"), ("llama3", "llama-bpe"), ("qwen2", "qwen2"),
+        ("o200k", "gpt-4o"),
     ])
     func byteLevelModels(name: String, pre: String) throws {
         let metadata = try converted(

@@ -98,8 +98,8 @@ private struct GGUFTokenizerReader {
     }
 
     private func addSequenceMarks(_ parts: inout TokenizerParts, _ model: String) throws(MoruError) {
-        let addsBegin =
-            model == "llama" || model == "bert" || (model == "gpt2" && Pre(name: preName)?.addsBegin == true)
+        let preAddsBegin = model == "gpt2" ? try Pre(name: preName)?.addsBegin == true : false
+        let addsBegin = model == "llama" || model == "bert" || preAddsBegin
         let addsEnd = model == "t5"
         if model == "bert" {
             // BERT's marks are [CLS] and [SEP], under the keys of older and newer converters.
@@ -155,7 +155,7 @@ private struct GGUFTokenizerReader {
     private var preName: String { value("pre")?.string ?? "default" }
 
     private func byteLevel() throws(MoruError) -> TokenizerParts {
-        guard let pre = Pre(name: preName) else {
+        guard let pre = try Pre(name: preName) else {
             throw MoruError(
                 .tokenizerUnsupported, "\(source): tokenizer.ggml.pre is \"\(preName)\"",
                 remedy: "Moru knows \(Pre.names.joined(separator: ", ")); or use the model's tokenizer.json")
@@ -192,10 +192,10 @@ private struct GGUFTokenizerReader {
         static let names = [
             "default", "gpt-2", "smollm", "starcoder", "refact", "command-r", "llama-bpe", "llama3", "llama-v3",
             "falcon3", "pixtral", "smaug-bpe", "dbrx", "qwen2", "deepseek-r1-qwen", "stablelm2", "phi-2", "olmo", "mpt",
-            "jina-en", "jina-es", "jina-de", "roberta-bpe", "granite-docling",
+            "jina-en", "jina-es", "jina-de", "roberta-bpe", "granite-docling", "gpt-4o",
         ]
 
-        init?(name: String) {
+        init?(name: String) throws(MoruError) {
             switch name {
             case "gpt-2", "phi-2", "olmo", "mpt", "jina-en", "jina-es", "jina-de", "roberta-bpe", "default":
                 steps = [.byteLevel(addsPrefixSpace: false, splits: true)]
@@ -210,9 +210,26 @@ private struct GGUFTokenizerReader {
             case "qwen2", "deepseek-r1-qwen", "stablelm2":
                 steps = [.scan(.llama3(digits: 1)), .byteLevel(addsPrefixSpace: false, splits: false)]
                 composes = name != "stablelm2"
+            case "gpt-4o":
+                let pattern = try RegexProgram(Self.o200k)
+                steps = [
+                    .split(.regex(pattern), .isolated, inverted: false),
+                    .byteLevel(addsPrefixSpace: false, splits: false),
+                ]
             default: return nil
             }
         }
+
+        /// The published pattern of the vocabulary o200k, which Phi-4-mini has too: words begin at capitals, and keep
+        /// what is contracted with them.
+        private static let o200k: String = {
+            let (before, upper, lower) = (
+                #"[^\r\n\p{L}\p{N}]?"#, #"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"#, #"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"#
+            )
+            let contraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            return "\(before)\(upper)*\(lower)+\(contraction)|\(before)\(upper)+\(lower)*\(contraction)"
+                + #"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+        }()
     }
 
     // MARK: The other models
@@ -302,7 +319,7 @@ extension GGUFTokenizerReader {
         let wanted = try words(parts.preTokenizers, composes: parts.normalizer != nil)
         // The first of several that do the same is the usual one; what llama.cpp calls the default is another cut
         for name in Pre.names where name != "default" {
-            guard let pre = Pre(name: name), pre.ignoresMerges == ignoresMerges else { continue }
+            guard let pre = try Pre(name: name), pre.ignoresMerges == ignoresMerges else { continue }
             if try words(pre.steps, composes: pre.composes) == wanted { return name }
         }
         return nil
