@@ -69,12 +69,13 @@ extension PretrainedModel {
         if let type = config["model_type"]?.string, Encoders.architectures.contains(type) {
             throw MoruError(
                 .modelKind, "\(source): \(type) is an encoder, which turns texts into vectors and generates none",
-                remedy: "use it with moru embed, or name a language model")
+                remedy: "use it with moru embed or, with a head, moru classify or moru extract; "
+                    + "or name a language model")
         }
         if let name = config["architectures"]?[0]?.string, name.hasSuffix("Classification") {
             throw MoruError(
                 .modelKind, "\(source): \(name) is a classifier: its head gives labels and no next token",
-                remedy: "name the language model that it was made from")
+                remedy: "use it with moru classify or moru extract, or name the language model that it was made from")
         }
     }
 

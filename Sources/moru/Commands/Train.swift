@@ -132,6 +132,7 @@ struct Train: AsyncParsableCommand {
 private final class TrainDisplay {
     private var line = ProgressLine("training the tokenizer", unit: "bytes")
     private var stage = 0
+    private let run = RunDisplay("training", heldOut: "held-out")
 
     func show(_ preparation: Pretraining.Preparation) {
         switch preparation {
@@ -164,37 +165,12 @@ private final class TrainDisplay {
                 + "\(Format.count(facts.trainingTokens)) tokens to learn, "
                 + "\(Format.count(facts.validationTokens)) held out, "
                 + "\(Format.fixed(facts.bytesPerToken, 2)) bytes a token")
-        line = ProgressLine("training", unit: "steps")
     }
 
-    func show(_ event: TrainingEvent) {
-        switch event {
-        case .started(let start):
-            Terminal.talk(
-                "\(start.totalSteps) steps"
-                    + (start.resumedStep > 0 ? ", going on after step \(start.resumedStep)" : ""))
-        case .estimated(let estimate): EstimateDisplay.show(estimate)
-        case .step(let step):
-            line.update(
-                step.step, of: step.totalSteps,
-                detail: "loss \(Format.fixed(step.loss, 3))  \(Int(step.inputsPerSecond)) tokens/s  "
-                    + Format.bytes(step.peakMemoryBytes))
-        case .validation(let validation):
-            line.finish()
-            let bits = validation.others["bits_per_byte"].map { "  \(Format.fixed($0, 4)) bits per byte" } ?? ""
-            Terminal.talk(
-                "step \(validation.step): held-out loss \(Format.fixed(validation.loss, 4))\(bits)"
-                    + (validation.isBest ? "  (best so far)" : ""))
-        case .checkpoint: break
-        case .notice(let text):
-            line.finish()
-            Terminal.talk("note: \(text)")
-        case .stopped(let step):
-            line.finish()
-            Terminal.talk("stopping after step \(step)")
-        case .finished: line.finish()
-        }
-    }
+    func show(_ event: TrainingEvent) { run.show(event) }
 
-    func finish() { line.finish() }
+    func finish() {
+        line.finish()
+        run.finish()
+    }
 }

@@ -44,7 +44,7 @@ struct TuningOptions: ParsableArguments {
     /// Tunes, as the command of a name.
     func run(command: String) async throws {
         let recipe = try recipe.read()
-        let display = TuningDisplay()
+        let display = RunDisplay("tuning", heldOut: "validation")
         let result: TuningResult
         do {
             result = try await recipe.objective.learnsHead ? tuneHead(recipe, display) : tune(recipe, display)
@@ -77,7 +77,7 @@ struct TuningOptions: ParsableArguments {
     private var existingRun: ExistingRun { resume ? .resume : overwrite ? .overwrite : .refuse }
 
     /// Tunes a model that generates, and notes what it answers before and after.
-    private func tune(_ recipe: Recipe, _ display: TuningDisplay) async throws -> TuningResult {
+    private func tune(_ recipe: Recipe, _ display: RunDisplay) async throws -> TuningResult {
         var tuning = try recipe.tuning()
         tuning.existingRun = existingRun
         let interruption = Interruption()
@@ -101,7 +101,7 @@ struct TuningOptions: ParsableArguments {
     }
 
     /// Tunes a model with a head, which generates nothing.
-    private func tuneHead(_ recipe: Recipe, _ display: TuningDisplay) throws -> TuningResult {
+    private func tuneHead(_ recipe: Recipe, _ display: RunDisplay) throws -> TuningResult {
         var tuning = try recipe.headTuning()
         tuning.existingRun = existingRun
         let interruption = Interruption()
@@ -122,43 +122,4 @@ struct TuningOptions: ParsableArguments {
         let isPlain = !word.isEmpty && word.allSatisfy { $0.isLetter || $0.isNumber || "-_=./,:+@%".contains($0) }
         return isPlain ? word : "'" + word.replacing("'", with: #"'\''"#) + "'"
     }
-}
-
-/// Shows the events of a run.
-private final class TuningDisplay {
-    private let line = ProgressLine("tuning", unit: "steps")
-
-    func show(_ event: TrainingEvent) {
-        switch event {
-        case .started(let start):
-            Terminal.talk(
-                "\(start.trainingExamples) examples, \(Format.count(start.inputsPerEpoch)) tokens an epoch "
-                    + "(\(Format.count(start.targetsPerEpoch)) learnt), "
-                    + "\(Format.count(start.trainableParameters)) parameters move, \(start.totalSteps) steps")
-            if start.resumedStep > 0 { Terminal.talk("going on after step \(start.resumedStep)") }
-        case .estimated(let estimate): EstimateDisplay.show(estimate)
-        case .step(let step):
-            line.update(
-                step.step, of: step.totalSteps,
-                detail: "loss \(Format.fixed(step.loss, 3))  \(Int(step.inputsPerSecond)) tokens/s  "
-                    + Format.bytes(step.peakMemoryBytes))
-        case .validation(let validation):
-            line.finish()
-            Terminal.talk(
-                "step \(validation.step): validation loss \(Format.fixed(validation.loss, 4))"
-                    + validation.others.sorted { $0.key < $1.key }
-                    .map { "  \($0.key) \(Format.fixed($0.value, 4))" }.joined()
-                    + (validation.isBest ? "  (best so far)" : ""))
-        case .checkpoint: break
-        case .notice(let text):
-            line.finish()
-            Terminal.talk("note: \(text)")
-        case .stopped(let step):
-            line.finish()
-            Terminal.talk("stopping after step \(step)")
-        case .finished: line.finish()
-        }
-    }
-
-    func finish() { line.finish() }
 }
