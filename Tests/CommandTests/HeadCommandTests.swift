@@ -56,6 +56,16 @@ import Testing
             #expect(long.code == 5 && long.errors.contains("text 1: ") && long.errors.contains("--truncate"))
             #expect(try moru.run(["classify", base, "x"]).errors.contains("has no head"))
             #expect(try moru.run(["extract", base, "--adapter", adapter, "x"]).errors.contains("moru classify"))
+            let figures = try moru.run([
+                "eval", base, home + "/train.jsonl", "--adapter", adapter, "--gate", "accuracy >= 1", "--report",
+                home + "/eval.html", "--json",
+            ])
+            #expect(figures.code == 0, "\(figures.errors)")
+            let report = try JSON.parse(figures.output, source: "output")
+            #expect(report["task"] == "head" && report["labels"]?["label"]?["accuracy"]?.double == 1)
+            #expect(try FileSystem.readText(home + "/eval.html").contains("calibration"))
+            let shown = try moru.run(["eval", base, home + "/train.jsonl", "--adapter", adapter])
+            #expect(shown.output.contains("true \\ predicted") && shown.output.contains("4 texts"), "\(shown.output)")
             let field = try moru.run([
                 "classify", base, "--adapter", adapter, "--data", home + "/train.jsonl", "--field", "body",
             ])

@@ -44,6 +44,17 @@ public struct HeadedModel: Sendable {
         return HeadedModel(trunk, try TextHead(configuration, for: trunk.base, trunk.weights))
     }
 
+    /// Whether a model has a head, or its adapter brings one along, as their configurations say; false where there is
+    /// none to read.
+    public static func isHeaded(_ path: String, adapter: String? = nil) -> Bool {
+        if let adapter {
+            let type = (try? JSON.parse(file: adapter + "/adapter_config.json"))?["task_type"]?.string
+            return type == "SEQ_CLS" || type == "TOKEN_CLS"
+        }
+        guard let config = try? JSON.parse(file: path + "/config.json") else { return false }
+        return HeadConfiguration.place(in: config) != nil
+    }
+
     /// Opens a base model to learn a head on: the head that it has where that is one for the same labels, else a fresh
     /// one.
     ///

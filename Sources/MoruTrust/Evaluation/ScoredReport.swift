@@ -8,6 +8,8 @@ public enum EvaluationTask: String, Sendable, Hashable, CaseIterable {
     case choice
     /// It reads texts, and what counts is how well it predicts them.
     case text
+    /// Its head labels texts, or tells a number of them.
+    case head
 }
 
 /// What one model's evaluation found, whatever its task.
@@ -56,6 +58,7 @@ enum SavedReport {
             case .answers: EvaluationReport(json)
             case .choice: MultipleChoice.Report(json)
             case .text: TextReport(json)
+            case .head: HeadReport(json)
             }
         guard let report else {
             throw MoruError(

@@ -34,10 +34,10 @@ public struct EvaluationRecipe: Sendable, Hashable {
 
     /// How the data is to be taken.
     public enum Task: String, Sendable, Hashable, CaseIterable {
-        /// As its first example tells.
+        /// As the models tell, where they have a head, else the first example.
         case auto
         /// See ``EvaluationTask``.
-        case answers, choice, text
+        case answers, choice, text, head
     }
 
     /// The examples.

@@ -22,10 +22,12 @@ public struct EvaluationRun {
         case answers([EvaluationExample])
         case choice([MultipleChoiceExample])
         case text([String])
+        case head([HeadEvaluationExample])
     }
 
     private let recipe: EvaluationRecipe
     private let load: (String) throws -> PretrainedModel
+    private let path: (String) throws -> String
     private let saved: EvaluationComparison.Column?
     private let data: Data
 
@@ -33,20 +35,28 @@ public struct EvaluationRun {
     ///
     /// - Parameters:
     ///   - recipe: What to do.
-    ///   - load: Opens the model of a name.
+    ///   - path: Where the model of a name lies; models with a head are opened there.
+    ///   - load: Opens the language model of a name.
     /// - Throws: What reading the data and ``EvaluationRecipe/requireConsistency()`` throw,
     ///   ``MoruError/Code/evaluationGate`` when a gate names a figure that the evaluation will not give, and
     ///   ``MoruError/Code/recipeValue`` for settings that the task has no use for.
-    public init(_ recipe: EvaluationRecipe, load: @escaping (String) throws -> PretrainedModel) throws(MoruError) {
+    public init(
+        _ recipe: EvaluationRecipe, path: @escaping (String) throws -> String = { $0 },
+        load: @escaping (String) throws -> PretrainedModel
+    ) throws(MoruError) {
         try recipe.requireConsistency()
-        (self.recipe, self.load) = (recipe, load)
+        (self.recipe, self.path, self.load) = (recipe, path, load)
         if let against = recipe.against {
             saved = try EvaluationComparison.Column(
                 Self.name(of: against), saved: try JSON.parse(file: against), source: against)
         } else {
             saved = nil
         }
-        let task = recipe.task == .auto ? try Self.task(of: recipe.data) : recipe.task
+        // A name that stands for nothing is refused when it is opened
+        let areHeaded = recipe.models.allSatisfy { entry in
+            (try? path(entry.model)).map { HeadedModel.isHeaded($0, adapter: entry.adapter) } ?? false
+        }
+        let task = recipe.task != .auto ? recipe.task : areHeaded ? .head : try Self.task(of: recipe.data)
         let kinds: [Figure.Kind]
         switch task {
         case .choice:
@@ -55,6 +65,10 @@ public struct EvaluationRun {
         case .text:
             data = .text(try TextEvaluation.read(recipe.data, limit: recipe.limit))
             kinds = TextReport.figureKinds
+        case .head:
+            let examples = try HeadEvaluationExample.read(recipe.data, limit: recipe.limit)
+            data = .head(examples)
+            kinds = HeadReport.figureKinds(examples)
         case .answers, .auto:
             let examples = try EvaluationExample.read(
                 recipe.data, limit: recipe.limit, instruction: recipe.instruction)
@@ -86,13 +100,13 @@ public struct EvaluationRun {
 
     /// Refuses settings that a task does not look at, rather than pass them over.
     private static func requireUse(of recipe: EvaluationRecipe, _ task: EvaluationRecipe.Task) throws(MoruError) {
-        guard task == .choice || task == .text else { return }
+        guard [.choice, .text, .head].contains(task) else { return }
         let unused = [
             ("instruction", recipe.instruction != nil), ("labels", !recipe.labels.isEmpty),
-            ("metrics", !recipe.metrics.isEmpty), ("window", recipe.windowLength != nil && task == .choice),
+            ("metrics", !recipe.metrics.isEmpty), ("window", recipe.windowLength != nil && task != .text),
         ].filter(\.1).map(\.0)
         guard unused.isEmpty else {
-            let what = task == .choice ? "multiple choice" : "texts to read"
+            let what = task == .choice ? "multiple choice" : task == .text ? "texts to read" : "for a model with a head"
             throw MoruError(
                 .recipeValue, "\(recipe.data) is \(what), for which \(unused.joined(separator: ", ")) has no use",
                 remedy: "leave it out")
@@ -107,6 +121,14 @@ public struct EvaluationRun {
         var columns = saved.map { [$0] } ?? []
         var loaded: (name: String, generator: TextGenerator)?
         for entry in recipe.models {
+            if case .head(let examples) = data {
+                let model = try HeadedModel.load(try path(entry.model), adapter: entry.adapter)
+                let report = try HeadEvaluation(model, examples).run {
+                    progress(Progress(model: entry.name, done: $0.done, total: $0.total))
+                }
+                columns.append(EvaluationComparison.Column(entry.name, report, isGated: entry.isGated))
+                continue
+            }
             let generator: TextGenerator
             if let loaded, loaded.name == entry.model {
                 generator = loaded.generator
@@ -141,6 +163,7 @@ public struct EvaluationRun {
             try TextEvaluation(
                 generator.pretrained, documents, adapter: adapter, windowLength: recipe.windowLength
             ).run(progress: progress)
+        case .head: preconditionFailure("a head is evaluated without a generator")
         }
     }
 }

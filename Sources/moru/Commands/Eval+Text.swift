@@ -71,7 +71,9 @@ extension ScoredReport {
         switch self {
         case let report as EvaluationReport: report.answersText
         case let report as MultipleChoice.Report: report.choiceText
-        default: figuresText + "\n\n\(cases.count) texts, \(Format.duration(figure("seconds")?.value ?? 0))"
+        default:
+            (labelTables + [figuresText, "\(cases.count) texts, \(Format.duration(figure("seconds")?.value ?? 0))"])
+                .joined(separator: "\n\n")
         }
     }
 
@@ -84,10 +86,9 @@ extension ScoredReport {
                 + Format.range(figure)
         }.joined(separator: "\n")
     }
-}
 
-extension EvaluationReport {
-    fileprivate var answersText: String {
+    /// The figures and the confusion matrix of each label.
+    fileprivate var labelTables: [String] {
         var parts: [String] = []
         for metrics in labels {
             var table = Table(
@@ -110,6 +111,13 @@ extension EvaluationReport {
                     + (metrics.unreadable > 0 ? ", \(metrics.unreadable) answered no known value" : ""))
             parts.append(metrics.confusionTable)
         }
+        return parts
+    }
+}
+
+extension EvaluationReport {
+    fileprivate var answersText: String {
+        var parts = labelTables
         parts.append(figuresText)
         parts.append(
             "\(outcomes.count) examples, \(Format.duration(seconds)), \(Int(tokensPerSecond)) tokens/s "

@@ -30,6 +30,10 @@ struct Eval: AsyncParsableCommand {
             and by that for its length, as in the lm-eval harness. Lines with text alone,
             text files and folders are read: perplexity and bits per byte.
 
+            A model with a head (one that moru classify takes) is evaluated by its head, on
+            lines with text and label, or text and value: accuracy, F1, confusion and
+            calibration, or RMSE, MAE and Pearson's correlation.
+
             Several models, or a model with adapters, stand side by side; ▲ and ▼ mark
             what is better or worse than the first one by more than chance. --gate sets
             conditions: where one fails, the exit code is 8.
@@ -42,6 +46,7 @@ struct Eval: AsyncParsableCommand {
               moru eval smollm2-135m-instruct test.jsonl --adapter ./adapter \\
                 --against base.json --gate 'accuracy >= 0.8' --report eval.html
               moru eval --model a.gguf --model b.gguf texts/ --json
+              moru eval smollm2-135m-instruct test.jsonl --adapter runs/sentiment/adapter
               moru eval --recipe eval.yaml
             """)
 
@@ -128,7 +133,7 @@ struct Eval: AsyncParsableCommand {
 
     func run() async throws {
         let recipe = try settings()
-        let run = try EvaluationRun(recipe) { try ModelArgument.load($0) }
+        let run = try EvaluationRun(recipe, path: ModelArgument.path) { try ModelArgument.load($0) }
         let line = ProgressLine("evaluating", unit: "examples")
         defer { line.finish() }
         let severalModels = recipe.models.count > 1
