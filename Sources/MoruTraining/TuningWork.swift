@@ -42,7 +42,7 @@ struct TuningWork {
         trainer = Trainer(task: task, method: method, settings: recipe.training)
         trainer.identity = recipe.decidingValues
         trainer.recipe = recipe.yaml
-        trainer.notices = data.notices
+        trainer.notices = (recipe.targetNotice(adapter).map { [$0] } ?? []) + data.notices
         isAdapter = adapter != nil
         (skipped, truncated) = data.unused
     }
@@ -124,6 +124,21 @@ func unusedNotice(_ source: String, skipped: Int, truncated: Int) -> String? {
     if skipped > 0 { parts.append("\(skipped) examples were left out") }
     if truncated > 0 { parts.append("\(truncated) examples were cut") }
     return parts.isEmpty ? nil : "\(source): \(parts.joined(separator: ", ")) because they are too long"
+}
+
+extension Recipe {
+    /// The layers that an adapter took where the recipe leaves the choice open; nil where it names them.
+    func targetNotice(_ adapter: (any Adapter)?) -> String? {
+        switch adapter {
+        case let adapter as LoRAAdapter where adapter.configuration.targets != lora.targets:
+            return "LoRA on the layers \(adapter.configuration.targets.joined(separator: ", "))"
+        case let adapter as IA3Adapter where adapter.configuration != ia3:
+            let scaled = adapter.configuration.inputTargets
+            return "(IA)3 on the layers \(adapter.configuration.targets.joined(separator: ", "))"
+                + (scaled.isEmpty ? "" : ", by the input of \(scaled.joined(separator: ", "))")
+        default: return nil
+        }
+    }
 }
 
 extension Tuning {

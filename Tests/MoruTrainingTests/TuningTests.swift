@@ -34,7 +34,11 @@ struct TuningTests {
         #expect(result.summary.steps == 8 && result.skippedExamples == 0)
         #expect(try #require(result.summary.bestValidationLoss) < #require(events.losses.first))
         let adapter = try LoRAAdapter.load(from: result.directory, for: model.model)
-        #expect(adapter.configuration == recipe.lora)
+        var lora = recipe.lora
+        lora.targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
+        #expect(adapter.configuration == lora)
+        let notices = events.compactMap { if case .notice(let text) = $0 { text } else { nil } }
+        #expect(notices.contains("LoRA on the layers q_proj, k_proj, v_proj, o_proj"), "\(notices)")
         #expect(try Recipe(file: recipe.output + "/recipe.yaml") == recipe)
         guard case .started(let start) = try #require(events.first) else {
             Issue.record("a run begins with started")

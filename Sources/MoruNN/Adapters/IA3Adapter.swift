@@ -3,13 +3,13 @@ import MoruTensor
 
 /// Which layers an (IA)3 adapter scales.
 public struct IA3Configuration: Sendable, Hashable {
-    /// The last path components of the layers that are adapted, such as `k_proj`.
+    /// The last path components of the layers that are adapted, such as `k_proj`, or a ``LayerGroup``.
     public var targets: [String]
     /// Those of them whose input is scaled; of the others it is the output.
     public var inputTargets: [String]
 
-    /// Makes a configuration; the defaults are PEFT's for Llama.
-    public init(targets: [String] = ["k_proj", "v_proj", "down_proj"], inputTargets: [String] = ["down_proj"]) {
+    /// Makes a configuration.
+    public init(targets: [String] = [LayerGroup.auto], inputTargets: [String] = [LayerGroup.auto]) {
         self.targets = targets
         self.inputTargets = inputTargets
     }
@@ -29,13 +29,20 @@ public final class IA3Adapter: Adapter {
         self.layers = layers
     }
 
-    /// A fresh adapter, which changes nothing until trained: every scale is 1.
+    /// A fresh adapter, which changes nothing until trained: every scale is 1. Its configuration has the targets by the
+    /// model's own names.
     ///
     /// - Throws: ``MoruError/Code/adapterMismatch`` when a target names no layer, or there is none.
     public convenience init(_ configuration: IA3Configuration, adapting layers: [Linear]) throws(MoruError) {
         try requireAdapter(
             !configuration.targets.isEmpty, "no layer is to be adapted", "name some, such as k_proj and v_proj")
+        var configuration = configuration
+        configuration.targets = LayerGroup.scaleTargets(configuration.targets, byInput: false, of: layers)
+        try requireAdapter(
+            !configuration.targets.isEmpty, "the model has no layers that are known as keys, values or feed-forward",
+            "name the layers that are to be scaled")
         let named = try layers.named(configuration.targets)
+        configuration.inputTargets = LayerGroup.scaleTargets(configuration.inputTargets, byInput: true, of: named)
         let byInput = Set(try layers.named(configuration.inputTargets).map(\.path))
         if let stray = byInput.subtracting(named.map(\.path)).min() {
             throw MoruError(

@@ -9,7 +9,7 @@ public struct LoRAConfiguration: Sendable, Hashable {
     public var alpha: Float
     /// The probability with which an input feature is dropped in training.
     public var dropout: Float
-    /// The last path components of the layers that are adapted, such as `q_proj`.
+    /// The last path components of the layers that are adapted, such as `q_proj`, or a ``LayerGroup``.
     public var targets: [String]
     /// Whether the scale is rank-stabilised (Kalajdzievski, 2023).
     public var usesRankStabilization: Bool
@@ -20,7 +20,7 @@ public struct LoRAConfiguration: Sendable, Hashable {
     /// Makes a configuration.
     public init(
         rank: Int = 8, alpha: Float = 16, dropout: Float = 0,
-        targets: [String] = ["q_proj", "k_proj", "v_proj", "o_proj"], usesRankStabilization: Bool = false,
+        targets: [String] = [LayerGroup.auto], usesRankStabilization: Bool = false,
         decomposesWeights: Bool = false
     ) {
         self.rank = rank
@@ -65,7 +65,7 @@ public final class LoRAAdapter: Adapter {
     }
 
     /// A fresh adapter, which changes nothing until trained: A is random, B is zero, and magnitudes are those of the
-    /// weights.
+    /// weights. Its configuration has the targets by the model's own names.
     ///
     /// - Throws: ``MoruError/Code/adapterMismatch`` when a target names no layer, there is none, or a number of the
     ///   configuration is out of range.
@@ -73,6 +73,8 @@ public final class LoRAAdapter: Adapter {
         _ configuration: LoRAConfiguration, adapting layers: [Linear], seed: UInt64
     ) throws(MoruError) {
         try configuration.validate()
+        var configuration = configuration
+        configuration.targets = LayerGroup.lowRankTargets(configuration.targets, of: layers)
         var pairs: [String: LoRAPair] = [:]
         for layer in try layers.named(configuration.targets) {
             var generator = RandomGenerator(seed: seed ^ stableHash(layer.path))

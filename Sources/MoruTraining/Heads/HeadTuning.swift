@@ -68,7 +68,10 @@ public struct HeadTuning {
         trainer.recipe = recipe.yaml
         trainer.notices =
             [notice]
-            + [training.data.notice, training.notice, validation?.data.notice, validation?.notice]
+            + [
+                recipe.targetNotice(adapter), training.data.notice, training.notice, validation?.data.notice,
+                validation?.notice,
+            ]
             .compactMap { $0 }
         return (trainer, training.data)
     }
@@ -90,7 +93,7 @@ public struct HeadTuning {
         for model: HeadedModel
     ) throws(MoruError) -> (any TrainingMethod, (any Adapter)?, notice: String) {
         let labels = "labels: " + model.configuration.labels.joined(separator: ", ")
-        var notice = labels + (model.isFresh ? "" : " (the model's own head goes on learning)")
+        let notice = labels + (model.isFresh ? "" : " (the model's own head goes on learning)")
         let (seed, tokens) = (recipe.training.seed, recipe.virtualTokens)
         let adapter: any Adapter
         switch recipe.method {
@@ -99,10 +102,7 @@ public struct HeadTuning {
         case .lastLayers:
             let extent = HeadModelMethod.Extent.lastLayers(recipe.lastLayers.count)
             return (try HeadModelMethod(model, extent, savingAs: recipe.saveDType), nil, notice)
-        case .lora:
-            let (lora, remark) = usableLoRA()
-            if let remark { notice += "; " + remark }
-            adapter = try LoRAAdapter(lora, adapting: trunk.base.linears, seed: seed)
+        case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: trunk.base.linears, seed: seed)
         case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: trunk.base.linears)
         case .prompt:
             adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: decoder(), seed: seed)
@@ -110,21 +110,6 @@ public struct HeadTuning {
             adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: decoder(), seed: seed)
         }
         return (HeadAdapterMethod(model, adapter: adapter, baseModel: recipe.model), adapter, notice)
-    }
-
-    /// The recipe's LoRA; where it leaves the targets open and the model's layers are called otherwise than a language
-    /// model's, all of them.
-    private func usableLoRA() -> (configuration: LoRAConfiguration, remark: String?) {
-        let (usual, layers) = (LoRAConfiguration().targets, trunk.base.linears)
-        guard recipe.lora.targets == usual, !layers.contains(where: { layer in usual.contains { layer.matches($0) } })
-        else { return (recipe.lora, nil) }
-        var lora = recipe.lora
-        let names = layers.map { layer in
-            let parts = layer.path.split(separator: ".")
-            return parts.suffix(from: (parts.lastIndex { Int($0) != nil } ?? -1) + 1).joined(separator: ".")
-        }
-        lora.targets = Set(names).sorted()
-        return (lora, "LoRA on every layer: \(lora.targets.joined(separator: ", "))")
     }
 
     /// The model as virtual tokens need it.

@@ -12,17 +12,18 @@ public struct BuiltInRecipe: Sendable {
     /// Every built-in recipe.
     public static let all: [BuiltInRecipe] = [
         BuiltInRecipe("lora-chat", "A low-rank adapter for conversations: where to begin.") { recipe in
-            recipe.lora = LoRAConfiguration(rank: 16, alpha: 32, targets: everyLinear)
+            recipe.lora = LoRAConfiguration(rank: 16, alpha: 32, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 5e-4
         },
         BuiltInRecipe("qlora", "LoRA beside a quantised model: a larger model in the same memory.") { recipe in
-            recipe.lora = LoRAConfiguration(rank: 16, alpha: 16, dropout: 0.05, targets: everyLinear)
+            recipe.lora = LoRAConfiguration(rank: 16, alpha: 16, dropout: 0.05, targets: [LayerGroup.allLinear])
             recipe.quantize = .q8_0
             recipe.training.batchSize = 1
             recipe.training.gradientAccumulation = 8
         },
         BuiltInRecipe("dora", "LoRA that learns sizes apart from directions: nearer to full tuning.") { recipe in
-            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: everyLinear, decomposesWeights: true)
+            recipe.lora = LoRAConfiguration(
+                rank: 8, alpha: 16, targets: [LayerGroup.allLinear], decomposesWeights: true)
         },
         BuiltInRecipe("prompt-tuning", "A few learnt vectors before every prompt: kilobytes a task.") { recipe in
             recipe.method = .prompt
@@ -43,7 +44,7 @@ public struct BuiltInRecipe: Sendable {
         },
         BuiltInRecipe("dpo", "Learn which of two answers people prefer, relative to the model as it was.") { recipe in
             recipe.objective = .dpo
-            recipe.lora = LoRAConfiguration(rank: 16, alpha: 32, targets: everyLinear)
+            recipe.lora = LoRAConfiguration(rank: 16, alpha: 32, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 5e-5
             recipe.training.warmup = .share(0.1)
         },
@@ -61,13 +62,13 @@ public struct BuiltInRecipe: Sendable {
         },
         BuiltInRecipe("classifier", "Which label a text has: a head and an adapter, learnt together.") { recipe in
             recipe.objective = .classification
-            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: everyLinear)
+            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 1e-3
             recipe.training.length = .epochs(3)
         },
         BuiltInRecipe("extractor", "What is found in a text, and where: names, amounts, dates.") { recipe in
             recipe.objective = .extraction
-            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: everyLinear)
+            recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 1e-3
             recipe.training.length = .epochs(3)
         },
@@ -86,8 +87,6 @@ public struct BuiltInRecipe: Sendable {
             recipe.training.optimizer = OptimizerSettings(weightDecay: 0.01)
         },
     ]
-
-    private static let everyLinear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
     private init(_ name: String, _ summary: String, _ change: (inout Recipe) -> Void) {
         self.name = name

@@ -135,7 +135,7 @@ private struct ForeignReader {
             recipe.training.learningRate = 5e-5
             recipe.training.length = .epochs(3)
             recipe.training.schedule = .linear
-            recipe.lora.targets = Self.everyLinear
+            recipe.lora.targets = [LayerGroup.allLinear]
             let rank = values.first { $0.key == "lora_rank" }.flatMap { $0.node.int } ?? 8
             recipe.lora.alpha = Float(2 * rank)
         case .fmsHFTuning:
@@ -149,8 +149,6 @@ private struct ForeignReader {
             recipe.virtualTokens = VirtualTokenSettings(count: 8)
         }
     }
-
-    private static let everyLinear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
     /// Carries over what is more than another name.
     ///
@@ -169,7 +167,7 @@ private struct ForeignReader {
             }
             recipe.method = method
             if text == "qlora" { leave(key, node, "became lora: name a quantised model (GGUF) as the model") }
-        case (_, "lora_target_linear") where node.bool == true: recipe.lora.targets = Self.everyLinear
+        case (_, "lora_target_linear") where node.bool == true: recipe.lora.targets = [LayerGroup.allLinear]
         case (_, "lora_target_linear"): break
         case (_, "lora_target"), (_, "lora_target_modules"), (.fmsHFTuning, "target_modules"):
             let names =
@@ -177,7 +175,7 @@ private struct ForeignReader {
                 ?? text.split(separator: ",").map {
                     $0.trimmingCharacters(in: .whitespaces)
                 }
-            recipe.lora.targets = names == ["all"] || names == ["all-linear"] ? Self.everyLinear : names
+            recipe.lora.targets = names == ["all"] || names == ["all-linear"] ? [LayerGroup.allLinear] : names
         case (_, "optimizer"), (_, "optim"): readOptimizer(key, node)
         case (_, "lr_scheduler"), (_, "lr_scheduler_type"):
             let schedules: [String: LearningRateSchedule.Shape] = [

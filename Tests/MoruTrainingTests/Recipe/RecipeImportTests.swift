@@ -51,7 +51,7 @@ import Testing
             """)
         let recipe = imported.recipe
         #expect(imported.origin == .axolotl && recipe.model == "./models/base" && recipe.output == "./outputs/out")
-        #expect(recipe.method == .lora && recipe.lora.rank == 32 && recipe.lora.targets.count == 7)
+        #expect(recipe.method == .lora && recipe.lora.rank == 32 && recipe.lora.targets == ["all-linear"])
         #expect(recipe.data.train == "data/train.jsonl" && recipe.data.maxLength == 2048)
         #expect(recipe.training.batchSize == 2 && recipe.training.gradientAccumulation == 4)
         #expect(recipe.training.length == .epochs(3) && recipe.training.warmup == .steps(10))
