@@ -201,7 +201,7 @@ func adapters(for model: any LanguageModel) throws -> [any Adapter] {
         let adapter = try LoRAAdapter(
             LoRAConfiguration(rank: 8, targets: ["q_proj", "v_proj"]), adapting: model.linears, seed: UInt64(seed))
         var random = RandomGenerator(seed: UInt64(seed))
-        for pair in adapter.pairs.values {
+        for (_, pair) in adapter.pairs.sorted(by: { $0.key < $1.key }) {
             pair.b.value = .normal(pair.b.value.shape, standardDeviation: 0.02, using: &random)
         }
         return adapter
@@ -278,6 +278,8 @@ func run() async throws {
         let expected = try await measurement(.off).expected(options.benchmark)
         let measured = try measurement(options.speculation)
         for index in 0..<options.rounds {
+            // Every round computes its prompts itself
+            await measured.generator.engine.forgetPrefixes()
             let (before, cpuBefore) = (await measured.generator.engine.statistics, cpuSeconds())
             let (speed, outputs) = try await measured.round(options.benchmark)
             let (after, cpuAfter) = (await measured.generator.engine.statistics, cpuSeconds())
