@@ -104,7 +104,7 @@ public struct SentenceModules: Sendable {
     }
 
     /// Rows of length 1; a row of zeros stays.
-    private static func normalized(_ x: Tensor) -> Tensor {
+    package static func normalized(_ x: Tensor) -> Tensor {
         // The root mean square is the length over the root of the number of elements
         let dim = x.shape[1]
         return x.rmsNorm(.filled(1 / Float(dim).squareRoot(), [dim]), epsilon: 1e-24)

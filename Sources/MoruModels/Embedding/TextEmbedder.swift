@@ -1,4 +1,5 @@
 import MoruBase
+import MoruNN
 import MoruTensor
 import MoruText
 import Synchronization
@@ -11,6 +12,8 @@ public struct TextEmbedder: Sendable {
     public var modules: SentenceModules
     /// Whether the model says so itself, or it is what Moru uses where a model says nothing.
     public let isModelsOwn: Bool
+    /// The adapter that acts on the network; nil for none.
+    public let adapter: (any Adapter)?
 
     /// Vectors of texts.
     public struct Result: Sendable {
@@ -24,21 +27,29 @@ public struct TextEmbedder: Sendable {
 
     /// Makes an embedder of a model.
     ///
-    /// - Parameter modules: What makes one vector of hidden states; nil takes the mean of an encoder's states or the
-    ///   last state of a language model, at length 1.
-    public init(_ model: PretrainedTextModel, modules: SentenceModules? = nil) {
-        self.model = model
+    /// - Parameters:
+    ///   - modules: What makes one vector of hidden states; nil takes the mean of an encoder's states or the last state
+    ///     of a language model, at length 1.
+    ///   - adapter: An adapter that acts on the network.
+    public init(_ model: PretrainedTextModel, modules: SentenceModules? = nil, adapter: (any Adapter)? = nil) {
+        (self.model, self.adapter) = (model, adapter)
         isModelsOwn = modules != nil
         self.modules = modules ?? SentenceModules(poolings: [model.isEncoder ? .mean : .lastToken])
     }
 
     /// Opens a sentence-transformers directory, or any other model that ``PretrainedTextModel/load(_:forHead:)`` opens.
     ///
-    /// - Throws: What opening a model throws, and ``MoruError/Code/modelConfiguration`` or
+    /// - Parameter adapter: An adapter in PEFT's layout; modules that lie beside it take the place of the model's.
+    /// - Throws: What opening a model or an adapter throws, and ``MoruError/Code/modelConfiguration`` or
     ///   ``MoruError/Code/modelUnsupported`` for modules that do not fit or are unknown.
-    public static func load(_ path: String) throws(MoruError) -> TextEmbedder {
+    public static func load(_ path: String, adapter: String? = nil) throws(MoruError) -> TextEmbedder {
         let model = try PretrainedTextModel.load(path)
-        let modules = FileSystem.isDirectory(path) ? try SentenceModules(directory: path) : nil
+        var modules = FileSystem.isDirectory(path) ? try SentenceModules(directory: path) : nil
+        var loaded: (any Adapter)?
+        if let adapter {
+            loaded = try AdapterDirectory.load(from: adapter, for: model.base)
+            modules = try SentenceModules(directory: adapter) ?? modules
+        }
         if let modules, case .dense(let layer, _) = modules.steps.first,
             layer.inputs != modules.poolings.count * model.base.facts.hiddenSize
         {
@@ -48,14 +59,27 @@ public struct TextEmbedder: Sendable {
                     + "\(modules.poolings.count * model.base.facts.hiddenSize)",
                 remedy: "restore the files that came with the model")
         }
-        return TextEmbedder(model, modules: modules)
+        return TextEmbedder(model, modules: modules, adapter: loaded)
+    }
+
+    /// The same model with an adapter.
+    public func adapted(by adapter: (any Adapter)?) -> TextEmbedder {
+        TextEmbedder(model, modules: modules, adapter: adapter, isModelsOwn: isModelsOwn)
+    }
+
+    private init(
+        _ model: PretrainedTextModel, modules: SentenceModules, adapter: (any Adapter)?, isModelsOwn: Bool
+    ) {
+        (self.model, self.modules, self.adapter, self.isModelsOwn) = (model, modules, adapter, isModelsOwn)
     }
 
     /// Elements of a vector.
     public var dimensions: Int { modules.dimensions(hiddenSize: model.base.facts.hiddenSize) }
 
     /// The most tokens of a text, those around it and a prompt's included.
-    public var maximumTokens: Int { min(modules.maximumTokens ?? .max, model.base.facts.contextLength) }
+    public var maximumTokens: Int {
+        min(modules.maximumTokens ?? .max, model.base.contextLength(with: adapter))
+    }
 
     /// Tokens that are passed through the network at a time, but for a longer text.
     private static let batchTokens = 4096
@@ -78,7 +102,7 @@ public struct TextEmbedder: Sendable {
     ) throws -> Result {
         let prefix = try promptText(prompt)
         let encoded = try tokens(of: texts, prefix: prefix, truncates: truncates)
-        let skipped = modules.includesPrompt || prefix.isEmpty ? 0 : promptLength(prefix)
+        let skipped = skippedTokens(prefix)
         var parts: [Tensor] = []
         var next = 0
         while next < texts.count {
@@ -106,9 +130,11 @@ public struct TextEmbedder: Sendable {
 
     /// The vectors [sequences.count, dimensions] of token sequences, none of them empty.
     ///
-    /// - Parameter skipping: Tokens at the beginning of each that are not pooled.
-    public func vectors(of sequences: [[Int32]], skipping: Int = 0) -> Tensor {
-        var batch = TokenBatch(sequences)
+    /// - Parameters:
+    ///   - skipping: Tokens at the beginning of each that are not pooled.
+    ///   - dropout: The source of dropout's randomness; nil outside training.
+    public func vectors(of sequences: [[Int32]], skipping: Int = 0, dropout: DropoutSource? = nil) -> Tensor {
+        var batch = TokenBatch(sequences, adapter: adapter, dropout: dropout)
         let texts = batch.segments
         // Few rows are computed by kernels of their own, which round otherwise
         if let token = batch.tokens.first, batch.count <= Runtime.fewRows {
@@ -129,11 +155,43 @@ public struct TextEmbedder: Sendable {
             remedy: names.isEmpty ? "it has no prompts at all" : "it has \(names.joined(separator: ", "))")
     }
 
-    /// Tokens of a prompt at the beginning of a text.
-    private func promptLength(_ prompt: String) -> Int {
+    /// Tokens of a prompt at the beginning of a text that are not pooled.
+    private func skippedTokens(_ prompt: String) -> Int {
+        guard !modules.includesPrompt, !prompt.isEmpty else { return 0 }
         let around = model.tokenizer.surroundingTokens
         return around.before.count
             + model.tokenizer.encode(prompt, addSpecialTokens: false, parseSpecial: false).count
+    }
+
+    /// Tokens of the default prompt that are not pooled.
+    package var skippedTokens: Int { skippedTokens(modules.defaultPrompt.flatMap { modules.prompts[$0] } ?? "") }
+
+    /// The tokens of a text after the default prompt.
+    ///
+    /// - Parameters:
+    ///   - limit: The most tokens, beside the embedder's own limit.
+    ///   - truncates: Whether a longer text is cut.
+    /// - Throws: ``MoruError/Code/textTooLong``, or ``MoruError/Code/textEmpty`` for a text without tokens.
+    package func tokens(of text: String, limit: Int, truncates: Bool) throws(MoruError) -> [Int32] {
+        let whole = try promptText(nil) + text
+        let ids = model.tokenizer.encode(modules.lowercases ? whole.lowercased() : whole, parseSpecial: false)
+        guard !ids.isEmpty else {
+            throw MoruError(.textEmpty, "the text has no tokens", remedy: "leave it out, or give it content")
+        }
+        let limit = min(limit, maximumTokens)
+        guard ids.count > limit else { return ids }
+        guard truncates else {
+            throw MoruError(
+                .textTooLong, "the text has \(ids.count) tokens, the limit is \(limit)",
+                remedy: "shorten it, or have it cut")
+        }
+        return cut(ids, limit)
+    }
+
+    /// A text's beginning, with the tokens that stand at the end of each.
+    private func cut(_ ids: [Int32], _ limit: Int) -> [Int32] {
+        let after = model.tokenizer.surroundingTokens.after
+        return ids.prefix(max(0, limit - after.count)) + after.suffix(limit)
     }
 
     /// The tokens of texts, and which were cut short.
@@ -163,8 +221,7 @@ public struct TextEmbedder: Sendable {
                     .textTooLong, "text \(index + 1) has \(ids.count) tokens, \(model.path) reads at most \(limit)",
                     remedy: "split it, or allow it to be cut short (--truncate)")
             }
-            let after = tokenizer.surroundingTokens.after
-            sequences[index] = ids.prefix(max(0, limit - after.count)) + after.suffix(limit)
+            sequences[index] = cut(ids, limit)
             truncated.append(index)
         }
         return (sequences, truncated)
@@ -175,9 +232,35 @@ public struct TextEmbedder: Sendable {
     /// - Parameter dtype: How the weights are stored; nil keeps them as they were.
     /// - Throws: As ``PretrainedTextModel/save(to:head:configuration:dtype:maximumShardBytes:)``.
     public func save(to directory: String, dtype: DType? = nil) throws {
+        precondition(adapter == nil, "a model with an adapter is saved as the adapter")
         let facts = model.base.facts
         try model.save(to: directory, dtype: dtype) { temporary in
             try modules.write(
+                to: temporary, hiddenSize: facts.hiddenSize, contextLength: facts.contextLength)
+        }
+    }
+}
+
+extension Adapter {
+    /// Writes the adapter in PEFT's layout for a model without a head (`AutoModel`), and beside it the modules and the
+    /// tokenizer, so that the directory is one that sentence-transformers opens where it finds the base model.
+    ///
+    /// - Parameters:
+    ///   - directory: Replaced whole once everything is written; what is there must be an adapter or empty.
+    ///   - baseModel: The base model's name or path, which PEFT shows and loads.
+    ///   - embedder: The model whose vectors it changes.
+    /// - Throws: As ``save(to:baseModel:)``.
+    public func save(to directory: String, baseModel: String, withModulesOf embedder: TextEmbedder) throws {
+        let (model, facts) = (embedder.model, embedder.model.base.facts)
+        var config = peftConfiguration
+        config["task_type"] = "FEATURE_EXTRACTION"
+        let outer = PEFTFile.outerName(of: model.base)
+        try write(
+            to: directory, baseModel: baseModel, config,
+            name: { $0.hasPrefix(outer) ? String($0.dropFirst(outer.count)) : $0 }
+        ) { temporary in
+            try ModelDirectory.carry(ModelDirectory.tokenizerFiles, from: model.path, to: temporary)
+            try embedder.modules.write(
                 to: temporary, hiddenSize: facts.hiddenSize, contextLength: facts.contextLength)
         }
     }

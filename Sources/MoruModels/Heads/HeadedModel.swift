@@ -86,13 +86,7 @@ public struct HeadedModel: Sendable {
 
     /// The parameters below the head that have a part in what it sees: not the projection onto a vocabulary, nor the
     /// pooler of another head.
-    public var baseParameters: [Parameter] {
-        let unused = (base as? any LanguageModel)?.outputProjection
-        let (embedding, ownPooler) = (base.inputEmbedding?.weight, (base as? Bert)?.pooler?.parameters ?? [])
-        return base.parameters.filter { parameter in
-            (parameter !== unused || parameter === embedding) && !ownPooler.contains { $0 === parameter }
-        }
-    }
+    public var baseParameters: [Parameter] { base.hiddenStateParameters }
 
     /// Every parameter, in the order of the checkpoint.
     public var parameters: [Parameter] { baseParameters + head.parameters }
@@ -105,6 +99,17 @@ public struct HeadedModel: Sendable {
     /// The head's logits for a batch: [sequences, labels], or [tokens, labels] for a head that looks at tokens.
     public func logits(_ batch: TokenBatch) -> Tensor {
         head.logits(base.hiddenStates(batch), segments: batch.segments.map(\.rows), dropout: batch.dropout)
+    }
+}
+
+extension TextModel {
+    /// The parameters that have a part in the hidden states: not the projection onto a vocabulary, nor BERT's pooler.
+    package var hiddenStateParameters: [Parameter] {
+        let unused = (self as? any LanguageModel)?.outputProjection
+        let (embedding, ownPooler) = (inputEmbedding?.weight, (self as? Bert)?.pooler?.parameters ?? [])
+        return parameters.filter { parameter in
+            (parameter !== unused || parameter === embedding) && !ownPooler.contains { $0 === parameter }
+        }
     }
 }
 

@@ -11,7 +11,13 @@ public enum AdapterDirectory {
     public static func load(
         from directory: String, for model: any TextModel
     ) throws(MoruError) -> any Adapter {
-        try load(PEFTFile(directory), for: model)
+        var file = try PEFTFile(directory)
+        // What was learnt on `AutoModel` lacks what the network is called in a larger one
+        let outer = PEFTFile.outerName(of: model)
+        if !file.tensors.names.contains(where: { $0.hasPrefix(PEFTFile.layerPrefix + outer) }) {
+            file.omittedName = outer
+        }
+        return try load(file, for: model)
     }
 
     static func load(_ file: PEFTFile, for model: any TextModel) throws(MoruError) -> any Adapter {
@@ -41,7 +47,8 @@ extension Adapter {
     /// Writes the adapter, further tensors beside its own, and further files beside its two.
     func write(
         to directory: String, baseModel: String, _ configuration: JSONObject,
-        also further: [Safetensors.NamedTensor] = [], files: [(name: String, content: JSON)] = []
+        also further: [Safetensors.NamedTensor] = [], files: [(name: String, content: JSON)] = [],
+        name: (String) -> String = { $0 }, adding: (String) throws -> Void = { _ in }
     ) throws {
         try ModelDirectory.checkReplaceable(directory, marker: "adapter_config.json")
         var config = configuration
@@ -49,11 +56,12 @@ extension Adapter {
         config["inference_mode"] = true
         // What acts on layers is named by them, what stands before a sequence is not
         let prefix = virtualTokens == nil ? PEFTFile.layerPrefix : ""
-        let tensors = parameters.map { (name: prefix + $0.path, tensor: $0.value) } + further
+        let tensors = parameters.map { (name: prefix + name($0.path), tensor: $0.value) } + further
         let texts = ([("adapter_config.json", .object(config))] + files).map { ($0, $1.text(pretty: true)) }
         try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
             try Safetensors.write(tensors, to: temporary + "/adapter_model.safetensors")
             for (name, text) in texts { try FileSystem.write(text.utf8, to: "\(temporary)/\(name)") }
+            try adding(temporary)
         }
     }
 
@@ -92,6 +100,24 @@ struct PEFTFile {
     private let configPath: String
     /// The tensors that are a head's, where the adapter is read for one.
     var headNames: Set<String> = []
+    /// What the network's layers are called by first in a model with more around it, such as `model.`, and not in the
+    /// file.
+    var omittedName = ""
+
+    /// What the names of a network's layers begin with where it is part of a larger model: `model.` or `bert.`; empty
+    /// for an encoder that stands alone.
+    static func outerName(of model: any TextModel) -> String {
+        guard let path = model.linears.first?.path, let end = path.firstIndex(of: ".") else { return "" }
+        let first = path[...end]
+        if model is any LanguageModel { return String(first) }
+        let prefix = try? Encoders.prefix(of: model.configurationJSON, source: "config.json")
+        return prefix.map { $0 + "." == first } == true ? String(first) : ""
+    }
+
+    /// What the file calls a parameter.
+    func fileName(of name: String) -> String {
+        Self.layerPrefix + (name.hasPrefix(omittedName) ? String(name.dropFirst(omittedName.count)) : name)
+    }
 
     init(_ directory: String) throws(MoruError) {
         configPath = directory + "/adapter_config.json"
@@ -169,14 +195,14 @@ struct PEFTFile {
 
     /// A parameter of a layer.
     func parameter(_ name: String, shape: [Int]) throws(MoruError) -> Parameter {
-        Parameter(name, try tensor(Self.layerPrefix + name, shape: shape))
+        Parameter(name, try tensor(fileName(of: name), shape: shape))
     }
 
-    func has(_ name: String) -> Bool { tensors.info(Self.layerPrefix + name) != nil }
+    func has(_ name: String) -> Bool { tensors.info(fileName(of: name)) != nil }
 
     /// Refuses tensors that none of the parameters came from.
     func requireAllUsed(_ parameters: [Parameter]) throws(MoruError) {
-        let known = Set(parameters.map { Self.layerPrefix + $0.path }).union(headNames)
+        let known = Set(parameters.map { fileName(of: $0.path) }).union(headNames)
         let stray = tensors.names.first { !known.contains($0) }
         guard stray != nil || parameters.isEmpty else { return }
         throw MoruError(

@@ -10,7 +10,7 @@ extension IA3Adapter {
         var (parameters, byInput): ([Parameter], Set<String>) = ([], [])
         for layer in model.linears {
             let name = Self.parameterName(layer.path)
-            guard let shape = file.tensors.info(PEFTFile.layerPrefix + name)?.shape else { continue }
+            guard let shape = file.tensors.info(file.fileName(of: name))?.shape else { continue }
             // A row scales the input, a column the output
             let scalesInput = shape.first == 1 && layer.outputs > 1
             let scale = try file.parameter(name, shape: scalesInput ? [1, layer.inputs] : [layer.outputs, 1])

@@ -13,6 +13,8 @@ public struct HeadExample: Sendable, Hashable {
         case value(Float)
         /// The number of each token's tag; negative where none is learnt.
         case tags([Int32])
+        /// The tokens of the text that belongs to it, and of any that do not.
+        case texts([[Int32]])
     }
 
     /// The token ids.
@@ -112,6 +114,11 @@ public struct HeadDataset: Sendable {
             case .labels(let labels): for label in labels { fingerprint.add(UInt64(label.bitPattern)) }
             case .value(let value): fingerprint.add(UInt64(value.bitPattern))
             case .tags(let tags): for tag in tags { fingerprint.add(Int(tag)) }
+            case .texts(let texts):
+                for text in texts {
+                    fingerprint.add(text.count)
+                    for token in text { fingerprint.add(Int(token)) }
+                }
             }
         }
         return fingerprint.description

@@ -57,33 +57,12 @@ public struct HeadModelMethod: TrainingMethod {
     ///   layers that the model does not have.
     public init(_ model: HeadedModel, _ extent: Extent, savingAs dtype: DType? = nil) throws(MoruError) {
         (self.model, self.dtype) = (model, dtype)
-        var moving: [Parameter] = []
+        let moving: [Parameter]
+        let instead = " or the head alone (method: head)"
         switch extent {
-        case .head: break
-        case .full: moving = model.baseParameters
-        case .lastLayers(let count):
-            let layers = model.base.facts.layerCount
-            guard 1...layers ~= count else {
-                throw MoruError(
-                    .methodUnsupported, "\(model.trunk.path): the last \(count) layers of \(layers) cannot be tuned",
-                    remedy: "choose 1 to \(layers)")
-            }
-            let isEncoder = model.trunk.isEncoder
-            moving = model.baseParameters.filter { parameter in
-                // Outside the layers of a decoder vectors are the last normalisation's, of an encoder the embeddings'
-                guard let layer = LastLayersMethod.layer(of: parameter) else {
-                    return !isEncoder && parameter.value.rank == 1
-                }
-                return layer >= layers - count
-            }
-        }
-        if let quantized = moving.first(where: { $0.value.dtype.isQuantized }) {
-            throw MoruError(
-                .methodUnsupported,
-                "\(model.trunk.path): \(quantized.path) is quantised (\(quantized.value.dtype.rawValue)), so that it "
-                    + "cannot be moved",
-                remedy: "tune a LoRA adapter beside the quantised weights (method: lora) or the head alone (method: "
-                    + "head), or start from the model's dense weights")
+        case .head: moving = []
+        case .full: moving = try model.trunk.movingParameters(instead: instead)
+        case .lastLayers(let count): moving = try model.trunk.movingParameters(lastLayers: count, instead: instead)
         }
         parameters = moving + model.head.parameters
         parameters.makeTrainable()
@@ -97,4 +76,40 @@ public struct HeadModelMethod: TrainingMethod {
     public var resultName: String { RunDirectory.modelName }
     /// Writes the model with its head in Hugging Face layout.
     public func save(to directory: String) throws { try model.save(to: directory, dtype: dtype) }
+}
+
+extension PretrainedTextModel {
+    /// The parameters that tuning the model itself moves.
+    ///
+    /// - Parameters:
+    ///   - count: How many of the last layers; nil for everything.
+    ///   - instead: What else to do than LoRA where the weights are quantised.
+    /// - Throws: ``MoruError/Code/methodUnsupported`` for quantised weights, or a number of layers that the model does
+    ///   not have.
+    func movingParameters(lastLayers count: Int? = nil, instead: String) throws(MoruError) -> [Parameter] {
+        var moving = base.hiddenStateParameters
+        if let count {
+            let layers = base.facts.layerCount
+            guard 1...layers ~= count else {
+                throw MoruError(
+                    .methodUnsupported, "\(path): the last \(count) layers of \(layers) cannot be tuned",
+                    remedy: "choose 1 to \(layers)")
+            }
+            moving.removeAll { parameter in
+                // Outside the layers of a decoder vectors are the last normalisation's, of an encoder the embeddings'
+                guard let layer = LastLayersMethod.layer(of: parameter) else {
+                    return isEncoder || parameter.value.rank != 1
+                }
+                return layer < layers - count
+            }
+        }
+        if let quantized = moving.first(where: { $0.value.dtype.isQuantized }) {
+            throw MoruError(
+                .methodUnsupported,
+                "\(path): \(quantized.path) is quantised (\(quantized.value.dtype.rawValue)), so that it cannot be moved",
+                remedy: "tune a LoRA adapter beside the quantised weights (method: lora)\(instead), or start from the "
+                    + "model's dense weights")
+        }
+        return moving
+    }
 }

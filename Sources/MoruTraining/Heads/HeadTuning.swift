@@ -79,14 +79,7 @@ public struct HeadTuning {
     /// The most tokens of a text.
     private func maximumLength() throws(MoruError) -> Int {
         let taken = [.prompt, .prefix].contains(recipe.method) ? recipe.virtualTokens.count : 0
-        let context = max(0, trunk.base.facts.contextLength - taken)
-        guard let wanted = recipe.data.maxLength else { return context }
-        guard wanted <= context else {
-            throw MoruError(
-                .recipeValue, "data.max_length is \(wanted), the model's context is \(context) tokens",
-                remedy: "lower data.max_length to at most \(context)")
-        }
-        return wanted
+        return try recipe.maximumLength(context: max(0, trunk.base.facts.contextLength - taken))
     }
 
     private func method(
@@ -123,5 +116,20 @@ public struct HeadTuning {
         return PretrainedModel(
             model: model, tokenizer: trunk.tokenizer, chatTemplate: nil, generationDefaults: GenerationDefaults(),
             path: trunk.path, storageDescription: trunk.storageDescription, license: trunk.license)
+    }
+}
+
+extension Recipe {
+    /// The most tokens of a text, for a model that takes so many.
+    ///
+    /// - Throws: ``MoruError/Code/recipeValue`` where the recipe wants more.
+    func maximumLength(context: Int) throws(MoruError) -> Int {
+        guard let wanted = data.maxLength else { return context }
+        guard wanted <= context else {
+            throw MoruError(
+                .recipeValue, "data.max_length is \(wanted), the model's context is \(context) tokens",
+                remedy: "lower data.max_length to at most \(context)")
+        }
+        return wanted
     }
 }

@@ -9,6 +9,8 @@ enum LabelledRecord: Sendable {
     case spans(String, [TextSpan])
     /// Words, and the tag of each.
     case words([String], tags: [String])
+    /// A text, one that belongs to it, and some that do not.
+    case texts(String, positive: String, negatives: [String])
 
     /// What a text is.
     enum Answer: Sendable, Hashable {
@@ -39,7 +41,20 @@ struct LabelledRecordParser: Sendable {
         case .extraction:
             if value(json, "tokens") != nil { return try words(json, place) }
             return .spans(try text(json, "text", place), try spans(json, place))
-        case .sft, .dpo, .distillation: preconditionFailure("\(objective.rawValue) learns no head")
+        case .embedding:
+            return .texts(
+                try text(json, "anchor", place), positive: try text(json, "positive", place),
+                negatives: try negatives(json, place))
+        case .sft, .dpo, .distillation: preconditionFailure("\(objective.rawValue) learns of no labels")
+        }
+    }
+
+    /// One text, a list of them, or none.
+    private func negatives(_ json: JSON, _ place: String) throws(MoruError) -> [String] {
+        switch value(json, "negative") {
+        case nil, .null?: []
+        case .array?: try strings(json, "negative", place)
+        default: [try text(json, "negative", place)]
         }
     }
 

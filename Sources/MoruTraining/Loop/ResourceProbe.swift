@@ -223,7 +223,9 @@ struct ResourceProbe {
             let perExample = max(1, activations.inputs / plan.batchSize)
             // With batches of other sizes their largest may be made of the longest examples
             let size = min(plan.batchSize - 1, inputs / max(perExample, survey.largestExample))
-            if size >= 1 {
+            if size >= 1, !task.examplesAreIndependent {
+                remedies.append("training.batch_size=\(size) would fit")
+            } else if size >= 1 {
                 let accumulation = (plan.batchSize * plan.accumulation + size - 1) / size
                 remedies.append(
                     "training.batch_size=\(size) with training.gradient_accumulation=\(accumulation) would fit")

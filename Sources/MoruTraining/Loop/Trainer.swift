@@ -47,6 +47,13 @@ public struct Trainer {
         guard task.count(of: .training) > 0 else {
             throw MoruError(.dataEmpty, "there are no examples to learn from")
         }
+        if !task.examplesAreIndependent, settings.gradientAccumulation > 1 {
+            throw MoruError(
+                .recipeValue,
+                "training.gradient_accumulation is \(settings.gradientAccumulation), but the examples of a batch learn "
+                    + "from each other, and not across batches that are summed up",
+                remedy: "set it to 1, and raise training.batch_size")
+        }
     }
 
     /// Runs `body` as the settings say; where they leave it open, as the caller's task has it.

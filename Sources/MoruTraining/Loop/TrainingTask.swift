@@ -45,9 +45,14 @@ public protocol TrainingTask: Sendable {
     var identity: [(key: String, value: String)] { get }
     /// What is wrong with the model when a loss is not finite, if the task can tell.
     func diagnosis() -> String?
+    /// Whether an example's loss is the same whatever else is in its batch, so that batches may be split and summed up.
+    var examplesAreIndependent: Bool { get }
 }
 
 extension TrainingTask {
+    /// They are.
+    public var examplesAreIndependent: Bool { true }
+
     /// Every example once an epoch.
     public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
         EpochOrder(count: count(of: split), seed: seed)

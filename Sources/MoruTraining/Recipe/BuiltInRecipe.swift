@@ -72,6 +72,15 @@ public struct BuiltInRecipe: Sendable {
             recipe.training.learningRate = 1e-3
             recipe.training.length = .epochs(3)
         },
+        BuiltInRecipe("embedder", "Vectors of texts: which belong together, as your pairs say.") { recipe in
+            recipe.model = "all-minilm-l6-v2"
+            recipe.objective = .embedding
+            recipe.lora = LoRAConfiguration(rank: 16, alpha: 32)
+            recipe.data.maxLength = 128
+            recipe.training.learningRate = 5e-4
+            recipe.training.batchSize = 32
+            recipe.training.length = .epochs(3)
+        },
         BuiltInRecipe("probe", "The head alone: how much the model as it is can tell.") { recipe in
             recipe.objective = .classification
             recipe.method = .head

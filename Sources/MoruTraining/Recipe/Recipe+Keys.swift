@@ -1,4 +1,5 @@
 import MoruBase
+import MoruModels
 import MoruNN
 import MoruTensor
 
@@ -124,6 +125,8 @@ extension Recipe {
         .number("distillation.soft_share", 0...1, \.distillation.softShare),
         .integer("distillation.top_k", 1...1_000_000_000, \.distillation.topK),
         .number("head.dropout", 0...1, isOpen: true, \.headDropout),
+        .choice("embedding.pooling", \.embedding.pooling, among: SentenceModules.Pooling.allCases),
+        .number("embedding.scale", 0...Float.infinity, isPositive: true, \.embedding.scale),
     ]
 
     private static let trainingKeys: [RecipeKey] = [
@@ -204,6 +207,7 @@ extension Recipe {
         case "dpo": objective == .dpo
         case "distillation": objective == .distillation
         case "head": objective.learnsHead
+        case "embedding": objective == .embedding
         default: nil
         }
     }

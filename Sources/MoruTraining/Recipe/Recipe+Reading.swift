@@ -168,6 +168,12 @@ private struct RecipeReader {
                 .recipeValue, "\(source): the method is head, but the objective \(recipe.objective.rawValue) has none",
                 remedy: "choose the objective classification, extraction or regression, or another method")
         }
+        if recipe.objective == .embedding, [.prompt, .prefix].contains(recipe.method) {
+            throw MoruError(
+                .recipeValue,
+                "\(source): the method is \(recipe.method.rawValue), whose virtual tokens no sentence encoder pools",
+                remedy: "choose lora, ia3, last_layers or full for the objective embedding")
+        }
         if recipe.quantize != nil, recipe.method == .full || recipe.method == .lastLayers {
             throw MoruError(
                 .recipeValue, "\(source): quantize is set, but \(recipe.method.rawValue) moves the model's own weights",

@@ -44,7 +44,8 @@ extension Recipe {
         "training.save_every": "every epoch", "training.beta1": "the optimizer's own",
         "training.beta2": "the optimizer's own", "training.epsilon": "1e-8", "training.momentum": "the optimizer's own",
         "save_dtype": "f32 where it moved", "quantize": "as it is", "distillation.teacher": "required for it",
-        "distillation.top_k": "all", "virtual_tokens.text": "random numbers",
+        "embedding.pooling": "`mean` of an encoder, `lasttoken` of a language model", "distillation.top_k": "all",
+        "virtual_tokens.text": "random numbers",
         "early_stopping.patience": "never stops early", "training.ema_decay": "no average",
     ]
 
@@ -56,7 +57,8 @@ extension Recipe {
         "objective":
             "What is learnt: `sft` the examples themselves, `dpo` which of two answers people prefer, `distillation` "
             + "what a larger model thinks too; with a head in place of generation: `classification` which labels a text "
-            + "has, `extraction` what is found in it and where, `regression` a number.",
+            + "has, `extraction` what is found in it and where, `regression` a number; `embedding` vectors that are near "
+            + "for texts that belong together.",
         "quantize": "The format that a dense base is held in while an adapter is learnt beside it (QLoRA).",
         "save_dtype": "How a tuned model (`full`, `last_layers`, `head`) is stored.",
         "data.train": "A file, folder or pattern to learn from, or a list of them: JSONL, JSON, CSV, TSV, texts.",
@@ -93,10 +95,15 @@ extension Recipe {
         "distillation.soft_share": "The weight of the teacher's distribution; the rest is the data's.",
         "distillation.top_k": "How many of the teacher's likeliest tokens count.",
         "head.dropout": "The share of the head's inputs that is dropped in training.",
+        "embedding.pooling": "How hidden states become a vector, where the model does not say it.",
+        "embedding.scale": "What cosines are multiplied by before the softmax: the inverse of the temperature.",
         "training.epochs": "Passes over the data; or give `steps`.",
         "training.steps": "Optimizer steps of the run; excludes `epochs`.",
-        "training.batch_size": "Examples that pass through the model together; memory grows with it.",
-        "training.gradient_accumulation": "Batches that are summed up before a step; costs time, not memory.",
+        "training.batch_size":
+            "Examples that pass through the model together; memory grows with it. With `embedding` they are each other's "
+            + "negatives.",
+        "training.gradient_accumulation":
+            "Batches that are summed up before a step; costs time, not memory. Not with `embedding`.",
         "training.learning_rate": "The highest learning rate.",
         "training.schedule":
             "How the rate moves after the warm-up; `wsd` stays and falls over the last part (`decay_ratio`).",

@@ -40,6 +40,8 @@ public struct Recipe: Sendable, Hashable {
         case extraction
         /// A number that a text has; a head is learnt.
         case regression
+        /// Which texts belong together: vectors of texts.
+        case embedding
 
         /// Whether a head is learnt, and nothing generated.
         public var learnsHead: Bool { [.classification, .extraction, .regression].contains(self) }
@@ -73,6 +75,8 @@ public struct Recipe: Sendable, Hashable {
     public var teacher: String?
     /// Of objectives that learn a head: the share of its inputs that is dropped in training.
     public var headDropout: Float = 0
+    /// Of ``Objective/embedding``: how vectors come about and are compared.
+    public var embedding = EmbeddingSettings()
     /// Of ``Method/lastLayers``, ``Method/full`` and ``Method/head``: how the tuned model is stored; nil for f32 where it moved.
     public var saveDType: DType?
     /// How the parameters move.
@@ -105,6 +109,20 @@ public struct VirtualTokenSettings: Sendable, Hashable {
     public init(count: Int = 20, start: VirtualTokenStart = .random) {
         self.count = count
         self.start = start
+    }
+}
+
+/// How vectors of texts come about and are compared in training.
+public struct EmbeddingSettings: Sendable, Hashable {
+    /// How hidden states become a vector, where the model does not say it; nil for the mean of an encoder's and the last
+    /// of a language model's.
+    public var pooling: SentenceModules.Pooling?
+    /// What cosines are multiplied by: the inverse of the temperature.
+    public var scale: Float
+
+    /// Makes settings.
+    public init(pooling: SentenceModules.Pooling? = nil, scale: Float = 20) {
+        (self.pooling, self.scale) = (pooling, scale)
     }
 }
 

@@ -20,11 +20,15 @@ struct Embed: ParsableCommand {
               moru embed all-minilm-l6-v2 --similarity 'a cat' 'a kitten' 'a car'
               moru embed all-minilm-l6-v2 --data mails.txt --output mails.npy
               moru embed all-minilm-l6-v2 --data tickets.csv --field body --json
+              moru embed all-minilm-l6-v2 --adapter runs/embedder/adapter 'a cat'
             """)
 
     @OptionGroup var model: ModelArgument
     @Argument(help: "The texts; without any, each line of standard input is one.")
     var texts: [String] = []
+    @Option(
+        help: ArgumentHelp("An adapter that was tuned with the objective embedding.", valueName: "directory"))
+    var adapter: String?
     @Option(help: ArgumentHelp("A .txt, .jsonl, .json, .csv or .tsv file of texts.", valueName: "file"))
     var data: String?
     @Option(help: "The field or column of --data that holds the texts.")
@@ -52,8 +56,11 @@ struct Embed: ParsableCommand {
 
     func run() throws {
         if let output { try VectorFile.check(output) }
-        var embedder = try TextEmbedder.load(ModelArgument.path(of: model.model))
-        if let pooling { embedder = TextEmbedder(embedder.model, modules: SentenceModules(poolings: [pooling])) }
+        var embedder = try TextEmbedder.load(ModelArgument.path(of: model.model), adapter: adapter)
+        if let pooling {
+            let modules = SentenceModules(poolings: [pooling])
+            embedder = TextEmbedder(embedder.model, modules: modules, adapter: embedder.adapter)
+        }
         let texts = try readTexts()
         guard !texts.isEmpty else {
             throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")

@@ -162,7 +162,9 @@ extension RecipeCommand {
         func run() throws {
             let recipe = try recipe.read()
             let estimate =
-                try recipe.objective.learnsHead ? recipe.headTuning().estimate() : recipe.tuning().estimate()
+                try recipe.objective == .embedding
+                ? recipe.embeddingTuning().estimate()
+                : recipe.objective.learnsHead ? recipe.headTuning().estimate() : recipe.tuning().estimate()
             if output.json {
                 Terminal.result(estimate.json.text(pretty: true))
             } else {
@@ -296,6 +298,11 @@ extension Recipe {
     func tuning() throws -> Tuning {
         let teacher = objective == .distillation ? try self.teacher.map { try ModelArgument.load($0) } : nil
         return Tuning(self, model: try ModelArgument.load(model), teacher: teacher)
+    }
+
+    /// The tuning of the model that the recipe names, to turn texts into vectors.
+    func embeddingTuning() throws -> EmbeddingTuning {
+        try EmbeddingTuning(self, embedder: TextEmbedder.load(try ModelArgument.path(of: model)))
     }
 
     /// The tuning of a head on the model that the recipe names.

@@ -47,7 +47,11 @@ struct TuningOptions: ParsableArguments {
         let display = RunDisplay("tuning", heldOut: "validation")
         let result: TuningResult
         do {
-            result = try await recipe.objective.learnsHead ? tuneHead(recipe, display) : tune(recipe, display)
+            if recipe.objective == .embedding {
+                result = try tuneEmbedder(recipe, display)
+            } else {
+                result = try await recipe.objective.learnsHead ? tuneHead(recipe, display) : tune(recipe, display)
+            }
         } catch let error as MoruError where error.code == .cancelled {
             display.finish()
             throw MoruError(
@@ -103,6 +107,15 @@ struct TuningOptions: ParsableArguments {
     /// Tunes a model with a head, which generates nothing.
     private func tuneHead(_ recipe: Recipe, _ display: RunDisplay) throws -> TuningResult {
         var tuning = try recipe.headTuning()
+        tuning.existingRun = existingRun
+        let interruption = Interruption()
+        defer { display.finish() }
+        return try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
+    }
+
+    /// Tunes a model that turns texts into vectors.
+    private func tuneEmbedder(_ recipe: Recipe, _ display: RunDisplay) throws -> TuningResult {
+        var tuning = try recipe.embeddingTuning()
         tuning.existingRun = existingRun
         let interruption = Interruption()
         defer { display.finish() }

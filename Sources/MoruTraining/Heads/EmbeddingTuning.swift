@@ -1,0 +1,140 @@
+import MoruBase
+import MoruModels
+import MoruNN
+
+/// Tunes an encoder or a language model to turn texts into vectors, as a recipe says whose objective is embedding.
+///
+///     let result = try EmbeddingTuning(Recipe(file: "recipe.yaml")).run()
+///     let embedder = try TextEmbedder.load(base, adapter: result.directory)
+public struct EmbeddingTuning {
+    /// What to do.
+    public let recipe: Recipe
+    /// The model that is tuned.
+    public let embedder: TextEmbedder
+    /// What to do with a run that the output directory holds already.
+    public var existingRun = ExistingRun.refuse
+
+    /// Tunes a model.
+    ///
+    /// - Throws: ``MoruError/Code/recipeValue`` where the recipe pools otherwise than the model says.
+    public init(_ recipe: Recipe, embedder: TextEmbedder) throws(MoruError) {
+        precondition(recipe.objective == .embedding, "\(recipe.objective.rawValue) learns no vectors")
+        self.recipe = recipe
+        guard let pooling = recipe.embedding.pooling, embedder.modules.poolings != [pooling] else {
+            self.embedder = embedder
+            return
+        }
+        guard !embedder.isModelsOwn else {
+            let own = embedder.modules.poolings.map(\.rawValue).joined(separator: ", ")
+            throw MoruError(
+                .recipeValue, "embedding.pooling is \(pooling.rawValue), but \(embedder.model.path) says \(own) itself",
+                remedy: "leave it out")
+        }
+        self.embedder = TextEmbedder(embedder.model, modules: SentenceModules(poolings: [pooling]))
+    }
+
+    /// Tunes the model that the recipe names by its path.
+    ///
+    /// - Throws: What loading the model throws.
+    public init(_ recipe: Recipe) throws(MoruError) {
+        try self.init(recipe, embedder: TextEmbedder.load(recipe.model))
+    }
+
+    /// Reads the data and takes the run to its end.
+    ///
+    /// - Parameters:
+    ///   - events: Told of everything that happens.
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
+    /// - Returns: Where the result is, and what the run came to.
+    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:events:isCancelled:)``.
+    public func run(
+        events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
+    ) throws -> TuningResult {
+        try RunDirectory.check(recipe.output, existingRun)
+        var (trainer, data) = try trainer()
+        trainer.estimates = true
+        let summary = try trainer.run(
+            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
+        return TuningResult(
+            directory: "\(recipe.output)/\(trainer.method.resultName)",
+            isAdapter: trainer.method is EmbeddingAdapterMethod, summary: summary, skippedExamples: data.skippedCount,
+            truncatedExamples: data.truncatedCount)
+    }
+
+    /// What the run will need; nothing is written.
+    ///
+    /// - Throws: What is wrong with recipe, data or model; see ``Trainer/estimate(writingTo:)``.
+    public func estimate() throws -> ResourceEstimate { try trainer().trainer.estimate(writingTo: recipe.output) }
+
+    private func trainer() throws -> (trainer: Trainer, training: HeadDataset) {
+        let base = embedder.model.base
+        if let dtype = recipe.quantize { try base.quantizeLinears(to: dtype) }
+        let limit = try recipe.maximumLength(context: base.facts.contextLength)
+        let training = try dataset(recipe.data.trainingSources(), limit: limit)
+        let validation = try recipe.data.validation.map { try dataset([recipe.data.source($0)], limit: limit) }
+        guard recipe.training.batchSize > 1 || training.examples.allSatisfy({ $0.hasNegatives }) else {
+            throw MoruError(
+                .recipeValue, "training.batch_size is 1, so that there is no other text to tell a positive from",
+                remedy: "raise training.batch_size, or give each record a negative")
+        }
+        let (method, adapter) = try method()
+        let task = EmbeddingTask(
+            embedder: embedder.adapted(by: adapter), training: training, validation: validation,
+            scale: recipe.embedding.scale)
+        var trainer = Trainer(task: task, method: method, settings: recipe.training)
+        trainer.identity = recipe.decidingValues
+        trainer.recipe = recipe.yaml
+        trainer.notices =
+            [pools] + [recipe.targetNotice(adapter), training.notice, validation?.notice].compactMap { $0 }
+        return (trainer, training)
+    }
+
+    /// How vectors come about, for people.
+    private var pools: String {
+        let names = embedder.modules.poolings.map(\.rawValue).joined(separator: ", ")
+        return "pooling: \(names)" + (embedder.isModelsOwn ? ", as the model says" : "")
+    }
+
+    private func dataset(_ sources: [DataSource], limit: Int) throws(MoruError) -> HeadDataset {
+        var labelled: [LabelledSource] = []
+        for source in sources { labelled.append(try LabelledSource(source, .embedding)) }
+        return try HeadDataset(
+            labelled, tooLong: recipe.data.tooLong, epochEnd: recipe.data.epochEnd
+        ) { record, truncates throws(MoruError) in
+            guard case .texts(let anchor, let positive, let negatives) = record else {
+                preconditionFailure("a record without a text that belongs to it")
+            }
+            var texts: [[Int32]] = []
+            for text in [anchor, positive] + negatives {
+                texts.append(try embedder.tokens(of: text, limit: limit, truncates: truncates))
+            }
+            return HeadExample(tokens: texts[0], target: .texts(Array(texts.dropFirst())))
+        }
+    }
+
+    private func method() throws(MoruError) -> (any TrainingMethod, (any Adapter)?) {
+        let adapter: any Adapter
+        switch recipe.method {
+        case .full: return (try EmbeddingModelMethod(embedder, savingAs: recipe.saveDType), nil)
+        case .lastLayers:
+            let count = recipe.lastLayers.count
+            return (try EmbeddingModelMethod(embedder, lastLayers: count, savingAs: recipe.saveDType), nil)
+        case .lora:
+            adapter = try LoRAAdapter(recipe.lora, adapting: embedder.model.base.linears, seed: recipe.training.seed)
+        case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: embedder.model.base.linears)
+        case .prompt, .prefix, .head:
+            throw MoruError(
+                .methodUnsupported, "the method \(recipe.method.rawValue) moves nothing that sentence encoders keep",
+                remedy: "choose lora, ia3, last_layers or full for the objective embedding")
+        }
+        return (
+            EmbeddingAdapterMethod(
+                embedder: embedder.adapted(by: adapter), adapter: adapter, baseModel: recipe.model), adapter
+        )
+    }
+}
+
+extension HeadExample {
+    /// Whether there is a text that does not belong to it.
+    fileprivate var hasNegatives: Bool { if case .texts(let texts) = target { texts.count > 1 } else { false } }
+}
