@@ -22,16 +22,14 @@ struct Moru: AsyncParsableCommand {
 
             Exit codes: 0 done, 1 a defect in moru, 2 malformed input or setting,
             3 not found, 4 not supported, 5 a limit (context, memory, disk),
-            6 in use elsewhere, 7 file system or network, 64 wrong usage,
-            130 interrupted.
+            6 in use elsewhere, 7 file system or network, 8 a gate of moru eval
+            failed, 64 wrong usage, 130 interrupted.
             """,
         version: version,
         subcommands: [
-            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Embed.self, Tokenize.self, Train.self,
-            Tune.self, Merge.self, Export.self, Quantize.self,
-            RecipeCommand.self, Runs.self, DataCommand.self, Eval.self, Serve.self, Bench.self, Config.self,
-            Classify.self, Extract.self,
-            Doctor.self,
+            Pull.self, Models.self, Show.self, Chat.self, Generate.self, Classify.self, Extract.self, Embed.self,
+            Tokenize.self, Train.self, Tune.self, RecipeCommand.self, Runs.self, DataCommand.self, Eval.self,
+            Merge.self, Export.self, Quantize.self, Serve.self, Bench.self, Config.self, Doctor.self,
         ])
 
     static func main() async {

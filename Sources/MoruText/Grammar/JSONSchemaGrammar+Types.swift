@@ -64,7 +64,9 @@ extension JSONSchemaGrammar {
 
     func number(_ type: String, _ constraints: JSONObject, at path: String) throws(MoruError) -> Expression {
         if let multiple = constraints["multipleOf"], multiple.int != 1 || type != "integer" {
-            throw unsupported(path, "multipleOf \(multiple.text())", "ask for an integer, or check the answer yourself")
+            throw unsupported(
+                path, "multipleOf \(multiple.text()) cannot be guaranteed",
+                "ask for an integer, or check the answer yourself")
         }
         let low = try bound("minimum", "exclusiveMinimum", constraints, at: path) { $0 > $1 }
         let high = try bound("maximum", "exclusiveMaximum", constraints, at: path) { $0 < $1 }
@@ -140,7 +142,8 @@ extension JSONSchemaGrammar {
         var least = try count("minItems", constraints, at: path) ?? 0
         var most = try count("maxItems", constraints, at: path)
         if constraints["uniqueItems"] == true, most ?? 2 > 1 {
-            throw unsupported(path, "uniqueItems", "leave it out, and remove what occurs twice yourself")
+            throw unsupported(
+                path, "uniqueItems cannot be guaranteed", "leave it out, and remove what occurs twice yourself")
         }
         let separator = JSON.sequence(JSON.space, .text(","), JSON.space)
         var first: [Expression] = []
