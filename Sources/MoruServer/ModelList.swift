@@ -39,6 +39,11 @@ struct ModelList: Sendable {
             param: "model", status: .notFound)
     }
 
+    /// The model of a name, to be used.
+    ///
+    /// - Throws: As ``model(_:)``.
+    func lease(_ name: String) async throws(APIError) -> ModelLease { ModelLease(try model(name)) }
+
     /// The body of `GET /v1/models`.
     var json: JSON { ["object": "list", "data": .array(models.map(json(of:)))] }
 

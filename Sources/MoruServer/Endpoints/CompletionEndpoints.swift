@@ -9,19 +9,19 @@ struct CompletionEndpoints: Sendable {
     /// Continues a conversation.
     func chat(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ChatCompletionRequest(try await body(of: request))
-        let model = try list.model(wire.fields.model)
+        let lease = try await list.lease(wire.fields.model)
         let format = ChatCompletionFormat(
-            head: AnswerHead(prefix: "chatcmpl-", model: model), hasScores: wire.logProbabilities != nil)
-        return try await respond(to: wire.fields, AnswerPlan(wire, for: model), as: format, context)
+            head: AnswerHead(prefix: "chatcmpl-", model: lease.model), hasScores: wire.logProbabilities != nil)
+        return try await respond(to: wire.fields, AnswerPlan(wire, for: lease), as: format, context)
     }
 
     /// Continues prompts.
     func completion(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try CompletionRequest(try await body(of: request))
-        let model = try list.model(wire.fields.model)
+        let lease = try await list.lease(wire.fields.model)
         let format = CompletionFormat(
-            head: AnswerHead(prefix: "cmpl-", model: model), hasScores: wire.logProbabilities != nil)
-        return try await respond(to: wire.fields, AnswerPlan(wire, for: model), as: format, context)
+            head: AnswerHead(prefix: "cmpl-", model: lease.model), hasScores: wire.logProbabilities != nil)
+        return try await respond(to: wire.fields, AnswerPlan(wire, for: lease), as: format, context)
     }
 
     private func body(of request: Request) async throws -> JSON {

@@ -13,13 +13,13 @@ struct TokenizerEndpoints: Sendable {
     /// The ids of a text: `prompt`, with the special tokens that the model's prompts have (`add_special_tokens`).
     func tokenize(_ request: Request, _ context: ServerContext) async throws -> Response {
         var fields = try RequestObject(try await request.json(upTo: configuration.maximumBodyBytes))
-        let model = try model(&fields)
+        let lease = try await lease(&fields)
         guard let prompt = try fields.string("prompt") else { throw APIError.missing("prompt") }
         let addsSpecialTokens = try fields.bool("add_special_tokens") ?? true
         try fields.finish()
-        let ids = model.generator.pretrained.tokenizer.encode(prompt, addSpecialTokens: addsSpecialTokens)
+        let ids = lease.model.tokenizer.encode(prompt, addSpecialTokens: addsSpecialTokens)
         return Response([
-            "count": .int(ids.count), "max_model_len": .int(model.contextLength),
+            "count": .int(ids.count), "max_model_len": .int(lease.model.contextLength),
             "tokens": .array(ids.map { .int(Int($0)) }),
         ])
     }
@@ -27,10 +27,10 @@ struct TokenizerEndpoints: Sendable {
     /// The text of ids: `tokens`.
     func detokenize(_ request: Request, _ context: ServerContext) async throws -> Response {
         var fields = try RequestObject(try await request.json(upTo: configuration.maximumBodyBytes))
-        let model = try model(&fields)
+        let lease = try await lease(&fields)
         let value = try fields.required("tokens")
         try fields.finish()
-        let size = model.generator.pretrained.model.facts.vocabularySize
+        let size = lease.model.vocabularySize
         guard let elements = value.array else {
             throw APIError.wrongType("tokens", expected: "an array of token ids", found: value)
         }
@@ -41,25 +41,25 @@ struct TokenizerEndpoints: Sendable {
             }
             ids.append(Int32(id))
         }
-        return Response(["prompt": .string(model.generator.pretrained.tokenizer.decode(ids))])
+        return Response(["prompt": .string(lease.model.tokenizer.decode(ids))])
     }
 
     /// What is known of the first model's tokenizer.
     func info(_ request: Request, _ context: ServerContext) -> Response {
-        let template = list.models[0].generator.pretrained.chatTemplate
-        let tokenizer = list.models[0].generator.pretrained.tokenizer
+        let model = list.models[0]
+        let template = try? model.generating().generator.pretrained.chatTemplate
+        let tokenizer = model.tokenizer
         func text(_ id: Int32?) -> JSON {
             id.map { .string(String(decoding: tokenizer.bytes(of: $0), as: UTF8.self)) } ?? .null
         }
         return Response([
-            "model": .string(list.models[0].name), "chat_template": template.map { .string($0.source) } ?? .null,
+            "model": .string(model.name), "chat_template": template.map { .string($0.source) } ?? .null,
             "bos_token": text(tokenizer.beginOfSequence),
-            "eos_token": text(tokenizer.endOfSequence), "max_model_len": .int(list.models[0].contextLength),
+            "eos_token": text(tokenizer.endOfSequence), "max_model_len": .int(model.contextLength),
         ])
     }
 
-    private func model(_ fields: inout RequestObject) throws(APIError) -> ServedModel {
-        guard let name = try fields.string("model") else { return list.models[0] }
-        return try list.model(name)
+    private func lease(_ fields: inout RequestObject) async throws(APIError) -> ModelLease {
+        try await list.lease(try fields.string("model") ?? list.models[0].name)
     }
 }

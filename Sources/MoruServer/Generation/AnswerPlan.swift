@@ -5,7 +5,9 @@ import MoruText
 /// The answers that a request asks for, checked: what is wrong with it is known before anything is generated.
 struct AnswerPlan: Sendable {
     /// The model that answers.
-    let model: ServedModel
+    let model: GeneratingModel
+    /// Keeps the model from being unloaded.
+    private let lease: ModelLease
     /// The answers, those of the first prompt first.
     let choices: [ChoicePlan]
     /// Tokens of all prompts, each counted once.
@@ -16,8 +18,9 @@ struct AnswerPlan: Sendable {
     /// The answers to a conversation.
     ///
     /// - Throws: ``APIError`` when the model's template refuses the conversation, or its context is too short.
-    init(_ request: ChatCompletionRequest, for model: ServedModel) throws(APIError) {
-        self.model = model
+    init(_ request: ChatCompletionRequest, for lease: ModelLease) throws(APIError) {
+        let model = try lease.model.generating()
+        (self.lease, self.model) = (lease, model)
         var choice: ChoicePlan
         do {
             let prompt = try model.generator.pretrained.prompt(for: request.messages, calling: request.tools.shown)
@@ -37,7 +40,7 @@ struct AnswerPlan: Sendable {
 
     /// Lets an answer call functions, one of them for certain where that is asked for.
     private static func prepare(
-        _ choice: inout ChoicePlan, _ tools: ToolFields, for model: ServedModel
+        _ choice: inout ChoicePlan, _ tools: ToolFields, for model: GeneratingModel
     ) throws(APIError) {
         let format = ToolCallFormat(template: model.generator.pretrained.chatTemplate?.source)
         choice.toolFormat = format
@@ -58,8 +61,9 @@ struct AnswerPlan: Sendable {
     /// The answers to prompts.
     ///
     /// - Throws: ``APIError`` when a prompt has no tokens, or ones that the model does not know, or too many.
-    init(_ request: CompletionRequest, for model: ServedModel) throws(APIError) {
-        self.model = model
+    init(_ request: CompletionRequest, for lease: ModelLease) throws(APIError) {
+        let model = try lease.model.generating()
+        (self.lease, self.model) = (lease, model)
         var (choices, promptTokens): ([ChoicePlan], Int) = ([], 0)
         for (prompt, name) in zip(request.prompts, request.promptNames) {
             var choice = Self.choice(for: prompt, model.generator.pretrained.tokenizer, echo: request.fields.echo)
@@ -115,7 +119,7 @@ struct AnswerPlan: Sendable {
 
     /// As many of a choice as the request wants. With a seed, each is a sample of its own that can be repeated.
     private static func repeated(
-        _ choice: ChoicePlan, _ fields: GenerationFields, for model: ServedModel
+        _ choice: ChoicePlan, _ fields: GenerationFields, for model: GeneratingModel
     ) throws(APIError) -> [ChoicePlan] {
         let vocabularySize = model.generator.pretrained.model.facts.vocabularySize
         if let id = fields.sampling.logitBias.keys.filter({ Int($0) >= vocabularySize }).min() {
@@ -141,7 +145,7 @@ struct AnswerPlan: Sendable {
 
     /// Checks that a model can take a prompt.
     private static func check(
-        _ prompt: [Int32], for model: ServedModel, generating: Int, param: String
+        _ prompt: [Int32], for model: GeneratingModel, generating: Int, param: String
     ) throws(APIError) {
         guard !prompt.isEmpty else { throw .wrongValue(param, "has no tokens") }
         let vocabularySize = model.generator.pretrained.model.facts.vocabularySize

@@ -23,7 +23,7 @@ struct ChoicePlan: Sendable {
     /// Generates the answer.
     ///
     /// - Throws: What the engine throws, and `CancellationError` when the task is cancelled.
-    func generate(with model: ServedModel, _ yield: (ChoiceEvent) -> Void) async throws {
+    func generate(with model: GeneratingModel, _ yield: (ChoiceEvent) -> Void) async throws {
         var calls = toolFormat.map { ToolCallAssembler($0, allowsSeveral: allowsSeveralCalls) }
         let pretrained = model.generator.pretrained
         var assembler = ChoiceAssembler(
