@@ -67,21 +67,19 @@ final class ActiveSequence {
     func allowedTokens() -> TokenMask? {
         guard let grammar else { return nil }
         var allowed = grammar.allowed()
-        if grammar.mayEnd { for id in request.endIDs where id < allowed.count { allowed.insert(Int(id)) } }
+        if grammar.mayEnd { for id in request.endIDs where 0..<allowed.count ~= Int(id) { allowed.insert(Int(id)) } }
         return allowed
     }
 
     /// Takes note of the next token of the answer.
     func follow(_ id: Int32) {
-        guard var grammar else { return }
-        grammar.accept(id)
-        self.grammar = grammar
+        grammar?.accept(id)
+        guard let grammar else { return }
         isComplete =
             grammar.mustEnd || (request.endIDs.isEmpty && grammar.mayEnd && grammar.allowed().isEmpty)
         guard !isComplete else { return }
         // What is allowed next is looked for while the model computes
-        let next = grammar
-        Task.detached(priority: .high) { _ = next.allowed() }
+        Task.detached(priority: .high) { _ = grammar.allowed() }
     }
 
     func noteStart(_ now: ContinuousClock.Instant) { started = started ?? now }

@@ -17,8 +17,7 @@ extension GemmaConfiguration {
         result["num_key_value_heads"] = .int(kvHeadCount)
         result["head_dim"] = .int(headDim)
         result["max_position_embeddings"] = .int(contextLength)
-        // The shortest decimal, 1e-06 rather than all digits of the nearest float
-        result["rms_norm_eps"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
+        result["rms_norm_eps"] = .shortest(normEpsilon)
         result["hidden_activation"] = .string(activation.configurationName)
         result["query_pre_attn_scalar"] = Int(exactly: queryScalar).map { .int($0) } ?? .double(queryScalar)
         result["attn_logit_softcapping"] = scoreSoftcap.map { .double(Double($0)) } ?? .null

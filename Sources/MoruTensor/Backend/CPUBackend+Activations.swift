@@ -130,13 +130,20 @@ extension CPUBackend {
 }
 
 extension Activation {
-    /// The function of a gate, for the kernels.
-    var gateFunction: moru_activation {
+    /// The function, for the kernels.
+    var kernelFunction: moru_activation {
         switch self {
         case .silu: MORU_SILU
         case .gelu: MORU_GELU
         case .geluTanh: MORU_GELU_TANH
-        case .relu, .tanh: preconditionFailure("gated: \(self) has no kernel of its own")
+        case .relu: MORU_RELU
+        case .tanh: MORU_TANH
         }
+    }
+
+    /// The function of a gate, for the kernels.
+    var gateFunction: moru_activation {
+        precondition(self != .relu && self != .tanh, "gated: \(self) has no kernel of its own")
+        return kernelFunction
     }
 }

@@ -300,15 +300,3 @@ extension CPUBackend {
         CPUEncoderPass(self, norm: norm, layers: layers, heads: heads, activation: activation)
     }
 }
-
-extension Activation {
-    fileprivate var kernelFunction: moru_activation {
-        switch self {
-        case .silu: MORU_SILU
-        case .gelu: MORU_GELU
-        case .geluTanh: MORU_GELU_TANH
-        case .relu: MORU_RELU
-        case .tanh: MORU_TANH
-        }
-    }
-}

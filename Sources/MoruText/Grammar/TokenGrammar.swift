@@ -39,7 +39,6 @@ public final class TokenGrammar: Sendable {
     }
 
     private let trie: TokenTrie
-    private let tokens: [[UInt8]]
     private let knowledge: Mutex<Knowledge>
 
     /// Makes a grammar ready for a vocabulary.
@@ -55,7 +54,6 @@ public final class TokenGrammar: Sendable {
 
     init(_ automaton: GrammarAutomaton, _ trie: TokenTrie) {
         self.trie = trie
-        tokens = trie.bytesByID
         knowledge = Mutex(Knowledge(automaton: automaton))
     }
 
@@ -86,8 +84,8 @@ public final class TokenGrammar: Sendable {
 
     /// Where a text is after a token; nil where the token is not allowed.
     func place(of text: GrammarMatcher, after id: Int32) -> (place: Place, bytes: [UInt8])? {
-        guard tokens.indices.contains(Int(id)), !tokens[Int(id)].isEmpty else { return nil }
-        let bytes = tokens[Int(id)]
+        guard trie.tokens.indices.contains(Int(id)), !trie.tokens[Int(id)].isEmpty else { return nil }
+        let bytes = trie.tokens[Int(id)]
         return knowledge.withLock { knowledge in
             knowledge.forgetIfLarge()
             var state = knowledge.state(of: text)

@@ -17,10 +17,12 @@ public struct TokenTrie: Sendable {
     private(set) var nodes: [Node] = []
     /// The tokens in the order of their bytes.
     private(set) var ids: [Int32] = []
+    /// The bytes of each token, by id; empty for what stands for no text.
+    let tokens: [[UInt8]]
     /// The depth of the deepest node.
     private(set) var maximumDepth = 0
     /// The number of ids, those included that stand for no text.
-    public let vocabularySize: Int
+    public var vocabularySize: Int { tokens.count }
 
     /// The tree of a tokenizer's vocabulary. Special tokens stand for no text.
     public init(_ tokenizer: Tokenizer) {
@@ -30,9 +32,12 @@ public struct TokenTrie: Sendable {
 
     /// The tree of some tokens, by id; what is empty stands for no text.
     init(_ tokens: [[UInt8]]) {
-        vocabularySize = tokens.count
-        let order = tokens.indices.filter { !tokens[$0].isEmpty && tokens[$0].count < Int(UInt16.max) }
-            .sorted { tokens[$0].lexicographicallyPrecedes(tokens[$1]) }
+        // Depths are held in 16 bits
+        let tokens = tokens.map { $0.count < Int(UInt16.max) ? $0 : [] }
+        self.tokens = tokens
+        let order = tokens.indices.filter { !tokens[$0].isEmpty }.sorted {
+            tokens[$0].lexicographicallyPrecedes(tokens[$1])
+        }
         var path: [(node: Int, byte: UInt8)] = []
         for id in order {
             let bytes = tokens[id]
@@ -50,18 +55,6 @@ public struct TokenTrie: Sendable {
             nodes[node].tokens = nodes[node].tokens.lowerBound..<Int32(ids.count)
         }
         close(&path, to: 0)
-    }
-
-    /// The bytes of each token; empty for what stands for no text.
-    var bytesByID: [[UInt8]] {
-        var result = [[UInt8]](repeating: [], count: vocabularySize)
-        var path: [UInt8] = []
-        for node in nodes {
-            path.removeLast(path.count - Int(node.depth))
-            path.append(node.byte)
-            for place in node.tokens { result[Int(ids[Int(place)])] = path }
-        }
-        return result
     }
 
     private mutating func close(_ path: inout [(node: Int, byte: UInt8)], to depth: Int) {

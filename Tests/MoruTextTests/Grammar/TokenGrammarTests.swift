@@ -35,7 +35,7 @@ struct TokenGrammarTests {
             tokens.append((0..<length).map { _ in alphabet[Int(generator.next() % UInt64(alphabet.count))] })
         }
         let trie = TokenTrie(tokens)
-        #expect(trie.bytesByID == tokens)
+        #expect(Self.tokens(of: trie) == tokens)
         let schema: JSON = [
             "type": "object", "required": ["ab"],
             "properties": ["ab": ["type": "array", "items": ["type": "number"]], "é": ["type": "boolean"]],
@@ -54,6 +54,17 @@ struct TokenGrammarTests {
             matcher.accept(Int32(ids[Int(generator.next() % UInt64(ids.count))]))
             steps += 1
         }
+    }
+
+    /// The tokens that a tree's nodes spell.
+    private static func tokens(of trie: TokenTrie) -> [[UInt8]] {
+        var (result, path) = ([[UInt8]](repeating: [], count: trie.vocabularySize), [UInt8]())
+        for node in trie.nodes {
+            path.removeLast(path.count - Int(node.depth))
+            path.append(node.byte)
+            for place in node.tokens { result[Int(trie.ids[Int(place)])] = path }
+        }
+        return result
     }
 
     @Test func masks() {
