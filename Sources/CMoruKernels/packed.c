@@ -16,46 +16,56 @@ size_t moru_rounded_bytes(size_t k) {
     return rounded_padded_blocks(k) * (32 + sizeof(float) + 3 * sizeof(int32_t)) + 128;
 }
 
-// The levels of one block of the format, and the bytes of its scales.
+// The levels of one block of the format, four of them (a byte each) in a word, and the bytes of its scales.
 
-static void levels_4bit(const uint8_t qs[16], uint8_t *levels) {
-    for (int i = 0; i < 16; i++) {
-        levels[i] = qs[i] & 15;
-        levels[i + 16] = qs[i] >> 4;
+#define EVERY(byte) ((uint32_t)(byte) * 0x01010101u)
+
+static inline uint32_t word(const void *bytes, int i) {
+    uint32_t result;
+    memcpy(&result, (const uint8_t *)bytes + 4 * i, 4);
+    return result;
+}
+
+static void levels_4bit(const uint8_t qs[16], uint32_t levels[8]) {
+    for (int i = 0; i < 4; i++) {
+        levels[i] = word(qs, i) & EVERY(15);
+        levels[i + 4] = word(qs, i) >> 4 & EVERY(15);
     }
 }
 
-static void levels_5bit(const uint8_t qs[16], const uint8_t qh[4], uint8_t *levels) {
+static void levels_5bit(const uint8_t qs[16], const uint8_t qh[4], uint32_t levels[8]) {
     levels_4bit(qs, levels);
-    for (int i = 0; i < 32; i++) levels[i] |= (uint8_t)(((qh[i / 8] >> (i % 8)) & 1) << 4);
+    uint32_t high = word(qh, 0);
+    // Bit i of four to byte i
+    for (int i = 0; i < 8; i++) levels[i] |= ((high >> (4 * i) & 15) * 0x00204081u & EVERY(1)) << 4;
 }
 
 // The 2 bits of 128 elements from 32 bytes, which hold one of each 32 elements in turn.
-static void levels_2bit(const uint8_t qs[32], uint8_t *levels) {
+static void levels_2bit(const uint8_t qs[32], uint32_t levels[32]) {
     for (int quarter = 0; quarter < 4; quarter++) {
-        for (int i = 0; i < 32; i++) levels[32 * quarter + i] = (qs[i] >> (2 * quarter)) & 3;
+        for (int i = 0; i < 8; i++) levels[8 * quarter + i] = word(qs, i) >> (2 * quarter) & EVERY(3);
     }
 }
 
-static void levels_of(moru_dtype type, const void *block, uint8_t levels[256]) {
+static void levels_of(moru_dtype type, const void *block, uint32_t levels[64]) {
     switch (type) {
     case MORU_Q4_0: levels_4bit(((const moru_q4_0 *)block)->qs, levels); break;
     case MORU_Q4_1: levels_4bit(((const moru_q4_1 *)block)->qs, levels); break;
     case MORU_Q5_0: levels_5bit(((const moru_q5_0 *)block)->qs, ((const moru_q5_0 *)block)->qh, levels); break;
     case MORU_Q5_1: levels_5bit(((const moru_q5_1 *)block)->qs, ((const moru_q5_1 *)block)->qh, levels); break;
     case MORU_Q8_0:
-        for (int i = 0; i < 32; i++) levels[i] = (uint8_t)(((const moru_q8_0 *)block)->qs[i] + 128);
+        for (int i = 0; i < 8; i++) levels[i] = word(((const moru_q8_0 *)block)->qs, i) ^ EVERY(128);
         break;
     case MORU_Q2_K:
         for (int half = 0; half < 2; half++) {
-            levels_2bit(((const moru_q2_k *)block)->qs + 32 * half, levels + 128 * half);
+            levels_2bit(((const moru_q2_k *)block)->qs + 32 * half, levels + 32 * half);
         }
         break;
     case MORU_Q3_K: {
         const moru_q3_k *b = block;
-        for (int half = 0; half < 2; half++) levels_2bit(b->qs + 32 * half, levels + 128 * half);
+        for (int half = 0; half < 2; half++) levels_2bit(b->qs + 32 * half, levels + 32 * half);
         for (int part = 0; part < 8; part++) {
-            for (int i = 0; i < 32; i++) levels[32 * part + i] |= (uint8_t)(((b->hmask[i] >> part) & 1) << 2);
+            for (int i = 0; i < 8; i++) levels[8 * part + i] |= (word(b->hmask, i) >> part & EVERY(1)) << 2;
         }
         break;
     }
@@ -63,26 +73,26 @@ static void levels_of(moru_dtype type, const void *block, uint8_t levels[256]) {
     case MORU_Q5_K: {
         const uint8_t *qs = type == MORU_Q4_K ? ((const moru_q4_k *)block)->qs : ((const moru_q5_k *)block)->qs;
         for (int pair = 0; pair < 4; pair++) {
-            for (int i = 0; i < 32; i++) {
-                levels[64 * pair + i] = qs[32 * pair + i] & 15;
-                levels[64 * pair + 32 + i] = qs[32 * pair + i] >> 4;
+            for (int i = 0; i < 8; i++) {
+                levels[16 * pair + i] = word(qs, 8 * pair + i) & EVERY(15);
+                levels[16 * pair + 8 + i] = word(qs, 8 * pair + i) >> 4 & EVERY(15);
             }
         }
         if (type == MORU_Q4_K) break;
         const uint8_t *qh = ((const moru_q5_k *)block)->qh;
         for (int part = 0; part < 8; part++) {
-            for (int i = 0; i < 32; i++) levels[32 * part + i] |= (uint8_t)(((qh[i] >> part) & 1) << 4);
+            for (int i = 0; i < 8; i++) levels[8 * part + i] |= (word(qh, i) >> part & EVERY(1)) << 4;
         }
         break;
     }
     case MORU_Q6_K: {
         const moru_q6_k *b = block;
         for (int half = 0; half < 2; half++) {
-            uint8_t *to = levels + 128 * half;
+            uint32_t *to = levels + 32 * half;
             levels_2bit(b->qh + 32 * half, to);
-            for (int i = 0; i < 64; i++) {
-                to[i] = (uint8_t)(to[i] << 4 | (b->ql[64 * half + i] & 15));
-                to[i + 64] = (uint8_t)(to[i + 64] << 4 | b->ql[64 * half + i] >> 4);
+            for (int i = 0; i < 16; i++) {
+                to[i] = to[i] << 4 | (word(b->ql, 16 * half + i) & EVERY(15));
+                to[i + 16] = to[i + 16] << 4 | (word(b->ql, 16 * half + i) >> 4 & EVERY(15));
             }
         }
         break;
@@ -92,32 +102,37 @@ static void levels_of(moru_dtype type, const void *block, uint8_t levels[256]) {
 }
 
 // Row r (of 16) of the levels of 32 elements.
-static void pack_levels(packed_format format, const uint8_t levels[32], size_t r, uint8_t *out) {
+static void pack_levels(packed_format format, const uint32_t levels[8], size_t r, uint8_t *out) {
+    uint8_t *to = out + 4 * r;
     if (format.low_bits == 8) {
-        for (size_t step = 0; step < 8; step++) memcpy(out + 64 * step + 4 * r, levels + 4 * step, 4);
+        for (size_t step = 0; step < 8; step++) memcpy(to + 64 * step, levels + step, 4);
         return;
     }
-    uint8_t narrow[32];
     if (format.low_bits == 4) {
-        for (int i = 0; i < 16; i++) narrow[i] = (uint8_t)((levels[i] & 15) | (levels[i + 16] & 15) << 4);
-        for (size_t i = 0; i < 4; i++) memcpy(out + 64 * i + 4 * r, narrow + 4 * i, 4);
+        for (size_t i = 0; i < 4; i++) {
+            uint32_t both = (levels[i] & EVERY(15)) | (levels[i + 4] & EVERY(15)) << 4;
+            memcpy(to + 64 * i, &both, 4);
+        }
+        to += 256;
         out += 256;
     }
     if (format.low_bits == 2 || format.high_bits == 2) {
         int shift = format.low_bits == 4 ? 4 : 0;
-        for (int i = 0; i < 32; i++) narrow[i] = (levels[i] >> shift) & 3;
-        for (int i = 0; i < 8; i++) {
-            narrow[i] = (uint8_t)(narrow[i] | narrow[i + 8] << 2 | narrow[i + 16] << 4 | narrow[i + 24] << 6);
+        for (size_t i = 0; i < 2; i++) {
+            uint32_t four = 0;
+            for (int part = 0; part < 4; part++) {
+                four |= (levels[i + 2 * (size_t)part] >> shift & EVERY(3)) << (2 * part);
+            }
+            memcpy(to + 64 * i, &four, 4);
         }
-        for (size_t i = 0; i < 2; i++) memcpy(out + 64 * i + 4 * r, narrow + 4 * i, 4);
         out += 128;
     }
     if (format.high_bits == 1) {
         for (size_t step = 0; step < 8; step++) {
-            uint8_t bits = 0;
-            for (int e = 0; e < 4; e++) bits |= (uint8_t)(((levels[4 * step + (size_t)e] >> format.low_bits) & 1) << e);
-            uint8_t *to = out + 8 * step + r / 2;
-            *to = r % 2 ? (uint8_t)(*to | bits << 4) : bits;
+            // Bit 0 of byte i to bit i
+            uint8_t bits = (uint8_t)((levels[step] >> format.low_bits & EVERY(1)) * 0x10204080u >> 28);
+            uint8_t *pair = out + 8 * step + r / 2;
+            *pair = r % 2 ? (uint8_t)(*pair | bits << 4) : bits;
         }
     }
 }
@@ -175,10 +190,10 @@ void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, siz
         for (size_t r = 0; r < moru_min_size(PANEL, n - first); r++) {
             const uint8_t *row = (const uint8_t *)w + (first + r) * w_row_bytes;
             for (size_t b = 0; b < k / elements; b++) {
-                uint8_t levels[256];
+                uint32_t levels[64];
                 levels_of(type, row + b * size, levels);
                 for (size_t i = 0; i < elements; i += 32) {
-                    pack_levels(format, levels + i, r, panel + (b * elements + i) / 32 * level_bytes);
+                    pack_levels(format, levels + i / 4, r, panel + (b * elements + i) / 32 * level_bytes);
                 }
                 pack_scales(type, row + b * size, r, scales + b * scale_bytes);
             }
