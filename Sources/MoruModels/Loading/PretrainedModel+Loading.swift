@@ -12,6 +12,7 @@ extension PretrainedModel {
     /// - Throws: ``MoruError/Code/modelNotFound``, ``MoruError/Code/modelUnsupported``,
     ///   ``MoruError/Code/modelConfiguration``, ``MoruError/Code/tokenizerMismatch``, or what the formats throw.
     public static func load(_ path: String) throws(MoruError) -> PretrainedModel {
+        Tokenizer.prepare()
         let loaded: PretrainedModel
         switch try ModelLocation(path) {
         case .gguf(let file): loaded = try load(gguf: file)

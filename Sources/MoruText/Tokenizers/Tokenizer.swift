@@ -45,6 +45,9 @@ public struct Tokenizer: Sendable {
         padding = parts.padding
     }
 
+    /// Computes what the first text needs on another thread, for whoever is about to read a model.
+    package static func prepare() { Task.detached { _ = UnicodeTable.shared } }
+
     /// The highest id, with those of added tokens, plus one.
     public var vocabularySize: Int { core.parts.size }
 
