@@ -1,71 +1,17 @@
 """llama-server under the requests that scripts/bench makes: one token, a long prompt, and clients side by side."""
-import http.client
-import json
 import random
-import socket
-import subprocess
-import tempfile
 import threading
 import time
 
-WORDS = (
-    "the quick brown fox jumps over a lazy dog while seven small birds watch from an old oak tree near the quiet river "
-    "in summer").split()
+from http_server import HTTPServer
+from serving import words
 
 
-def words(seed, count=60):
-    """A prompt of some words, different for every seed, so that no two share a prefix."""
-    chooser = random.Random(seed)
-    return " ".join(chooser.choice(WORDS) for _ in range(count))
-
-
-class Server:
-    """A server that runs while the block does."""
+class Server(HTTPServer):
+    """A llama-server that runs while the block does."""
 
     def __init__(self, program, model, threads, slots=8):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.command = [
-            str(program), "-m", str(model), "-t", str(threads), "-tb", str(threads), "-np", str(slots), "-c", "8192",
-            "--host", "127.0.0.1", "--port", str(self.port)]
-
-    def __enter__(self):
-        self.log = tempfile.TemporaryFile("w+")
-        begin = time.perf_counter()
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=self.log)
-        while not self.is_healthy():
-            if self.process.poll() is not None:
-                self.log.seek(0)
-                raise RuntimeError(f"the server died:\n{self.log.read()[-2000:]}")
-            time.sleep(0.005)
-        self.load_seconds = time.perf_counter() - begin
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-        self.log.close()
-
-    def is_healthy(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
-
-    def post(self, path, **body):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {text[:500]}")
-        return json.loads(text)
+        super().__init__(program, "-m", model, "-t", threads, "-tb", threads, "-np", slots, "-c", 8192)
 
     def complete(self, prompt, tokens):
         return self.post(

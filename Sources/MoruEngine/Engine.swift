@@ -195,7 +195,8 @@ public actor Engine {
             scheduler.add(
                 submission.id, prompt: request.prompt, maximumTokens: request.maximumTokens, endIDs: request.endIDs,
                 virtualTokens: request.adapter?.virtualTokenCount ?? 0, family: families.number(of: request.adapter),
-                client: request.client, reusesPages: request.promptLogProbabilities == nil)
+                client: request.client,
+                reusesPages: request.reusesPrefixes && request.promptLogProbabilities == nil)
         }
     }
 

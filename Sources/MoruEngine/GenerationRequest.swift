@@ -20,6 +20,8 @@ public struct GenerationRequest: Sendable {
     public var adapter: (any Adapter)?
     /// Where the answer begins in the grammar that it must keep to; nil for any answer.
     public var grammar: GrammarMatcher?
+    /// Whether pages that others have computed may stand in for computing the prompt's beginning; the answer is the same.
+    public var reusesPrefixes: Bool
     /// Whose request it is: clients share the engine fairly, whatever the number of their requests.
     public var client: String
 
@@ -27,7 +29,8 @@ public struct GenerationRequest: Sendable {
     public init(
         prompt: [Int32], sampling: SamplingParameters = SamplingParameters(), maximumTokens: Int,
         endIDs: Set<Int32> = [], logProbabilities: Int? = nil, promptLogProbabilities: Int? = nil,
-        adapter: (any Adapter)? = nil, grammar: GrammarMatcher? = nil, client: String = ""
+        adapter: (any Adapter)? = nil, grammar: GrammarMatcher? = nil, reusesPrefixes: Bool = true,
+        client: String = ""
     ) {
         self.prompt = prompt
         self.sampling = sampling
@@ -37,6 +40,7 @@ public struct GenerationRequest: Sendable {
         self.promptLogProbabilities = promptLogProbabilities
         self.adapter = adapter
         self.grammar = grammar
+        self.reusesPrefixes = reusesPrefixes
         self.client = client
     }
 

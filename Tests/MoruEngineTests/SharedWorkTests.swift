@@ -172,10 +172,13 @@ struct SharedWorkTests {
         #expect(second.usage?.cachedTokens == 128 && second.ids == first.ids)
         request.prompt = Array(prompt.prefix(100)) + [61, 62]
         #expect(try await engine.answer(request).usage?.cachedTokens == 93)
+        request.reusesPrefixes = false
+        #expect(try await engine.answer(request).usage?.cachedTokens == 0)
+        request.reusesPrefixes = true
         request.promptLogProbabilities = 0
         #expect(try await engine.answer(request).usage?.cachedTokens == 0)
         let statistics = await engine.statistics
-        #expect(statistics.cachedTokens == 128 + 93 && statistics.startedTokens == 2 * 150 + 2 * 102)
+        #expect(statistics.cachedTokens == 128 + 93 && statistics.startedTokens == 2 * 150 + 3 * 102)
         // The model changes
         request = GenerationRequest(prompt: prompt, maximumTokens: 3)
         model.linears[0].weight.value = model.linears[0].weight.value * 3

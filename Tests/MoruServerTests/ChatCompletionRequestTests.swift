@@ -17,7 +17,8 @@ private func body(_ more: String = "") throws -> JSON {
                 "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1,
                 "presence_penalty": -1, "frequency_penalty": 0.25, "logit_bias": {"5": -100, "7": 1.5}, "seed": -3,
                 "n": 2, "stop": ["a", "b"], "stream": true, "stream_options": {"include_usage": true}, "echo": true,
-                "logprobs": true, "top_logprobs": 3, "max_completion_tokens": 9
+                "logprobs": true, "top_logprobs": 3, "max_completion_tokens": 9, "ignore_eos": true,
+                "cache_prompt": false
                 """))
         let sampling = request.fields.sampling
         #expect(request.fields.model == "m")
@@ -28,6 +29,7 @@ private func body(_ more: String = "") throws -> JSON {
         #expect(sampling.seed == UInt64(bitPattern: -3))
         #expect(request.fields.choiceCount == 2 && request.fields.stop == ["a", "b"])
         #expect(request.fields.streams && request.fields.includesUsage && request.fields.echo)
+        #expect(request.fields.ignoresEnd && !request.fields.reusesPrefixes)
         #expect(request.logProbabilities == 3 && request.maximumTokens == 9)
         #expect(request.messages.map(\.role) == ["user"] && request.messages.map(\.content) == ["Hi"])
     }
@@ -37,6 +39,7 @@ private func body(_ more: String = "") throws -> JSON {
         #expect(request.fields.sampling == SamplingFields())
         #expect(request.maximumTokens == nil && request.logProbabilities == nil)
         #expect(request.fields.choiceCount == 1 && request.fields.stop.isEmpty && !request.fields.streams)
+        #expect(!request.fields.ignoresEnd && request.fields.reusesPrefixes)
     }
 
     @Test(arguments: [

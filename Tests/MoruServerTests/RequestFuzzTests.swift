@@ -17,7 +17,7 @@ import Testing
     private static let completion = """
         {"model": "m", "prompt": [[1, 2], [3]], "temperature": 1, "logit_bias": {"1": 2}, "seed": 5, "n": 2,
          "stop": "a", "stream": true, "stream_options": {"include_usage": false}, "echo": true, "logprobs": 2,
-         "max_tokens": 0, "suffix": "", "best_of": null}
+         "max_tokens": 0, "ignore_eos": true, "cache_prompt": false, "suffix": "", "best_of": null}
         """
     private static let values: [JSON] = [
         nil, true, false, 0, -1, 1, 0.5, 1e300, -1e300, .int(.max), .int(.min), "", "a", "tool", "image_url", "é", [],

@@ -108,6 +108,36 @@ import Testing
         }
     }
 
+    @Test func goesOnAfterTheEndWhereAsked() async throws {
+        try await TestServer.run(try TestServer.tinyModels()) { server in
+            for ignores in [false, true] {
+                let response = try await server.post(
+                    "/v1/completions",
+                    [
+                        "model": "tiny", "prompt": "a", "max_tokens": 5, "temperature": 0, "logit_bias": ["258": 100],
+                        "ignore_eos": .bool(ignores),
+                    ])
+                #expect(response.json["usage"]?["completion_tokens"]?.int == (ignores ? 5 : 0), "\(response)")
+                #expect(response.json["choices"]?[0]?["finish_reason"] == (ignores ? "length" : "stop"))
+            }
+        }
+    }
+
+    @Test func computesAPromptAnewWhereAsked() async throws {
+        try await TestServer.run(try TestServer.tinyModels()) { server in
+            for (caches, isKnown) in [(true, false), (true, true), (false, false)] {
+                let response = try await server.post(
+                    "/v1/completions",
+                    [
+                        "model": "tiny", "prompt": .string(String(repeating: "ab", count: 50)), "max_tokens": 1,
+                        "cache_prompt": .bool(caches),
+                    ])
+                let cached = response.json["usage"]?["prompt_tokens_details"]?["cached_tokens"]?.int
+                #expect(try (#require(cached) > 0) == isKnown, "\(response)")
+            }
+        }
+    }
+
     @Test func saysThatAnAnswerWasCutAtTheEndOfTheContext() async throws {
         try await TestServer.run(try TestServer.tinyModels(contextLength: 64)) { server in
             let response = try await server.post(

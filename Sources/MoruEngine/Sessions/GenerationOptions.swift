@@ -52,6 +52,8 @@ public struct GenerationOptions: Sendable {
     public var promptLogProbabilities: Int?
     /// Whether to go on after the model's end token.
     public var ignoresEndTokens: Bool
+    /// Whether the prompt may begin with what was computed for others; see ``GenerationRequest/reusesPrefixes``.
+    public var reusesPrefixes = true
     /// Whether special tokens appear in the text.
     public var showsSpecialTokens: Bool
 

@@ -78,7 +78,7 @@ public struct TextGenerator: Sendable {
             logProbabilities: options.logProbabilities, promptLogProbabilities: options.promptLogProbabilities,
             adapter: options.adapter,
             grammar: try options.structure.map { form throws(MoruError) in try matcher(for: form) },
-            client: options.client)
+            reusesPrefixes: options.reusesPrefixes, client: options.client)
     }
 
     /// A matcher of texts of some form, at their beginning.

@@ -138,6 +138,8 @@ struct AnswerPlan: Sendable {
             choice.options.stop = fields.stop
             choice.options.structure = choice.options.structure ?? fields.structure.structure
             choice.options.adapter = model.adapter
+            choice.options.ignoresEndTokens = choice.options.ignoresEndTokens || fields.ignoresEnd
+            choice.options.reusesPrefixes = fields.reusesPrefixes
             choice.options.client = fields.client
             return choice
         }

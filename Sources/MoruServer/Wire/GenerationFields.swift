@@ -1,6 +1,8 @@
 import MoruBase
 
 /// The fields that chat completions and completions have in common.
+///
+/// `ignore_eos` is an extension, named as vLLM and llama.cpp name it; `cache_prompt` is llama.cpp's.
 struct GenerationFields: Sendable, Hashable {
     /// The most choices of one request.
     static let maximumChoices = 128
@@ -24,6 +26,10 @@ struct GenerationFields: Sendable, Hashable {
     var includesUsage: Bool
     /// Whether the answer begins with what was asked.
     var echo: Bool
+    /// Whether an answer goes on after the token that ends it.
+    var ignoresEnd: Bool
+    /// Whether a prompt may begin with what was computed for earlier requests.
+    var reusesPrefixes: Bool
     /// Whose request it is, as `user` says; the engine is shared fairly between users.
     var client: String
 
@@ -38,6 +44,8 @@ struct GenerationFields: Sendable, Hashable {
         streams = try request.bool("stream") ?? false
         includesUsage = try Self.includesUsage(&request, streams: streams)
         echo = try request.bool("echo") ?? false
+        ignoresEnd = try request.bool("ignore_eos") ?? false
+        reusesPrefixes = try request.bool("cache_prompt") ?? true
         client = try request.string("user") ?? ""
         // How the answer is booked or cached: nothing of it changes the answer.
         request.accept("metadata", "safety_identifier", "prompt_cache_key")
