@@ -2,10 +2,11 @@ import Foundation
 
 /// Runs an actor's jobs one after the other on a thread of its own, so that a long step of a model never occupies one of
 /// the threads that all other tasks of the process share.
-final class EngineExecutor: SerialExecutor {
+package final class EngineExecutor: SerialExecutor {
     private let queue = JobQueue()
 
-    init(name: String) {
+    /// Starts the thread.
+    package init(name: String) {
         let queue = self.queue
         let thread = Thread { queue.run() }
         thread.name = name
@@ -15,9 +16,9 @@ final class EngineExecutor: SerialExecutor {
 
     deinit { queue.stop() }
 
-    func enqueue(_ job: consuming ExecutorJob) { queue.append(UnownedJob(job), executor: self) }
+    package func enqueue(_ job: consuming ExecutorJob) { queue.append(UnownedJob(job), executor: self) }
 
-    func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+    package func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
 }
 
 /// The jobs that wait. Each holds its executor, which thus outlives them; the thread holds only the queue, so that it

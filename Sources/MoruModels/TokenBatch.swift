@@ -64,6 +64,15 @@ public struct TokenBatch: Sendable {
                 virtualRows: virtualRows))
     }
 
+    /// The batch with another sequence where it has few rows, which kernels of their own compute and round otherwise:
+    /// so a sequence's states are the same, bit for bit, alone and in company.
+    var withManyRows: TokenBatch {
+        guard let token = tokens.first, count <= Runtime.fewRows else { return self }
+        var batch = self
+        batch.append(Array(repeating: token, count: Runtime.fewRows + 1), adapter: segments.first?.adapter)
+        return batch
+    }
+
     /// The number of tokens.
     public var count: Int { tokens.count }
 

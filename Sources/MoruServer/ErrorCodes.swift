@@ -11,4 +11,6 @@ extension MoruError.Code {
     public static let requestTimeout = MoruError.Code("server.request-timeout", .limit)
     /// A request that was not done when the server had to stop.
     public static let serverStopping = MoruError.Code("server.stopping", .conflict)
+    /// A model's output for a text that holds numbers which are not finite.
+    public static let labelsNotFinite = MoruError.Code("server.labels-not-finite", .internal)
 }

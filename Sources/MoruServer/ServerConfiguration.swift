@@ -14,6 +14,11 @@ public struct ServerConfiguration: Sendable {
     public var requestTimeout: Duration?
     /// How long requests at work may go on after a signal to stop.
     public var shutdownGrace: Duration
+    /// The most tokens of texts to embed or classify that may wait; nil for no bound.
+    public var maximumWaitingTokens: Int? = 1 << 20
+    /// The longest that texts to embed or classify may likely wait, in seconds; nil for no bound. A request that would
+    /// wait longer is refused.
+    public var maximumWaitSeconds: Double? = 60
 
     /// Makes a configuration.
     public init(

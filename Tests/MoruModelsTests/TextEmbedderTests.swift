@@ -81,6 +81,16 @@ import Testing
         Runtime.withPrecision(.f32) { expectClose(embedder.vectors(of: tokens).values(), expected, absolute: 1e-2) }
     }
 
+    @Test func projectionsDoNotDependOnTheNumberOfTexts() throws {
+        let layer = Linear(path: "linear", weight: Parameter("linear.weight", Deterministic.tensor("w", [48, 32])))
+        let embedder = try embedder(SentenceModules(poolings: [.mean], steps: [.dense(layer, nil)]))
+        let texts: [[Int32]] = (0..<21).map { [Int32($0), 7, 9] }
+        let together = embedder.vectors(of: texts)
+        for (index, text) in texts.enumerated() {
+            #expect(embedder.vectors(of: [text]).values() == together.rows(index..<index + 1).values(), "\(index)")
+        }
+    }
+
     @Test func textsDoNotDependOnTheirNeighbours() throws {
         let embedder = try embedder(SentenceModules(poolings: [.mean]))
         let together = try embedder.embed(Self.texts)

@@ -22,12 +22,12 @@ public struct EngineOverload: Error, Sendable, Hashable, CustomStringConvertible
 /// answer that nobody waits for any more.
 ///
 /// A value without I/O.
-struct AdmissionControl: Sendable {
+package struct AdmissionControl: Sendable {
     /// The most tokens that may wait; nil for no bound.
     let maximumTokens: Int?
     /// The longest likely wait; nil for no bound.
     let maximumSeconds: Double?
-    private(set) var waitingTokens = 0
+    package private(set) var waitingTokens = 0
     private(set) var waitingRequests = 0
     private(set) var refusedCount = 0
     /// Of late: the weight of what was measured fades.
@@ -38,7 +38,8 @@ struct AdmissionControl: Sendable {
     /// What an answer is taken to have before any has ended.
     private static let assumedAnswer = 128
 
-    init(maximumTokens: Int?, maximumSeconds: Double?) {
+    /// Admission within limits; nil for none.
+    package init(maximumTokens: Int?, maximumSeconds: Double?) {
         (self.maximumTokens, self.maximumSeconds) = (maximumTokens, maximumSeconds)
     }
 
@@ -50,7 +51,12 @@ struct AdmissionControl: Sendable {
     /// - Returns: What it counts for, to be given to ``leave(_:)``.
     /// - Throws: ``MoruError/Code/engineOverloaded``.
     mutating func admit(_ request: GenerationRequest) throws(MoruError) -> Int {
-        let cost = try cost(promptTokens: request.prompt.count, maximumTokens: request.maximumTokens)
+        try admit(promptTokens: request.prompt.count, maximumTokens: request.maximumTokens)
+    }
+
+    /// Lets a request of so many tokens wait; see ``admit(_:)``.
+    package mutating func admit(promptTokens: Int, maximumTokens: Int = 0) throws(MoruError) -> Int {
+        let cost = try cost(promptTokens: promptTokens, maximumTokens: maximumTokens)
         waitingRequests += 1
         waitingTokens += cost
         return cost
@@ -86,13 +92,16 @@ struct AdmissionControl: Sendable {
     }
 
     /// A request no longer waits: it has begun, or was given up.
-    mutating func leave(_ cost: Int) {
+    package mutating func leave(_ cost: Int) {
         waitingRequests -= 1
         waitingTokens -= cost
     }
 
+    /// Some of the tokens of a request that waits have been computed.
+    package mutating func advance(_ tokens: Int) { waitingTokens -= tokens }
+
     /// A step has computed tokens.
-    mutating func note(tokens: Int, seconds: Double) {
+    package mutating func note(tokens: Int, seconds: Double) {
         let fading = max(0, 1 - seconds / Self.memorySeconds)
         computed = (computed.tokens * fading + Double(tokens), computed.seconds * fading + seconds)
     }

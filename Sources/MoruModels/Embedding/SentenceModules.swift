@@ -75,16 +75,13 @@ public struct SentenceModules: Sendable {
     /// - Parameters:
     ///   - states: The hidden states [N, D].
     ///   - segments: The rows of each text, none of them empty.
-    ///   - context: Adapters and dropout of the projections' rows.
-    public func callAsFunction(
-        _ states: Tensor, segments: [Range<Int>], _ context: LayerContext = LayerContext()
-    ) -> Tensor {
+    public func callAsFunction(_ states: Tensor, segments: [Range<Int>]) -> Tensor {
         let pooled = poolings.map { pool(states, segments, $0) }
         var x = pooled.count == 1 ? pooled[0] : Self.joinedColumns(pooled)
         for step in steps {
             switch step {
             case .dense(let layer, let activation):
-                x = layer(x, context)
+                x = x.inFewRows { layer($0) }
                 if let activation { x = x.activated(by: activation) }
             case .normalize: x = Self.normalized(x)
             }

@@ -102,7 +102,7 @@ public struct TextEmbedder: Sendable {
     ) throws -> Result {
         let prefix = try promptText(prompt)
         let encoded = try tokens(of: texts, prefix: prefix, truncates: truncates)
-        let skipped = skippedTokens(prefix)
+        let skipped = skippedTokens(of: prefix)
         var parts: [Tensor] = []
         var next = 0
         while next < texts.count {
@@ -134,16 +134,11 @@ public struct TextEmbedder: Sendable {
     ///   - skipping: Tokens at the beginning of each that are not pooled.
     ///   - dropout: The source of dropout's randomness; nil outside training.
     public func vectors(of sequences: [[Int32]], skipping: Int = 0, dropout: DropoutSource? = nil) -> Tensor {
-        var batch = TokenBatch(sequences, adapter: adapter, dropout: dropout)
-        let texts = batch.segments
-        // Few rows are computed by kernels of their own, which round otherwise
-        if let token = batch.tokens.first, batch.count <= Runtime.fewRows {
-            batch.append(Array(repeating: token, count: Runtime.fewRows + 1))
-        }
-        let segments = texts.map { segment in
+        let batch = TokenBatch(sequences, adapter: adapter, dropout: dropout)
+        let segments = batch.segments.map { segment in
             segment.rows.lowerBound + min(skipping, segment.rows.count - 1)..<segment.rows.upperBound
         }
-        return modules(model.base.hiddenStates(batch), segments: segments)
+        return modules(model.base.hiddenStates(batch.withManyRows), segments: segments)
     }
 
     private func promptText(_ name: String?) throws(MoruError) -> String {
@@ -156,7 +151,7 @@ public struct TextEmbedder: Sendable {
     }
 
     /// Tokens of a prompt at the beginning of a text that are not pooled.
-    private func skippedTokens(_ prompt: String) -> Int {
+    private func skippedTokens(of prompt: String) -> Int {
         guard !modules.includesPrompt, !prompt.isEmpty else { return 0 }
         let around = model.tokenizer.surroundingTokens
         return around.before.count
@@ -164,7 +159,27 @@ public struct TextEmbedder: Sendable {
     }
 
     /// Tokens of the default prompt that are not pooled.
-    package var skippedTokens: Int { skippedTokens(modules.defaultPrompt.flatMap { modules.prompts[$0] } ?? "") }
+    package var skippedTokens: Int { skippedTokens(of: modules.defaultPrompt.flatMap { modules.prompts[$0] } ?? "") }
+
+    /// Tokens at the beginning of a text after a prompt that are not pooled.
+    ///
+    /// - Parameter name: The prompt's name; nil for the default, if there is one.
+    /// - Throws: ``MoruError/Code/promptUnknown``.
+    package func skippedTokens(prompt name: String?) throws(MoruError) -> Int {
+        skippedTokens(of: try promptText(name))
+    }
+
+    /// The tokens of a text after a prompt, however many they are.
+    ///
+    /// - Parameter name: The prompt's name; nil for the default, if there is one.
+    /// - Throws: ``MoruError/Code/promptUnknown``.
+    package func tokens(
+        of text: String, prompt name: String? = nil, addSpecialTokens: Bool = true
+    ) throws(MoruError) -> [Int32] {
+        let whole = try promptText(name) + text
+        return model.tokenizer.encode(
+            modules.lowercases ? whole.lowercased() : whole, addSpecialTokens: addSpecialTokens, parseSpecial: false)
+    }
 
     /// The tokens of a text after the default prompt.
     ///
@@ -173,8 +188,7 @@ public struct TextEmbedder: Sendable {
     ///   - truncates: Whether a longer text is cut.
     /// - Throws: ``MoruError/Code/textTooLong``, or ``MoruError/Code/textEmpty`` for a text without tokens.
     package func tokens(of text: String, limit: Int, truncates: Bool) throws(MoruError) -> [Int32] {
-        let whole = try promptText(nil) + text
-        let ids = model.tokenizer.encode(modules.lowercases ? whole.lowercased() : whole, parseSpecial: false)
+        let ids = try tokens(of: text)
         guard !ids.isEmpty else {
             throw MoruError(.textEmpty, "the text has no tokens", remedy: "leave it out, or give it content")
         }
@@ -185,13 +199,7 @@ public struct TextEmbedder: Sendable {
                 .textTooLong, "the text has \(ids.count) tokens, the limit is \(limit)",
                 remedy: "shorten it, or have it cut")
         }
-        return cut(ids, limit)
-    }
-
-    /// A text's beginning, with the tokens that stand at the end of each.
-    private func cut(_ ids: [Int32], _ limit: Int) -> [Int32] {
-        let after = model.tokenizer.surroundingTokens.after
-        return ids.prefix(max(0, limit - after.count)) + after.suffix(limit)
+        return model.tokenizer.cut(ids, to: limit)
     }
 
     /// The tokens of texts, and which were cut short.
@@ -221,7 +229,7 @@ public struct TextEmbedder: Sendable {
                     .textTooLong, "text \(index + 1) has \(ids.count) tokens, \(model.path) reads at most \(limit)",
                     remedy: "split it, or allow it to be cut short (--truncate)")
             }
-            sequences[index] = cut(ids, limit)
+            sequences[index] = tokenizer.cut(ids, to: limit)
             truncated.append(index)
         }
         return (sequences, truncated)

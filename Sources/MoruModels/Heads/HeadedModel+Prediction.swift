@@ -62,20 +62,21 @@ extension HeadedModel {
     }
 
     /// The logits of each of several texts, in batches that leave each result as it is of the text alone.
-    func logits(of texts: [TokenizedText]) -> [Tensor] {
+    func logits(of texts: [TokenizedText]) -> [Tensor] { logits(of: texts.map(\.ids)) }
+
+    /// The logits of each of several token sequences, none of them empty: [1, labels], or [tokens, labels] for a head
+    /// that looks at tokens. Each result is the same as of the sequence alone.
+    package func logits(of sequences: [[Int32]]) -> [Tensor] {
         var results: [Tensor] = []
         var begin = 0
-        while begin < texts.count {
-            // Few rows are computed by other kernels than many: a short text is in a batch of its own
-            var (end, rows) = (begin + 1, texts[begin].ids.count)
-            while end < texts.count, rows > Runtime.fewRows, texts[end].ids.count > Runtime.fewRows,
-                rows + texts[end].ids.count <= Self.batchTokens
-            {
-                rows += texts[end].ids.count
+        while begin < sequences.count {
+            var (end, rows) = (begin + 1, sequences[begin].count)
+            while end < sequences.count, rows + sequences[end].count <= Self.batchTokens {
+                rows += sequences[end].count
                 end += 1
             }
-            let batch = batch(texts[begin..<end].map(\.ids))
-            let logits = logits(batch)
+            let batch = batch(sequences[begin..<end])
+            let logits = logits(batch.withManyRows)
             for (index, segment) in batch.segments.enumerated() {
                 results.append(logits.rows(configuration.place == .token ? segment.rows : index..<index + 1))
             }

@@ -71,20 +71,11 @@ public struct TextHead: Sendable {
         func dropped(_ x: Tensor) -> Tensor { dropout?.apply(x, probability: configuration.dropout) ?? x }
         guard configuration.place == .sequence else { return output(dropped(states)) }
         let rows = states.gatheringRows(segments.map { readsLastToken ? $0.upperBound - 1 : $0.lowerBound })
-        guard let hidden else { return inFewRows(rows) { output(dropped($0)) } }
-        return inFewRows(rows) { rows in
+        guard let hidden else { return rows.inFewRows { output(dropped($0)) } }
+        return rows.inFewRows { rows in
             let x = hidden(dropsOutTwice ? dropped(rows) : rows)
             return output(dropped(x.activated(by: activation)))
         }
-    }
-
-    /// Applies layers to a few rows at a time, so that a sequence's result is the same whatever else is in its batch.
-    private func inFewRows(_ x: Tensor, _ body: (Tensor) -> Tensor) -> Tensor {
-        guard !x.isTracked, x.shape[0] > Runtime.fewRows else { return body(x) }
-        return Tensor.concatenated(
-            stride(from: 0, to: x.shape[0], by: Runtime.fewRows).map { begin in
-                body(x.rows(begin..<min(x.shape[0], begin + Runtime.fewRows)))
-            })
     }
 
     /// Which layers there are, and what they are called.
@@ -115,5 +106,17 @@ public struct TextHead: Sendable {
                 (output, modules, hasBias) = ("score", ["score"], !isSequence)
             }
         }
+    }
+}
+
+extension Tensor {
+    /// What layers make of rows [N, D], computed a few at a time, so that a row's result is the same however many there
+    /// are; in training all together.
+    func inFewRows(_ body: (Tensor) -> Tensor) -> Tensor {
+        guard !isTracked, shape[0] > Runtime.fewRows else { return body(self) }
+        return Tensor.concatenated(
+            stride(from: 0, to: shape[0], by: Runtime.fewRows).map { begin in
+                body(rows(begin..<min(shape[0], begin + Runtime.fewRows)))
+            })
     }
 }

@@ -62,8 +62,8 @@ struct RequestLimits: Sendable {
     /// Runs an operation, and cancels it when it goes on for too long.
     ///
     /// - Throws: ``MoruError/Code/requestTimeout``, ``MoruError/Code/serverStopping``, or what the operation throws.
-    func apply(_ operation: @escaping @Sendable () async throws -> Void) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
+    func apply<Value: Sendable>(_ operation: @escaping @Sendable () async throws -> Value) async throws -> Value {
+        try await withThrowingTaskGroup(of: Value.self) { group in
             group.addTask(operation: operation)
             if let timeout {
                 group.addTask {
@@ -79,7 +79,8 @@ struct RequestLimits: Sendable {
                 throw MoruError(.serverStopping, "the server is stopping", remedy: "ask again when it has started")
             }
             defer { group.cancelAll() }
-            try await group.next()
+            guard let value = try await group.next() else { throw CancellationError() }
+            return value
         }
     }
 }

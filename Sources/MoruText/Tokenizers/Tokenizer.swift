@@ -65,6 +65,13 @@ public struct Tokenizer: Sendable {
     /// The tokens that the post-processor puts around a text.
     public var surroundingTokens: (before: [Int32], after: [Int32]) { (core.parts.prefix, core.parts.suffix) }
 
+    /// The beginning of a text's ids, with the tokens that the post-processor puts at the end of each.
+    public func cut(_ ids: [Int32], to limit: Int) -> [Int32] {
+        guard ids.count > limit else { return ids }
+        let after = surroundingTokens.after
+        return ids.prefix(max(0, limit - after.count)) + after.suffix(limit)
+    }
+
     /// The ids of text in UTF-8 that may not be valid: byte-level models encode what is not as raw bytes, others
     /// as U+FFFD.
     public func encode(
