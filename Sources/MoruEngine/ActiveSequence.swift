@@ -52,6 +52,7 @@ final class ActiveSequence {
     private(set) var isComplete = false
     private var started: ContinuousClock.Instant?
     private var firstToken: ContinuousClock.Instant?
+    private var lastToken: ContinuousClock.Instant?
 
     init(_ submission: Submission, speculates: Bool) {
         self.submission = submission
@@ -83,7 +84,30 @@ final class ActiveSequence {
     }
 
     func noteStart(_ now: ContinuousClock.Instant) { started = started ?? now }
-    func noteToken(_ now: ContinuousClock.Instant) { firstToken = firstToken ?? now }
+
+    /// Takes note of the answer's next tokens, which came together.
+    func noteTokens(_ count: Int, _ now: ContinuousClock.Instant, _ histograms: inout EngineHistograms) {
+        generatedCount += count
+        if let lastToken {
+            histograms.interTokenSeconds.record((now - lastToken).seconds / Double(count), times: count)
+        } else {
+            firstToken = now
+            histograms.firstTokenSeconds.record((now - submission.submitted).seconds)
+            // Others that came with the first took no time of their own
+            histograms.interTokenSeconds.record(0, times: count - 1)
+        }
+        lastToken = now
+    }
+
+    /// Takes note of the end. What was given up before its first step, counts as a request, but neither waited nor took
+    /// a time that would tell anything.
+    func noteEnd(_ now: ContinuousClock.Instant, _ histograms: inout EngineHistograms) {
+        guard let started else { return }
+        histograms.queueSeconds.record((started - submission.submitted).seconds)
+        histograms.requestSeconds.record((now - submission.submitted).seconds)
+        histograms.promptTokens.record(Double(request.prompt.count))
+        histograms.generatedTokens.record(Double(generatedCount))
+    }
 
     func usage(_ now: ContinuousClock.Instant) -> GenerationUsage {
         let begin = started ?? now

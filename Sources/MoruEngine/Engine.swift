@@ -27,6 +27,7 @@ public actor Engine {
 
     private nonisolated let executor = EngineExecutor(name: "moru-engine")
     private nonisolated let inbox: Mutex<Inbox>
+    private nonisolated let observed = Mutex(EngineObservation())
     private nonisolated let linears: [String: Linear]
     let draft: DraftModel?
     private let pages: PageStore
@@ -72,6 +73,11 @@ public actor Engine {
             Scheduler.Limits(
                 sequences: configuration.maximumSequences, tokens: configuration.tokenBudget, context: contextLength,
                 pages: pageCapacity), sharesPages: configuration.sharesPrefixes)
+        let pageBytes = pages.layout.pageBytes
+        observed.withLock { observed in
+            observed.statistics.pageBytes = pageBytes
+            observed.statistics.cacheCapacityBytes = pageCapacity.multipliedClamped(by: pageBytes)
+        }
     }
 
     /// The engine's own thread.
@@ -122,20 +128,33 @@ public actor Engine {
         }
     }
 
-    /// What the engine has done and is doing.
+    /// What the engine has done and is doing. Waits for the end of a step at work; see ``observation``.
     public var statistics: EngineStatistics {
+        publish()
+        return observation.statistics
+    }
+
+    /// What the engine has done and was doing after its last step, told without waiting for the one at work.
+    public nonisolated var observation: EngineObservation {
+        var observation = observed.withLock { $0 }
+        inbox.withLock { inbox in
+            observation.statistics.waiting += inbox.submissions.count
+            observation.statistics.refused = inbox.admission.refusedCount
+            observation.statistics.waitingTokens = inbox.admission.waitingTokens
+        }
+        return observation
+    }
+
+    /// Lets those outside know how things are.
+    private func publish() {
         var now = counts
         now.running = scheduler.runningCount
-        inbox.withLock { inbox in
-            now.waiting = scheduler.waitingCount + scheduler.preemptedCount + inbox.submissions.count
-            now.refused = inbox.admission.refusedCount
-            now.waitingTokens = inbox.admission.waitingTokens
-        }
-        let pageBytes = pages.layout.pageBytes
-        now.cacheBytes = scheduler.ledger.heldCount * pageBytes
-        now.prefixBytes = scheduler.ledger.keptCount * pageBytes
-        now.cacheCapacityBytes = pageCapacity.multipliedClamped(by: pageBytes)
-        return now
+        now.waiting = scheduler.waitingCount + scheduler.preemptedCount
+        now.pageBytes = pages.layout.pageBytes
+        now.cacheBytes = scheduler.ledger.heldCount * now.pageBytes
+        now.prefixBytes = scheduler.ledger.keptCount * now.pageBytes
+        now.cacheCapacityBytes = pageCapacity.multipliedClamped(by: now.pageBytes)
+        observed.withLock { $0.statistics = now }
     }
 
     /// Forgets the beginnings that requests could share. Whoever changes a parameter of the model or of an adapter calls
@@ -153,6 +172,7 @@ public actor Engine {
         let all = waiting + sequences.values.map(\.submission)
         counts.cancelled += all.count
         sequences = [:]
+        publish()
         for submission in all { submission.continuation.finish(throwing: Self.shutDownError) }
     }
 
@@ -235,6 +255,7 @@ public actor Engine {
         let seconds = (end - begin).seconds
         counts.steps += 1
         counts.busySeconds += seconds
+        publish()
         inbox.withLock { $0.admission.note(tokens: plan.tokenCount, seconds: seconds) }
         return true
     }
@@ -260,6 +281,7 @@ public actor Engine {
             leaveQueue(sequence)
         }
         for run in plan.runs { sequences[run.id]?.cache?.use(pages: run.pages) }
+        publish()
     }
 
     private func leaveQueue(_ sequence: ActiveSequence) {
@@ -271,9 +293,39 @@ public actor Engine {
         counts.promptTokens += run.positions.clamped(to: 0..<sequence.request.prompt.count).count
     }
 
+    /// Counts what has come about, before the callers know of it.
+    private func record(_ events: [SchedulerEvent], _ now: ContinuousClock.Instant) {
+        observed.withLock { observed in
+            var place = 0
+            while place < events.count {
+                defer { place += 1 }
+                switch events[place] {
+                case .promptComputed: break
+                case .token(let id, _):
+                    // Those that come together follow each other
+                    let first = place
+                    while place + 1 < events.count, case .token(id, _) = events[place + 1] { place += 1 }
+                    guard let sequence = sequences[id] else { continue }
+                    let count = place - first + 1
+                    counts.generatedTokens += count
+                    sequence.noteTokens(count, now, &observed.histograms)
+                case .finished(let id, let reason):
+                    guard let sequence = sequences[id] else { continue }
+                    if reason == .cancelled { counts.cancelled += 1 } else { counts.finished += 1 }
+                    if reason.name == "length" { counts.finishedByLength += 1 }
+                    sequence.noteEnd(now, &observed.histograms)
+                case .failed: counts.failed += 1
+                }
+            }
+        }
+        publish()
+    }
+
     /// Hands events to the callers.
     private func deliver(_ events: [SchedulerEvent]) {
+        guard !events.isEmpty else { return }
         let now = ContinuousClock.now
+        record(events, now)
         for event in events {
             switch event {
             case .promptComputed(let id):
@@ -283,9 +335,6 @@ public actor Engine {
                 sequence.submission.continuation.yield(.promptScored(scores))
             case .token(let id, let token):
                 guard let sequence = sequences[id] else { continue }
-                sequence.noteToken(now)
-                sequence.generatedCount += 1
-                counts.generatedTokens += 1
                 sequence.known.append(token)
                 sequence.lookup?.append(token)
                 let score = sequence.chosen.isEmpty ? TokenScore(id: token) : sequence.chosen.removeFirst()
@@ -294,12 +343,10 @@ public actor Engine {
                 guard let sequence = sequences.removeValue(forKey: id) else { continue }
                 if sequence.cachedTokens == nil { leaveQueue(sequence) }
                 inbox.withLock { $0.admission.note(answer: sequence.generatedCount) }
-                if reason == .cancelled { counts.cancelled += 1 } else { counts.finished += 1 }
                 sequence.submission.continuation.yield(.finished(reason, sequence.usage(now)))
                 sequence.submission.continuation.finish()
             case .failed(let id, let error):
                 guard let sequence = sequences.removeValue(forKey: id) else { continue }
-                counts.failed += 1
                 sequence.submission.continuation.finish(throwing: error)
             }
         }

@@ -1,3 +1,5 @@
+import MoruBase
+
 /// What an engine has done since it started, and what it is doing.
 public struct EngineStatistics: Sendable, Hashable {
     /// Sequences that take part in steps.
@@ -12,6 +14,8 @@ public struct EngineStatistics: Sendable, Hashable {
     public var prefixBytes = 0
     /// Bytes of keys and values that there may be at most.
     public var cacheCapacityBytes = 0
+    /// Bytes of a page of keys and values, of which those are multiples.
+    public var pageBytes = 0
     /// Steps taken.
     public var steps = 0
     /// Prompt tokens computed.
@@ -24,6 +28,8 @@ public struct EngineStatistics: Sendable, Hashable {
     public var generatedTokens = 0
     /// Generations that ended by themselves.
     public var finished = 0
+    /// Those of them that ended for their length.
+    public var finishedByLength = 0
     /// Generations that their caller stopped.
     public var cancelled = 0
     /// Generations that failed after they began.
@@ -39,4 +45,28 @@ public struct EngineStatistics: Sendable, Hashable {
 
     /// The share of prompt tokens that needed no computing.
     public var prefixHitRate: Double { startedTokens > 0 ? Double(cachedTokens) / Double(startedTokens) : 0 }
+}
+
+/// How long requests waited and took, and how long they were, since an engine started.
+public struct EngineHistograms: Sendable, Hashable {
+    /// Seconds from a request to its first step.
+    public var queueSeconds = Histogram.ofSeconds
+    /// Seconds from a request to its first token.
+    public var firstTokenSeconds = Histogram.ofSeconds
+    /// Seconds between two tokens of an answer. Tokens that come together, as right guesses do, share the time.
+    public var interTokenSeconds = Histogram.ofTokenSeconds
+    /// Seconds from a request to its end.
+    public var requestSeconds = Histogram.ofSeconds
+    /// Tokens of prompts.
+    public var promptTokens = Histogram.ofTokens
+    /// Tokens of answers.
+    public var generatedTokens = Histogram.ofTokens
+}
+
+/// What an engine has done as of its last step.
+public struct EngineObservation: Sendable, Hashable {
+    /// What it has done and is doing.
+    public var statistics = EngineStatistics()
+    /// How long that took.
+    public var histograms = EngineHistograms()
 }

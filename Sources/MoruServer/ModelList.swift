@@ -1,5 +1,6 @@
 import HTTPTypes
 import MoruBase
+import MoruEngine
 
 /// The models that a server serves, by name.
 struct ModelList: Sendable {
@@ -42,7 +43,23 @@ struct ModelList: Sendable {
     /// The model of a name, to be used.
     ///
     /// - Throws: As ``model(_:)``.
-    func lease(_ name: String) async throws(APIError) -> ModelLease { ModelLease(try model(name)) }
+    func lease(_ name: String) async throws(APIError) -> ModelLease {
+        let model = try model(name)
+        RequestRecord.current?.note(model: model.name)
+        return ModelLease(model)
+    }
+
+    /// Each engine under the name of the model that it computes; adapters are on their base's.
+    var engines: [(model: String, engine: Engine)] {
+        var found: [(model: String, engine: Engine)] = []
+        for model in models.filter({ $0.adapter == nil }) + models {
+            guard case .generator(let generator, _) = model.function,
+                !found.contains(where: { $0.engine === generator.engine })
+            else { continue }
+            found.append((model.name, generator.engine))
+        }
+        return found
+    }
 
     /// The body of `GET /v1/models`.
     var json: JSON { ["object": "list", "data": .array(models.map(json(of:)))] }

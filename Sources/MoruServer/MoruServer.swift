@@ -13,6 +13,7 @@ import ServiceLifecycle
 /// | endpoint | |
 /// |---|---|
 /// | `GET /health` | whether the server answers, and for which models |
+/// | `GET /metrics` | how it fares, for Prometheus |
 /// | `GET /v1/models`, `GET /v1/models/{id}` | the models |
 /// | `POST /v1/chat/completions` | continues a conversation |
 /// | `POST /v1/completions` | continues or scores prompts |
@@ -62,12 +63,14 @@ public struct MoruServer: Sendable {
 
     private func router(for list: ModelList) -> Router<ServerContext> {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
-        router.add(middleware: RequestLogMiddleware())
+        let meter = RequestMeter()
+        router.add(middleware: RequestLogMiddleware(meter: meter))
         router.add(middleware: ErrorMiddleware())
         if let key = configuration.apiKey { router.add(middleware: APIKeyMiddleware(key: key)) }
         let models = ModelEndpoints(list: list)
         let completions = CompletionEndpoints(list: list, configuration: configuration)
         router.route(.get, "/health", models.health)
+        router.route(.get, "/metrics", MetricsEndpoint(list: list, meter: meter).metrics)
         router.route(.get, "/v1/models", models.all)
         router.route(.get, "/v1/models/**", models.one)
         router.route(.post, "/v1/chat/completions", completions.chat)

@@ -6,7 +6,7 @@ import MoruTensor
 /// The command line of Moru.
 @main
 struct Moru: AsyncParsableCommand {
-    static let version = "0.1.0"
+    static let version = MoruVersion.current
 
     static let configuration = CommandConfiguration(
         commandName: "moru",

@@ -15,21 +15,25 @@ import Testing
                 ["model": "tiny", "prompt": "sesame", "max_tokens": 3, "seed": 1, "stream": true])
             _ = try await server.post("/v1/completions", ["model": "tiny", "prompt": "sesame", "opens": true])
         }
-        let lines = log.lines.filter { $0.contains("POST") }
-        #expect(lines.count == 3, "\(log.lines)")
-        let done = /POST \/v1\/completions 200 \d+ ms 6\+\d tokens/
-        #expect(lines.prefix(2).allSatisfy { $0.wholeMatch(of: done) != nil }, "\(lines)")
-        #expect(lines.last?.hasPrefix("POST /v1/completions 400 ") == true)
-        #expect(!(log.lines + log.metadata).contains { $0.contains("sesame") })
+        let entries = log.entries.filter { $0.message.contains("POST") }
+        #expect(entries.map(\.message) == [200, 200, 400].map { "POST /v1/completions \($0)" })
+        for entry in entries.prefix(2) {
+            let facts = entry.metadata
+            #expect(facts["model"] == "tiny" && facts["prompt_tokens"] == "6", "\(facts)")
+            #expect(facts["cached_tokens"] == "0" && facts["generated_tokens"].flatMap { Int($0) } != nil)
+            let (first, all) = (facts["first_token_ms"].flatMap { Int($0) }, facts["ms"].flatMap { Int($0) })
+            #expect(first ?? .max <= all ?? -1, "\(facts)")
+        }
+        #expect(entries.last.map { Set($0.metadata.keys).isDisjoint(with: ["model", "prompt_tokens"]) } == true)
+        #expect(!log.entries.contains { "\($0)".contains("sesame") })
     }
 }
 
 /// Keeps log lines, with their metadata.
 private final class RecordedLog: Sendable {
-    private let record = Mutex<[(message: String, metadata: String)]>([])
+    private let record = Mutex<[(message: String, metadata: [String: String])]>([])
 
-    var lines: [String] { record.withLock { $0.map(\.message) } }
-    var metadata: [String] { record.withLock { $0.map(\.metadata) } }
+    var entries: [(message: String, metadata: [String: String])] { record.withLock { $0 } }
 
     var logger: Logger {
         var logger = Logger(label: "recorded") { _ in Handler(log: self) }
@@ -48,7 +52,8 @@ private final class RecordedLog: Sendable {
         }
 
         func log(event: LogEvent) {
-            log.record.withLock { $0.append(("\(event.message)", "\(metadata) \(event.metadata ?? [:])")) }
+            let facts = metadata.merging(event.metadata ?? [:]) { $1 }.mapValues { "\($0)" }
+            log.record.withLock { $0.append(("\(event.message)", facts)) }
         }
     }
 }

@@ -14,18 +14,7 @@ import Testing
     private func alphabet(
         secondsPerStep: Double = 0, context: Int = 100_000, failsAt: Int? = nil
     ) throws -> ServedModel {
-        let pace: @Sendable () -> Void = { if secondsPerStep > 0 { Thread.sleep(forTimeInterval: secondsPerStep) } }
-        let size = TestModels.byteTokenizerSize
-        let model = ScriptedModel(vocabularySize: size, contextLength: context, pace: pace) { token, position in
-            var logits = [Float](repeating: position == failsAt ? .nan : 0, count: size)
-            logits[97 + (token >= 97 && token < 122 ? Int(token) - 96 : 0)] += 20
-            return logits
-        }
-        let pretrained = PretrainedModel(
-            model: model, tokenizer: try TestModels.byteTokenizer(), chatTemplate: nil,
-            generationDefaults: GenerationDefaults(endIDs: [258]), path: "alphabet", storageDescription: "script",
-            license: nil)
-        return ServedModel(name: "alphabet", generator: try TextGenerator(pretrained))
+        try .alphabet(secondsPerStep: secondsPerStep, context: context, failsAt: failsAt)
     }
 
     @Test func framesAChat() async throws {

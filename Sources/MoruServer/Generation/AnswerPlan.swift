@@ -86,6 +86,10 @@ struct AnswerPlan: Sendable {
     /// What the answer with this number has cost, added to what others have.
     func add(_ cost: GenerationUsage, of choice: Int, to usage: inout TokenUsage) {
         usage.completionTokens += cost.generatedTokens
+        if cost.generatedTokens > 0 {
+            let seconds = cost.queueSeconds + cost.prefillSeconds
+            usage.secondsToFirstToken = min(usage.secondsToFirstToken ?? seconds, seconds)
+        }
         // A prompt counts once, however many answers it gets
         if choice % choicesPerPrompt == 0 { usage.cachedTokens += cost.cachedTokens }
     }

@@ -9,8 +9,8 @@ struct APIKeyMiddleware: RouterMiddleware {
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        // Whether something answers is no secret, and is asked by machines that have no key.
-        if request.uri.path == "/health" { return try await next(request, context) }
+        // Whether something answers and how it fares is no secret, and is asked by machines that have no key.
+        if ["/health", "/metrics"].contains(request.uri.path) { return try await next(request, context) }
         guard let given = request.headers[.authorization], given.lowercased().hasPrefix("bearer "),
             Self.areSame(Array(given.utf8.dropFirst(7)), Array(key.utf8))
         else {

@@ -1,54 +1,78 @@
 import Hummingbird
 import Logging
+import MoruBase
+import MoruEngine
 
-/// Logs a line for each request when its response is there, or its stream has ended: method, path, status, milliseconds and tokens, never
-/// what was asked or answered.
+/// Counts each request, and logs a line for it, when its response is there or its stream has ended: method, path and
+/// status, and as metadata the model, the tokens and the times; never what was asked or answered.
 struct RequestLogMiddleware: RouterMiddleware {
     typealias Context = ServerContext
+
+    let meter: RequestMeter
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
-        let begin = ContinuousClock.now
-        let line = LogLine(method: request.method.rawValue, path: request.uri.path, begin: begin, context: context)
+        meter.begin()
+        let end = RequestEnd(request: request, begin: .now, context: context, meter: meter)
         var response: Response
         do {
-            response = try await next(request, context)
+            response = try await RequestRecord.$current.withValue(context.record) { try await next(request, context) }
         } catch {
-            line.write(status: "failed")
+            end.note(status: 500)
             throw error
         }
         let (status, body) = (response.status.code, response.body)
         guard body.contentLength == nil else {
-            line.write(status: "\(status)")
+            end.note(status: status)
             return response
         }
         // A stream has only begun: its end is observed.
         response.body = ResponseBody { writer in
             do {
                 try await body.write(writer)
-                line.write(status: "\(status)")
+                end.note(status: status)
             } catch {
-                line.write(status: "\(status) disconnected")
+                // As for those who go away before an answer has begun
+                end.note(status: 499)
                 throw error
             }
         }
         return response
     }
+}
 
-    private struct LogLine {
-        let method: String
-        let path: String
-        let begin: ContinuousClock.Instant
-        let context: ServerContext
+/// A request whose end is to be noted.
+private struct RequestEnd {
+    let request: Request
+    let begin: ContinuousClock.Instant
+    let context: ServerContext
+    let meter: RequestMeter
 
-        func write(status: String) {
-            let milliseconds = (ContinuousClock.now - begin) / .milliseconds(1)
-            var text = "\(method) \(path) \(status) \(Int(milliseconds.rounded())) ms"
-            let tokens = context.record.tokens
-            if tokens.prompt > 0 { text += " \(tokens.prompt)+\(tokens.generated) tokens" }
-            if let failure = context.record.failure { text += " failed: \(failure)" }
-            context.logger.info("\(text)")
+    private static let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+    func note(status: Int) {
+        let seconds = (ContinuousClock.now - begin).seconds
+        let record = context.record
+        let method = request.method.rawValue
+        // What is at no route would make a series of every path
+        let endpoint = context.endpointPath.flatMap { $0 == "NotFound" ? nil : $0 } ?? "none"
+        meter.end(
+            RequestMeter.Kind(
+                method: Self.methods.contains(method) ? method : "other", endpoint: endpoint,
+                model: record.model ?? "", status: status),
+            seconds: seconds)
+        var facts: Logger.Metadata = ["ms": "\(Self.milliseconds(seconds))"]
+        facts["model"] = record.model.map { "\($0)" }
+        if let usage = record.usage {
+            facts["prompt_tokens"] = "\(usage.promptTokens)"
+            facts["cached_tokens"] = "\(usage.cachedTokens)"
+            facts["generated_tokens"] = "\(usage.completionTokens)"
+            facts["first_token_ms"] = usage.secondsToFirstToken.map { "\(Self.milliseconds($0))" }
         }
+        facts["failure"] = record.failure.map { "\($0)" }
+        context.logger.info("\(method) \(request.uri.path) \(status)", metadata: facts)
     }
+
+    private static func milliseconds(_ seconds: Double) -> Int { Int((seconds * 1000).rounded()) }
 }

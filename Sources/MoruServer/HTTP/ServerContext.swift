@@ -17,20 +17,32 @@ struct ServerContext: RequestContext {
     }
 }
 
-/// What a request cost, filled in as it becomes known.
+/// What becomes known of a request in its course, for its log line and the metrics: never what was asked or answered.
 final class RequestRecord: Sendable {
-    private let state = Mutex<(prompt: Int, generated: Int, failure: String?)>((0, 0, nil))
+    /// The record of the request that the current task answers.
+    @TaskLocal static var current: RequestRecord?
+
+    private struct State {
+        var model: String?
+        var usage: TokenUsage?
+        var failure: String?
+    }
+
+    private let state = Mutex(State())
+
+    /// Notes which served model is asked.
+    func note(model: String) { state.withLock { $0.model = model } }
 
     /// Notes the tokens of a finished answer.
-    func note(_ usage: TokenUsage) {
-        state.withLock { ($0.prompt, $0.generated) = (usage.promptTokens, usage.completionTokens) }
-    }
+    func note(_ usage: TokenUsage) { state.withLock { $0.usage = usage } }
 
     /// Notes a failure after the response's head was sent.
     func note(failure code: String) { state.withLock { $0.failure = code } }
 
-    /// The tokens of the prompts and of the answers.
-    var tokens: (prompt: Int, generated: Int) { state.withLock { ($0.prompt, $0.generated) } }
+    /// The served model that was asked, if any.
+    var model: String? { state.withLock { $0.model } }
+    /// The tokens of the prompts and of the answers, where the answer is finished and has any.
+    var usage: TokenUsage? { state.withLock { $0.usage } }
     /// The code of a failure after the response's head was sent.
     var failure: String? { state.withLock { $0.failure } }
 }

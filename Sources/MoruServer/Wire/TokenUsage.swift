@@ -8,6 +8,8 @@ struct TokenUsage: Sendable, Hashable {
     var cachedTokens = 0
     /// Tokens of the answers.
     var completionTokens = 0
+    /// Seconds from the request to the first token of an answer, for the log; nil where there is none.
+    var secondsToFirstToken: Double?
 
     /// `usage` as OpenAI's API gives it.
     var json: JSON {

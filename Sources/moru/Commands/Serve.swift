@@ -15,8 +15,8 @@ struct Serve: AsyncParsableCommand {
         usage: "moru serve <model> [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
-            GET /health; and POST /tokenize, POST /detokenize, GET /tokenizer_info, as
-            vLLM has them. Each adapter is a model of its own name on the same base. Set
+            GET /health, GET /metrics (for Prometheus); and POST /tokenize, POST
+            /detokenize, GET /tokenizer_info, as vLLM has them. Each adapter is a model of its own name on the same base. Set
             MORU_API_KEY to ask clients for a key.
 
             Requests that begin alike share what is computed (usage says how many tokens:
@@ -62,7 +62,7 @@ struct Serve: AsyncParsableCommand {
         help: ArgumentHelp(
             "Refuse a request (429, with Retry-After) that would likely wait longer to begin.", valueName: "seconds"))
     var maximumWait = 60.0
-    @Flag(help: "Log every request.")
+    @Flag(help: "Log every request: model, tokens, times.")
     var verbose = false
 
     func validate() throws {
