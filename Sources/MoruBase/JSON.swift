@@ -113,6 +113,9 @@ private struct ExactText: Hashable, Sendable {
 }
 
 extension JSON {
+    /// A number by the shortest decimal that gives the same float: 1e-05 rather than all digits of the nearest double.
+    public static func shortest(_ number: Float) -> JSON { .double(Double("\(number)") ?? Double(number)) }
+
     /// The boolean, if this is one.
     public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
     /// The integer, if this is one (a floating-point number with an integral value counts).

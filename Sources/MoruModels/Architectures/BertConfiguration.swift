@@ -124,7 +124,7 @@ public struct BertConfiguration: Sendable, Hashable {
         result["max_position_embeddings"] = .int(positionCount)
         if tokenTypeCount > 0 {
             result["type_vocab_size"] = .int(tokenTypeCount)
-            result["layer_norm_eps"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
+            result["layer_norm_eps"] = .shortest(normEpsilon)
         }
         let name = Self.activations.first { $0.function == activation }?.name ?? "gelu"
         result[keys.activation] = original[keys.activation] ?? .string(name)

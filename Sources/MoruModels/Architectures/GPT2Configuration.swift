@@ -70,7 +70,7 @@ public struct GPT2Configuration: Sendable, Hashable {
         result["n_layer"] = .int(layerCount)
         result["n_head"] = .int(headCount)
         result["n_positions"] = .int(contextLength)
-        result["layer_norm_epsilon"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
+        result["layer_norm_epsilon"] = .shortest(normEpsilon)
         result["activation_function"] = original["activation_function"] ?? .string(activation.configurationName)
         result["tie_word_embeddings"] = .bool(tiesEmbeddings)
         result["scale_attn_by_inverse_layer_idx"] = .bool(scalesByLayer)

@@ -116,7 +116,7 @@ public struct GPTNeoXConfiguration: Sendable, Hashable {
         result["num_hidden_layers"] = .int(layerCount)
         result["num_attention_heads"] = .int(headCount)
         result["max_position_embeddings"] = .int(contextLength)
-        result["layer_norm_eps"] = .double(Double("\(normEpsilon)") ?? Double(normEpsilon))
+        result["layer_norm_eps"] = .shortest(normEpsilon)
         result["hidden_act"] = original["hidden_act"] ?? .string(activation.configurationName)
         result["use_parallel_residual"] = .bool(isParallel)
         result["attention_bias"] = .bool(hasAttentionBias)

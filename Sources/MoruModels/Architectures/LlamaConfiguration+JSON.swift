@@ -71,11 +71,6 @@ extension LlamaConfiguration {
     }
 }
 
-extension JSON {
-    /// The shortest decimal: 1e-05 rather than all digits of the nearest float.
-    static func shortest(_ number: Float) -> JSON { .double(Double("\(number)") ?? Double(number)) }
-}
-
 extension RotaryScaling {
     /// The scaling as `rope_scaling` of `config.json`.
     var json: JSON {

@@ -35,8 +35,7 @@ public enum VectorFile {
     /// A text and its vector, as a line of JSON holds them.
     public static func line(_ vectors: Tensor, of text: String, at index: Int) -> JSON {
         let values = vectors.rows(index..<index + 1).values()
-        // The shortest decimals that give the same f32
-        return ["text": .string(text), "embedding": .array(values.map { .double(Double("\($0)") ?? Double($0)) })]
+        return ["text": .string(text), "embedding": .array(values.map { .shortest($0) })]
     }
 
     private static func unknown(_ path: String) -> MoruError {

@@ -106,7 +106,7 @@ struct Merge: ParsableCommand {
                 merge.parts.map { part in
                     [
                         "path": .string(part.name), "type": part.adapter.peftConfiguration["peft_type"] ?? .null,
-                        "weight": .double(Double("\(part.weight)") ?? 0), "layers": .int(part.adapter.layers.count),
+                        "weight": .shortest(part.weight), "layers": .int(part.adapter.layers.count),
                     ]
                 })
             report["layers"] = .int(merge.layers.count)
