@@ -10,7 +10,7 @@ extension TokenBatch {
     public func embedded(by table: Embedding) -> (x: Tensor, batch: TokenBatch) {
         guard segments.contains(where: { $0.softPrompt != nil }) else { return (table(tokens), self) }
         var batch = TokenBatch()
-        (batch.dropout, batch.observer) = (dropout, observer)
+        (batch.dropout, batch.routing, batch.observer) = (dropout, routing, observer)
         var parts: [Tensor] = []
         for segment in segments {
             let prompt = segment.softPrompt

@@ -34,11 +34,6 @@ struct EncoderBlock: Sendable {
         return outputNorm(h + down(inner.cast(to: activationType), context))
     }
 
-    /// The same, its activations computed again for the backward pass.
-    func recomputing(_ x: Tensor, _ batch: TokenBatch, _ context: LayerContext) -> Tensor {
-        recomputed([x], dropout: context.dropout) { [self($0[0], batch, context)] }[0]
-    }
-
     var linears: [Linear] { projections.members + [output, up, down] }
     var parameters: [Parameter] {
         (projections.members + [output]).flatMap(\.parameters) + attentionNorm.parameters + up.parameters
@@ -75,10 +70,7 @@ struct EncoderTrunk: Sendable {
         if let tokenTypes { x = x + tokenTypes(Array(repeating: 0, count: batch.count)) }
         x = norm(x)
         let context = batch.layerContext
-        let recomputes = Runtime.shared.recomputesActivations
-        for block in blocks {
-            x = recomputes ? block.recomputing(x, batch, context) : block(x, batch, context)
-        }
+        for block in blocks { x = context.recomputing(x) { block($0, batch, context) } }
         return batch.tokenRows(of: x)
     }
 

@@ -6,7 +6,7 @@ import MoruNN
 import MoruTensor
 
 /// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.
-struct GPT2Block: Sendable {
+struct GPT2Block: DecoderBlock {
     let attentionNorm, feedForwardNorm: LayerNorm
     let queryKeyValue, output, up, down: Linear
     let layer, heads: Int
@@ -45,56 +45,32 @@ struct GPT2Block: Sendable {
 }
 
 /// A language model of the GPT-2 family.
-public final class GPT2: LanguageModel {
+public final class GPT2: Decoder {
     /// The configuration.
     public let configuration: GPT2Configuration
-    /// The output projection; the embedding table where they are tied.
-    public let outputProjection: Parameter
-    private let tokenEmbedding, positionEmbedding: Embedding
-    private let blocks: [GPT2Block]
-    private let norm: LayerNorm
+    let trunk: DecoderTrunk<GPT2Block, LayerNorm>
 
     /// Builds the model from its parameters.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: GPT2Configuration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
-        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
+        let c = configuration
         // The first published checkpoints name the trunk's parameters without a prefix
-        let trunk = weights.contains("transformer.wte.weight") ? weights["transformer"] : weights
-        tokenEmbedding = try trunk.embedding("wte", count: vocabulary, dim: dim)
-        positionEmbedding = try trunk.embedding("wpe", count: configuration.contextLength, dim: dim)
-        var blocks: [GPT2Block] = []
-        for layer in 0..<configuration.layerCount {
-            blocks.append(try GPT2Block(trunk["h"][layer], configuration, layer: layer))
-        }
-        self.blocks = blocks
-        norm = try trunk.layerNorm("ln_f", dim: dim, epsilon: configuration.normEpsilon)
-        outputProjection =
-            configuration.tiesEmbeddings
-            ? tokenEmbedding.weight : try weights["lm_head"].parameter("weight", [vocabulary, dim])
+        let place = weights.contains("transformer.wte.weight") ? weights["transformer"] : weights
+        let tokens = try place.embedding("wte", count: c.vocabularySize, dim: c.hiddenSize)
+        trunk = DecoderTrunk(
+            tokens: tokens,
+            positions: try place.embedding("wpe", count: c.contextLength, dim: c.hiddenSize),
+            blocks: try place["h"].blocks(c.layerCount, c, GPT2Block.init),
+            norm: try place.layerNorm("ln_f", dim: c.hiddenSize, epsilon: c.normEpsilon),
+            outputProjection: try weights.outputProjection("lm_head", of: tokens, isTied: c.tiesEmbeddings))
     }
 
     /// The last hidden states [N, D], normalised. Positions must lie below the context length.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
-        let context = batch.layerContext
-        var x = embedded + positionEmbedding(batch.positions.map(Int32.init))
-        for block in blocks { x = block(x, batch, context) }
-        batch.advanceCaches()
-        return norm(batch.tokenRows(of: x))
-    }
-
-    /// The table that turns tokens into vectors.
-    public var inputEmbedding: Embedding? { tokenEmbedding }
-
-    /// The linear layers of the blocks.
-    public var linears: [Linear] { blocks.flatMap(\.linears) }
-
-    /// Every parameter.
-    public var parameters: [Parameter] {
-        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
-        return [tokenEmbedding.weight, positionEmbedding.weight] + blocks.flatMap(\.parameters) + norm.parameters + head
+        let (embedded, batch) = trunk.embedded(tokens)
+        return trunk.hiddenStates(embedded, batch) { block, x, context in block(x, batch, context) }
     }
 
     /// The projections of the blocks.

@@ -34,7 +34,7 @@ struct GPTNeoXAttention: Sendable {
 }
 
 /// One layer: attention and feed-forward, each normalised before, added to the residual stream together or in turn.
-struct GPTNeoXBlock: Sendable {
+struct GPTNeoXBlock: DecoderBlock {
     let inputNorm, postAttentionNorm: LayerNorm
     let attention: GPTNeoXAttention
     let up, down: Linear
@@ -65,66 +65,33 @@ struct GPTNeoXBlock: Sendable {
 }
 
 /// A language model of the GPT-NeoX family.
-public final class GPTNeoX: LanguageModel {
+public final class GPTNeoX: Decoder {
     /// The configuration.
     public let configuration: GPTNeoXConfiguration
-    /// The output projection; the embedding table where they are tied.
-    public let outputProjection: Parameter
-    private let tokenEmbedding: Embedding
-    private let blocks: [GPTNeoXBlock]
-    private let norm: LayerNorm
-    private let inverseFrequencies: [Double]
+    let trunk: DecoderTrunk<GPTNeoXBlock, LayerNorm>
+    private let frequencies: RotaryFrequencies
 
     /// Builds the model from its parameters.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: GPTNeoXConfiguration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
-        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
-        let trunk = weights["gpt_neox"]
-        tokenEmbedding = try trunk.embedding("embed_in", count: vocabulary, dim: dim)
-        var blocks: [GPTNeoXBlock] = []
-        for layer in 0..<configuration.layerCount {
-            blocks.append(try GPTNeoXBlock(trunk["layers"][layer], configuration, layer: layer))
-        }
-        self.blocks = blocks
-        norm = try trunk.layerNorm("final_layer_norm", dim: dim, epsilon: configuration.normEpsilon)
-        outputProjection =
-            configuration.tiesEmbeddings
-            ? tokenEmbedding.weight : try weights["embed_out"].parameter("weight", [vocabulary, dim])
-        inverseFrequencies = configuration.ropeScaling.inverseFrequencies(
-            headDim: configuration.rotatedDim, base: configuration.ropeBase)
+        let c = configuration
+        let place = weights["gpt_neox"]
+        let tokens = try place.embedding("embed_in", count: c.vocabularySize, dim: c.hiddenSize)
+        trunk = DecoderTrunk(
+            tokens: tokens,
+            blocks: try place["layers"].blocks(c.layerCount, c, GPTNeoXBlock.init),
+            norm: try place.layerNorm("final_layer_norm", dim: c.hiddenSize, epsilon: c.normEpsilon),
+            outputProjection: try weights.outputProjection("embed_out", of: tokens, isTied: c.tiesEmbeddings))
+        frequencies = RotaryFrequencies(c.ropeScaling, dim: c.rotatedDim, base: c.ropeBase)
     }
 
     /// The last hidden states [N, D], normalised.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
-        let angles = RotaryAngles(
-            positions: batch.positions, inverseFrequencies: inverseFrequencies,
-            attentionFactor: configuration.ropeScaling.attentionFactor)
-        let context = batch.layerContext
-        let recomputes = Runtime.shared.recomputesActivations
-        var x = embedded
-        for block in blocks {
-            x =
-                recomputes
-                ? recomputed([x], dropout: context.dropout) { [block($0[0], batch, angles, context)] }[0]
-                : block(x, batch, angles, context)
-        }
-        batch.advanceCaches()
-        return norm(batch.tokenRows(of: x))
-    }
-
-    /// The table that turns tokens into vectors.
-    public var inputEmbedding: Embedding? { tokenEmbedding }
-
-    /// The linear layers of the blocks.
-    public var linears: [Linear] { blocks.flatMap(\.linears) }
-
-    /// Every parameter.
-    public var parameters: [Parameter] {
-        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
-        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + norm.parameters + head
+        let (embedded, batch) = trunk.embedded(tokens)
+        let angles = frequencies.angles(of: batch)
+        return trunk.hiddenStates(embedded, batch) { block, x, context in block(x, batch, angles, context) }
     }
 
     /// The facts that callers need.

@@ -6,9 +6,9 @@ extension Gemma {
     /// making a tensor of every step.
     func hiddenStates(_ embedded: Tensor, _ rows: [CachedAttentionRun], _ angles: GemmaAngles) -> Tensor {
         var pass = decoderPass(embedded, runs: rows, angles: angles.global)
-        for block in blocks { pass.apply(block.decoderLayer(angles)) }
+        for block in trunk.blocks { pass.apply(block.decoderLayer(angles)) }
         let (residual, delta) = pass.result()
-        return norm(residual, adding: delta).normalized
+        return trunk.norm(residual, adding: delta).normalized
     }
 }
 

@@ -75,7 +75,7 @@ struct GemmaFeedForward: Sendable {
 }
 
 /// One layer: attention, then the feed-forward, each normalised before and after, and added to the residual stream.
-struct GemmaBlock: Sendable {
+struct GemmaBlock: DecoderBlock {
     let inputNorm, postAttentionNorm, preFeedForwardNorm, postFeedForwardNorm: RMSNorm
     let attention: GemmaAttention
     let feedForward: GemmaFeedForward
@@ -90,26 +90,15 @@ struct GemmaBlock: Sendable {
         postFeedForwardNorm = try weights.gemmaNorm("post_feedforward_layernorm", dim: dim, c)
     }
 
-    /// Takes the residual stream and what the block below adds to it; hands on the same.
     func callAsFunction(
-        _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: GemmaAngles, _ context: LayerContext
-    ) -> (residual: Tensor, delta: Tensor) {
+        _ stream: ResidualStream, _ batch: TokenBatch, _ angles: GemmaAngles, _ context: LayerContext
+    ) -> ResidualStream {
         let type = activationType
-        let first = inputNorm(x, adding: delta, as: type)
+        let first = inputNorm(stream.sum, adding: stream.delta, as: type)
         let mixed = postAttentionNorm(attention(first.normalized, batch, angles, context))
         let second = preFeedForwardNorm(first.sum, adding: mixed, as: type)
-        return (second.sum, postFeedForwardNorm(feedForward(second.normalized, context)))
-    }
-
-    /// The same, its activations computed again for the backward pass.
-    func recomputing(
-        _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: GemmaAngles, _ context: LayerContext
-    ) -> (residual: Tensor, delta: Tensor) {
-        let results = recomputed([x] + (delta.map { [$0] } ?? []), dropout: context.dropout) { inputs in
-            let result = self(inputs[0], adding: inputs.count > 1 ? inputs[1] : nil, batch, angles, context)
-            return [result.residual, result.delta]
-        }
-        return (results[0], results[1])
+        return ResidualStream(
+            sum: second.sum, delta: postFeedForwardNorm(feedForward(second.normalized, context)))
     }
 
     var linears: [Linear] { attention.linears + feedForward.linears }
@@ -120,35 +109,29 @@ struct GemmaBlock: Sendable {
 }
 
 /// A language model of the Gemma family, from the second generation on.
-public final class Gemma: LanguageModel {
+public final class Gemma: Decoder {
     /// The configuration.
     public let configuration: GemmaConfiguration
-    /// The output projection; the embedding table where they are tied.
-    public let outputProjection: Parameter
-    private let tokenEmbedding: Embedding
-    let blocks: [GemmaBlock]
-    let norm: RMSNorm
-    private let globalFrequencies, localFrequencies: [Double]
+    let trunk: DecoderTrunk<GemmaBlock, RMSNorm>
+    private let globalFrequencies, localFrequencies: RotaryFrequencies
 
     /// Builds the model from its parameters.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: GemmaConfiguration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
-        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
-        let trunk = weights["model"]
-        let table = try trunk["embed_tokens"].parameter("weight", [vocabulary, dim])
-        tokenEmbedding = Embedding(weight: table, scale: Self.embeddingScale(dim, table.value.dtype))
-        var blocks: [GemmaBlock] = []
-        for layer in 0..<configuration.layerCount {
-            blocks.append(try GemmaBlock(trunk["layers"][layer], configuration, layer: layer))
-        }
-        self.blocks = blocks
-        norm = try trunk.gemmaNorm("norm", dim: dim, configuration)
-        outputProjection =
-            configuration.tiesEmbeddings ? table : try weights["lm_head"].parameter("weight", [vocabulary, dim])
-        globalFrequencies = configuration.globalRotation.inverseFrequencies(headDim: configuration.headDim)
-        localFrequencies = configuration.localRotation.inverseFrequencies(headDim: configuration.headDim)
+        let c = configuration
+        let place = weights["model"]
+        let table = try place["embed_tokens"].parameter("weight", [c.vocabularySize, c.hiddenSize])
+        let tokens = Embedding(weight: table, scale: Self.embeddingScale(c.hiddenSize, table.value.dtype))
+        trunk = DecoderTrunk(
+            tokens: tokens,
+            blocks: try place["layers"].blocks(c.layerCount, c, GemmaBlock.init),
+            norm: try place.gemmaNorm("norm", dim: c.hiddenSize, c),
+            outputProjection: try weights.outputProjection("lm_head", of: tokens, isTied: c.tiesEmbeddings))
+        let (global, local) = (c.globalRotation, c.localRotation)
+        globalFrequencies = RotaryFrequencies(global.scaling, dim: c.headDim, base: global.base)
+        localFrequencies = RotaryFrequencies(local.scaling, dim: c.headDim, base: local.base)
     }
 
     /// What token vectors are multiplied by, the root of their elements: rounded to the format of the table as
@@ -161,53 +144,23 @@ public final class Gemma: LanguageModel {
 
     /// The last hidden states [N, D], normalised.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
+        let (embedded, batch) = trunk.embedded(tokens)
         let angles = angles(of: batch)
         if !embedded.isTracked, let rows = batch.singleRows {
             defer { batch.advanceCaches() }
             return hiddenStates(embedded, rows, angles)
         }
-        let context = batch.layerContext
-        var stream: (residual: Tensor, delta: Tensor?) = (embedded, nil)
-        let recomputes = Runtime.shared.recomputesActivations
-        for block in blocks {
-            stream =
-                recomputes
-                ? block.recomputing(stream.residual, adding: stream.delta, batch, angles, context)
-                : block(stream.residual, adding: stream.delta, batch, angles, context)
-        }
-        batch.advanceCaches()
-        return norm(batch.tokenRows(of: stream.residual), adding: stream.delta.map(batch.tokenRows)).normalized
+        return trunk.hiddenStates(embedded, batch) { block, stream, context in block(stream, batch, angles, context) }
     }
 
     private func angles(of batch: TokenBatch) -> GemmaAngles {
-        let positions = batch.positions
-        let (global, local) = (configuration.globalRotation, configuration.localRotation)
-        let turned = RotaryAngles(
-            positions: positions, inverseFrequencies: globalFrequencies,
-            attentionFactor: global.scaling.attentionFactor)
-        guard local != global else { return GemmaAngles(global: turned, local: turned) }
-        return GemmaAngles(
-            global: turned,
-            local: RotaryAngles(
-                positions: positions, inverseFrequencies: localFrequencies,
-                attentionFactor: local.scaling.attentionFactor))
+        let global = globalFrequencies.angles(of: batch)
+        let isSame = configuration.localRotation == configuration.globalRotation
+        return GemmaAngles(global: global, local: isSame ? global : localFrequencies.angles(of: batch))
     }
 
     /// The cap of logits.
     public var logitTransform: LogitTransform { LogitTransform(softcap: configuration.logitSoftcap) }
-
-    /// The table that turns tokens into vectors.
-    public var inputEmbedding: Embedding? { tokenEmbedding }
-
-    /// The linear layers of the blocks.
-    public var linears: [Linear] { blocks.flatMap(\.linears) }
-
-    /// Every parameter.
-    public var parameters: [Parameter] {
-        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
-        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + [norm.weight] + head
-    }
 
     /// The facts that callers need.
     public var facts: TextModelFacts {

@@ -204,8 +204,6 @@ extension GemmaConfiguration.Rotation {
         self.base = try ConfigurationReader(json: json ?? .null, source: source).number("rope_theta", default: base)
         scaling = try RotaryScaling(json: json, contextLength: contextLength, source: source)
     }
-
-    func inverseFrequencies(headDim: Int) -> [Double] { scaling.inverseFrequencies(headDim: headDim, base: base) }
 }
 
 extension ConfigurationReader {

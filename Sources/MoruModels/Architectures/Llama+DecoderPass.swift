@@ -8,9 +8,9 @@ extension Llama {
         _ embedded: Tensor, _ rows: [CachedAttentionRun], _ angles: RotaryAngles, _ context: LayerContext
     ) -> Tensor {
         var pass = decoderPass(embedded, runs: rows, angles: angles)
-        for block in blocks { pass.apply(block.decoderLayer(context)) }
+        for block in trunk.blocks { pass.apply(block.decoderLayer(context)) }
         let (residual, delta) = pass.result()
-        return norm(residual, adding: delta).normalized
+        return trunk.norm(residual, adding: delta).normalized
     }
 }
 

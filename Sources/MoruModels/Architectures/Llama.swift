@@ -111,7 +111,7 @@ struct LlamaFeedForward: Sendable {
 }
 
 /// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.
-struct LlamaBlock: Sendable {
+struct LlamaBlock: DecoderBlock {
     let inputNorm, postAttentionNorm: RMSNorm
     let attention: LlamaAttention
     let feedForward: LlamaBlockFeedForward
@@ -127,27 +127,16 @@ struct LlamaBlock: Sendable {
         feedForward = try LlamaBlockFeedForward(weights, configuration, layer: layer)
     }
 
-    /// Takes the residual stream and what the block below adds to it; hands on the same, and what a router said.
     func callAsFunction(
-        _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
-    ) -> (residual: Tensor, delta: Tensor, routerLogits: Tensor?) {
+        _ stream: ResidualStream, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
+    ) -> ResidualStream {
         let type = activationType
-        let first = inputNorm(x, adding: delta, as: type)
+        let first = inputNorm(stream.sum, adding: stream.delta, as: type)
         let mixed = attention(first.normalized, batch, angles, context).scaled(by: residualScale)
         let second = postAttentionNorm(first.sum, adding: mixed, as: type)
         let result = feedForward(second.normalized, context)
-        return (second.sum, result.output.scaled(by: residualScale), result.routerLogits)
-    }
-
-    /// The same, its activations computed again for the backward pass.
-    func recomputing(
-        _ x: Tensor, adding delta: Tensor?, _ batch: TokenBatch, _ angles: RotaryAngles, _ context: LayerContext
-    ) -> (residual: Tensor, delta: Tensor, routerLogits: Tensor?) {
-        let results = recomputed([x] + (delta.map { [$0] } ?? []), dropout: context.dropout) { inputs in
-            let result = self(inputs[0], adding: inputs.count > 1 ? inputs[1] : nil, batch, angles, context)
-            return [result.residual, result.delta] + (result.routerLogits.map { [$0] } ?? [])
-        }
-        return (results[0], results[1], results.count > 2 ? results[2] : nil)
+        return ResidualStream(
+            sum: second.sum, delta: result.output.scaled(by: residualScale), routerLogits: result.routerLogits)
     }
 
     var linears: [Linear] { attention.linears + feedForward.linears }
@@ -158,64 +147,34 @@ struct LlamaBlock: Sendable {
 }
 
 /// A language model of the Llama family.
-public final class Llama: LanguageModel {
+public final class Llama: Decoder {
     /// The configuration.
     public let configuration: LlamaConfiguration
-    /// The output projection; the embedding table where they are tied.
-    public let outputProjection: Parameter
-    private let tokenEmbedding: Embedding
-    let blocks: [LlamaBlock]
-    let norm: RMSNorm
-    private let inverseFrequencies: [Double]
+    let trunk: DecoderTrunk<LlamaBlock, RMSNorm>
+    private let frequencies: RotaryFrequencies
 
     /// Builds the model from its parameters.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
-        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
-        let trunk = weights["model"]
-        tokenEmbedding = try trunk.embedding("embed_tokens", count: vocabulary, dim: dim)
-        var blocks: [LlamaBlock] = []
-        for layer in 0..<configuration.layerCount {
-            blocks.append(try LlamaBlock(trunk["layers"][layer], configuration, layer: layer))
-        }
-        self.blocks = blocks
-        norm = try trunk.rmsNorm("norm", dim: dim, epsilon: configuration.normEpsilon)
-        outputProjection =
-            configuration.tiesEmbeddings
-            ? tokenEmbedding.weight : try weights["lm_head"].parameter("weight", [vocabulary, dim])
-        inverseFrequencies = configuration.ropeScaling.inverseFrequencies(
-            headDim: configuration.headDim, base: configuration.ropeBase)
+        trunk = try DecoderTrunk(configuration, weights, LlamaBlock.init)
+        frequencies = RotaryFrequencies(configuration)
     }
 
     /// The last hidden states [N, D], normalised.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (vectors, batch) = tokens.embedded(by: tokenEmbedding)
+        let (vectors, batch) = trunk.embedded(tokens)
         let embedded = vectors.scaled(by: configuration.multipliers.embedding)
-        let angles = RotaryAngles(
-            positions: batch.positions, inverseFrequencies: inverseFrequencies,
-            attentionFactor: configuration.ropeScaling.attentionFactor)
+        let angles = frequencies.angles(of: batch)
         // The pass of single rows knows no updates of experts
         let isKnown =
             configuration.experts == nil || batch.segments.allSatisfy { $0.adapter?.layers.isEmpty ?? true }
-        if !embedded.isTracked, tokens.routing == nil, isKnown, let rows = batch.updatedSingleRows {
+        if !embedded.isTracked, batch.routing == nil, isKnown, let rows = batch.updatedSingleRows {
             defer { batch.advanceCaches() }
             return hiddenStates(embedded, rows, angles, batch.layerContext)
         }
-        let context = batch.layerContext
-        var stream: (residual: Tensor, delta: Tensor?) = (embedded, nil)
-        let recomputes = Runtime.shared.recomputesActivations
-        for block in blocks {
-            let result =
-                recomputes
-                ? block.recomputing(stream.residual, adding: stream.delta, batch, angles, context)
-                : block(stream.residual, adding: stream.delta, batch, angles, context)
-            stream = (result.residual, result.delta)
-            if let record = tokens.routing, let logits = result.routerLogits { record.append(logits) }
-        }
-        batch.advanceCaches()
-        return norm(batch.tokenRows(of: stream.residual), adding: stream.delta.map(batch.tokenRows)).normalized
+        return trunk.hiddenStates(embedded, batch) { block, stream, context in block(stream, batch, angles, context) }
     }
 
     /// Granite divides its logits.
@@ -223,18 +182,6 @@ public final class Llama: LanguageModel {
 
     /// What evens out the choices of the routers in training; nil where there are none, or nothing is asked for.
     public var routerLoss: RouterLoss? { configuration.experts?.routerLoss }
-
-    /// The table that turns tokens into vectors.
-    public var inputEmbedding: Embedding? { tokenEmbedding }
-
-    /// The linear layers of the blocks.
-    public var linears: [Linear] { blocks.flatMap(\.linears) }
-
-    /// Every parameter.
-    public var parameters: [Parameter] {
-        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
-        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + [norm.weight] + head
-    }
 
     /// The facts that callers need.
     public var facts: TextModelFacts { configuration.facts }

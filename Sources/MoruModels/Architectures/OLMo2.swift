@@ -44,7 +44,7 @@ struct OLMo2Attention: Sendable {
 }
 
 /// One layer: attention, then the feed-forward, each normalised after and added to the residual stream.
-struct OLMo2Block: Sendable {
+struct OLMo2Block: DecoderBlock {
     let attention: OLMo2Attention
     let postAttentionNorm, postFeedForwardNorm: RMSNorm
     let feedForward: LlamaFeedForward
@@ -70,68 +70,28 @@ struct OLMo2Block: Sendable {
 }
 
 /// A language model of the OLMo 2 family.
-public final class OLMo2: LanguageModel {
+public final class OLMo2: Decoder {
     static let modelType = "olmo2"
 
     /// The configuration, in the keys of the Llama family.
     public let configuration: LlamaConfiguration
-    /// The output projection; the embedding table where they are tied.
-    public let outputProjection: Parameter
-    private let tokenEmbedding: Embedding
-    private let blocks: [OLMo2Block]
-    private let norm: RMSNorm
-    private let inverseFrequencies: [Double]
+    let trunk: DecoderTrunk<OLMo2Block, RMSNorm>
+    private let frequencies: RotaryFrequencies
 
     /// Builds the model from its parameters.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
-        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
-        let trunk = weights["model"]
-        tokenEmbedding = try trunk.embedding("embed_tokens", count: vocabulary, dim: dim)
-        var blocks: [OLMo2Block] = []
-        for layer in 0..<configuration.layerCount {
-            blocks.append(try OLMo2Block(trunk["layers"][layer], configuration, layer: layer))
-        }
-        self.blocks = blocks
-        norm = try trunk.rmsNorm("norm", dim: dim, epsilon: configuration.normEpsilon)
-        outputProjection =
-            configuration.tiesEmbeddings
-            ? tokenEmbedding.weight : try weights["lm_head"].parameter("weight", [vocabulary, dim])
-        inverseFrequencies = configuration.ropeScaling.inverseFrequencies(
-            headDim: configuration.headDim, base: configuration.ropeBase)
+        trunk = try DecoderTrunk(configuration, weights, OLMo2Block.init)
+        frequencies = RotaryFrequencies(configuration)
     }
 
     /// The last hidden states [N, D], normalised.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
-        let angles = RotaryAngles(
-            positions: batch.positions, inverseFrequencies: inverseFrequencies,
-            attentionFactor: configuration.ropeScaling.attentionFactor)
-        let context = batch.layerContext
-        let recomputes = Runtime.shared.recomputesActivations
-        var x = embedded
-        for block in blocks {
-            x =
-                recomputes
-                ? recomputed([x], dropout: context.dropout) { [block($0[0], batch, angles, context)] }[0]
-                : block(x, batch, angles, context)
-        }
-        batch.advanceCaches()
-        return norm(batch.tokenRows(of: x))
-    }
-
-    /// The table that turns tokens into vectors.
-    public var inputEmbedding: Embedding? { tokenEmbedding }
-
-    /// The linear layers of the blocks.
-    public var linears: [Linear] { blocks.flatMap(\.linears) }
-
-    /// Every parameter.
-    public var parameters: [Parameter] {
-        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
-        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + [norm.weight] + head
+        let (embedded, batch) = trunk.embedded(tokens)
+        let angles = frequencies.angles(of: batch)
+        return trunk.hiddenStates(embedded, batch) { block, x, context in block(x, batch, angles, context) }
     }
 
     /// The facts that callers need.

@@ -58,7 +58,7 @@ struct Phi3FeedForward: Sendable {
 }
 
 /// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.
-struct Phi3Block: Sendable {
+struct Phi3Block: DecoderBlock {
     let inputNorm, postAttentionNorm: RMSNorm
     let attention: Phi3Attention
     let feedForward: Phi3FeedForward
@@ -83,39 +83,21 @@ struct Phi3Block: Sendable {
 }
 
 /// A language model of the Phi-3 family, to which Phi-4 belongs.
-public final class Phi3: LanguageModel {
+public final class Phi3: Decoder {
     static let modelType = "phi3"
 
     /// The configuration, in the keys of the Llama family.
     public let configuration: LlamaConfiguration
-    /// The output projection; the embedding table where they are tied.
-    public let outputProjection: Parameter
-    private let tokenEmbedding: Embedding
-    private let blocks: [Phi3Block]
-    private let norm: RMSNorm
-    private let inverseFrequencies: [Double]
-    private let long: RotaryScaling.LongFrequencies?
+    let trunk: DecoderTrunk<Phi3Block, RMSNorm>
+    private let frequencies: RotaryFrequencies
 
     /// Builds the model from its parameters.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
-        let (dim, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
-        let trunk = weights["model"]
-        tokenEmbedding = try trunk.embedding("embed_tokens", count: vocabulary, dim: dim)
-        var blocks: [Phi3Block] = []
-        for layer in 0..<configuration.layerCount {
-            blocks.append(try Phi3Block(trunk["layers"][layer], configuration, layer: layer))
-        }
-        self.blocks = blocks
-        norm = try trunk.rmsNorm("norm", dim: dim, epsilon: configuration.normEpsilon)
-        outputProjection =
-            configuration.tiesEmbeddings
-            ? tokenEmbedding.weight : try weights["lm_head"].parameter("weight", [vocabulary, dim])
-        let (rotated, base) = (configuration.rotatedDim, configuration.ropeBase)
-        inverseFrequencies = configuration.ropeScaling.inverseFrequencies(headDim: rotated, base: base)
-        long = configuration.ropeScaling.longFrequencies(headDim: rotated, base: base)
+        trunk = try DecoderTrunk(configuration, weights, Phi3Block.init)
+        frequencies = RotaryFrequencies(configuration)
     }
 
     /// The last hidden states [N, D], normalised.
@@ -124,55 +106,15 @@ public final class Phi3: LanguageModel {
     /// ones, whatever else is in the batch. One with a cache is not meant to grow from the one into the other: its
     /// first keys would stay as they are, which is why ``facts`` give the original context.
     public func hiddenStates(_ tokens: TokenBatch) -> Tensor {
-        let (embedded, batch) = tokens.embedded(by: tokenEmbedding)
-        let angles = angles(batch)
-        let context = batch.layerContext
-        let recomputes = Runtime.shared.recomputesActivations
-        var x = embedded
-        for block in blocks {
-            x =
-                recomputes
-                ? recomputed([x], dropout: context.dropout) { [block($0[0], batch, angles, context)] }[0]
-                : block(x, batch, angles, context)
-        }
-        batch.advanceCaches()
-        return norm(batch.tokenRows(of: x))
-    }
-
-    private func angles(_ batch: TokenBatch) -> RotaryAngles {
-        func angles(_ positions: [Int], _ frequencies: [Double]) -> RotaryAngles {
-            RotaryAngles(
-                positions: positions, inverseFrequencies: frequencies,
-                attentionFactor: configuration.ropeScaling.attentionFactor)
-        }
-        let positions = batch.positions
-        guard let long, positions.contains(where: { $0 >= long.originalContext }) else {
-            return angles(positions, inverseFrequencies)
-        }
-        return RotaryAngles(
-            joining: batch.segments.map { segment in
-                let end = segment.firstPosition + segment.rows.count
-                return angles(
-                    Array(positions[segment.rows]), end > long.originalContext ? long.inverse : inverseFrequencies)
-            })
-    }
-
-    /// The table that turns tokens into vectors.
-    public var inputEmbedding: Embedding? { tokenEmbedding }
-
-    /// The linear layers of the blocks.
-    public var linears: [Linear] { blocks.flatMap(\.linears) }
-
-    /// Every parameter.
-    public var parameters: [Parameter] {
-        let head = configuration.tiesEmbeddings ? [] : [outputProjection]
-        return [tokenEmbedding.weight] + blocks.flatMap(\.parameters) + [norm.weight] + head
+        let (embedded, batch) = trunk.embedded(tokens)
+        let angles = frequencies.angles(of: batch)
+        return trunk.hiddenStates(embedded, batch) { block, x, context in block(x, batch, angles, context) }
     }
 
     /// The facts that callers need; of the context, what can be written with the short factors of LongRoPE.
     public var facts: TextModelFacts {
         var facts = configuration.facts
-        if let long { facts.contextLength = min(facts.contextLength, long.originalContext) }
+        if let long = frequencies.long { facts.contextLength = min(facts.contextLength, long.originalContext) }
         return facts
     }
 

@@ -116,19 +116,6 @@ public enum RotaryScaling: Sendable, Hashable {
         }
     }
 
-    /// What turns sequences longer than the original context, where that is other than what turns shorter ones.
-    struct LongFrequencies: Sendable {
-        let inverse: [Double]
-        let originalContext: Int
-    }
-
-    /// See ``LongFrequencies``.
-    func longFrequencies(headDim: Int, base: Double) -> LongFrequencies? {
-        guard case .longrope(_, let long, let original, _) = self else { return nil }
-        let inverse = RotaryScaling.perFrequency(long).inverseFrequencies(headDim: headDim, base: base)
-        return LongFrequencies(inverse: inverse, originalContext: original)
-    }
-
     /// Radians a position for each pair of a head's elements.
     func inverseFrequencies(headDim: Int, base: Double) -> [Double] {
         let plain = (0..<headDim / 2).map { 1 / pow(base, Double(2 * $0) / Double(headDim)) }

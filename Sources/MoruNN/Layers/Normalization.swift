@@ -1,7 +1,15 @@
 import MoruTensor
 
+/// What normalises each row of the last dimension.
+public protocol Normalization: Sendable {
+    /// The layer's parameters.
+    var parameters: [Parameter] { get }
+    /// Normalises each row of the last dimension.
+    func callAsFunction(_ x: Tensor) -> Tensor
+}
+
 /// Root-mean-square normalisation (Zhang and Sennrich, 2019).
-public final class RMSNorm: Sendable {
+public final class RMSNorm: Normalization {
     /// [dim].
     public let weight: Parameter
     /// What is added to the mean square.
@@ -18,6 +26,9 @@ public final class RMSNorm: Sendable {
         self.epsilon = epsilon
         offset = unitOffset ? .ones(weight.value.shape) : nil
     }
+
+    /// The layer's parameters.
+    public var parameters: [Parameter] { [weight] }
 
     /// What normalised rows are multiplied by, [dim].
     public var gain: Tensor { offset.map { weight.tensor + $0 } ?? weight.tensor }
@@ -36,7 +47,7 @@ public final class RMSNorm: Sendable {
 }
 
 /// Layer normalisation (Ba, Kiros and Hinton, 2016).
-public final class LayerNorm: Sendable {
+public final class LayerNorm: Normalization {
     /// [dim].
     public let weight: Parameter
     /// [dim], or nil.
