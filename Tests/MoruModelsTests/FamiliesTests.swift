@@ -12,59 +12,29 @@ import Testing
         "phi3", "phi4-mini", "phi4-mini-long",
     ]
 
-    private func load(_ variant: String) throws -> (
-        golden: JSON, tokens: [Int32], rows: [Int], model: any LanguageModel
-    ) {
-        let file = try Goldens.json("families.json")
-        let golden = try #require(file["models"]?[variant])
-        let model = try LanguageModels.build(
-            try #require(golden["config"]), source: variant, Weights(DeterministicWeights()))
-        return (golden, file["tokens"]?.ints.map(Int32.init) ?? [], file["rows"]?.ints ?? [], model)
-    }
-
-    private func logits(_ model: any LanguageModel, _ tokens: [Int32]) -> Tensor {
-        Runtime.withPrecision(.f32) { model.logits(model.hiddenStates(TokenBatch([tokens]))) }
+    private func load(_ variant: String) throws -> LanguageModelGolden {
+        try LanguageModelGolden("families.json", variant)
     }
 
     @Test(arguments: variants) func logitsAgreeWithTransformers(variant: String) throws {
-        let (golden, tokens, rows, model) = try load(variant)
-        let logits = logits(model, tokens)
-        for (row, expected) in zip(rows, golden["logits"]?.array ?? []) {
-            expectClose(logits.rows(row..<row + 1).values(), expected.floats, absolute: 1e-4, "\(variant) row \(row)")
-        }
+        try load(variant).expectLogits()
     }
 
-    @Test(arguments: variants) func gradientsAgreeWithTransformers(variant: String) throws {
-        let (golden, tokens, _, model) = try load(variant)
-        try LanguageModelGradients.expectAgreement(model, tokens, golden)
-    }
-
-    @Test(arguments: variants) func recomputedGradientsAgreeToo(variant: String) throws {
-        let (golden, tokens, _, model) = try load(variant)
-        try Runtime.withRecomputation { try LanguageModelGradients.expectAgreement(model, tokens, golden) }
+    @Test(arguments: variants, [false, true]) func gradientsAgreeWithTransformers(
+        variant: String, recomputes: Bool
+    ) throws {
+        try Runtime.withRecomputation(recomputes) { try load(variant).expectGradients() }
     }
 
     // A cache does not grow from the short factors of LongRoPE into the long ones
     @Test(arguments: variants.filter { $0 != "phi4-mini-long" }) func cachedStepsAgreeWithTheWholeSequence(
         variant: String
     ) throws {
-        let (_, tokens, _, model) = try load(variant)
-        let whole = logits(model, tokens)
-        Runtime.withPrecision(.f32) {
-            let cache = model.makeCache()
-            var position = 0
-            for count in [7, 1, 12, 4] {
-                var batch = TokenBatch()
-                batch.append(tokens[position..<position + count], cache: cache)
-                let logits = model.logits(model.hiddenStates(batch))
-                expectClose(logits, whole.rows(position..<position + count), absolute: 1e-4, "from \(position)")
-                position += count
-            }
-        }
+        try load(variant).expectCachedSteps()
     }
 
     @Test(arguments: variants) func sequencesOfABatchDoNotSeeEachOther(variant: String) throws {
-        let (_, _, _, model) = try load(variant)
+        let model = try load(variant).model
         let (a, b): ([Int32], [Int32]) = ([1, 2, 3, 4, 5], [9, 8, 7])
         Runtime.withPrecision(.f32) {
             let both = model.hiddenStates(TokenBatch([a, b]))
@@ -74,20 +44,20 @@ import Testing
     }
 
     @Test(arguments: variants) func whatIsWrittenReadsTheSame(variant: String) throws {
-        let (_, tokens, _, model) = try load(variant)
+        let golden = try load(variant)
+        let model = golden.model
         let again = try LanguageModels.build(
             model.configurationJSON, source: variant, Weights(DeterministicWeights()))
         #expect(again.facts == model.facts)
         #expect(again.configurationJSON == model.configurationJSON)
-        #expect(logits(again, tokens).values() == logits(model, tokens).values())
+        #expect(LanguageModelGolden.logits(again, golden.tokens).values() == golden.logits.values())
     }
 }
 
 /// LongRoPE, whose factors are chosen for each sequence.
 @Suite struct LongRopeTests {
     private func model(_ changes: JSON = [:]) throws -> any LanguageModel {
-        let golden = try Goldens.json("families.json")["models"]?["phi4-mini-long"]
-        var config = try #require(golden?["config"]?.object)
+        var config = try LanguageModelGolden("families.json", "phi4-mini-long").configuration
         for (key, value) in changes.object?.members.map({ ($0.key, $0.value) }) ?? [] { config[key] = value }
         return try LanguageModels.build(.object(config), source: "config.json", Weights(DeterministicWeights()))
     }

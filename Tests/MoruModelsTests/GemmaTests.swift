@@ -10,78 +10,29 @@ import Testing
 @Suite(.tags(.golden)) struct GemmaTests {
     static let variants = ["gemma2", "gemma2-uncapped", "gemma3", "gemma3-untied"]
 
-    private func load(_ variant: String) throws -> (
-        golden: JSON, tokens: [Int32], rows: [Int], model: any LanguageModel
-    ) {
-        let file = try Goldens.json("gemma.json")
-        let golden = try #require(file["models"]?[variant])
-        let model = try TestModels.tinyLlama(configuration: try #require(golden["config"]))
-        return (golden, file["tokens"]?.ints.map(Int32.init) ?? [], file["rows"]?.ints ?? [], model)
-    }
-
-    private func expectGoldenLogits(_ model: any LanguageModel, _ variant: String) throws {
-        let (golden, tokens, rows, _) = try load(variant)
-        Runtime.withPrecision(.f32) {
-            let logits = model.logits(model.hiddenStates(TokenBatch([tokens])))
-            for (row, expected) in zip(rows, golden["logits"]?.array ?? []) {
-                expectClose(
-                    logits.rows(row..<row + 1).values(), expected.floats, absolute: 1e-4, "\(variant) row \(row)")
-            }
-        }
+    private func load(_ variant: String) throws -> LanguageModelGolden {
+        try LanguageModelGolden("gemma.json", variant)
     }
 
     @Test(arguments: variants) func logitsAgreeWithTransformers(variant: String) throws {
-        try expectGoldenLogits(try load(variant).model, variant)
+        try load(variant).expectLogits()
     }
 
-    @Test(arguments: variants) func gradientsAgreeWithTransformers(variant: String) throws {
-        let (golden, tokens, _, model) = try load(variant)
-        let parameters = model.parameters
-        for recomputes in [false, true] {
-            try Runtime.withPrecision(.f32) {
-                let (loss, gradients) = Runtime.withRecomputation(recomputes) {
-                    valueAndGradients(of: parameters) {
-                        let hidden = model.hiddenStates(TokenBatch([tokens])).rows(0..<tokens.count - 1)
-                        return model.crossEntropy(hidden, Array(tokens.dropFirst())) * (1 / Float(tokens.count - 1))
-                    }
-                }
-                expectClose([loss.scalar], [Float(try #require(golden["loss"]?.double))], "loss")
-                let expected = try #require(golden["gradients"]?.object)
-                #expect(Set(expected.keys) == Set(parameters.map(\.path)))
-                for (parameter, gradient) in zip(parameters, gradients) {
-                    let golden = try #require(expected[parameter.path])
-                    let norm = Float(try #require(golden["norm"]?.double))
-                    expectClose(
-                        [Float(gradient.sumOfSquares().squareRoot())], [norm], relative: 1e-3, parameter.path)
-                    expectClose(
-                        Array(gradient.values().prefix(6)), golden["first"]?.floats ?? [], absolute: 1e-3 * norm,
-                        relative: 1e-3, parameter.path)
-                }
-            }
-        }
+    @Test(arguments: variants, [false, true]) func gradientsAgreeWithTransformers(
+        variant: String, recomputes: Bool
+    ) throws {
+        try Runtime.withRecomputation(recomputes) { try load(variant).expectGradients() }
     }
 
     @Test(arguments: variants) func cachedStepsAgreeWithTheWholeSequence(variant: String) throws {
-        let (_, tokens, _, model) = try load(variant)
-        Runtime.withPrecision(.f32) {
-            let whole = model.logits(model.hiddenStates(TokenBatch([tokens])))
-            let cache = model.makeCache()
-            var position = 0
-            for count in [7, 1, 1, 12, 3] {
-                var batch = TokenBatch()
-                batch.append(tokens[position..<position + count], cache: cache)
-                let logits = model.logits(model.hiddenStates(batch))
-                expectClose(logits, whole.rows(position..<position + count), absolute: 1e-4, "from \(position)")
-                position += count
-            }
-        }
+        try load(variant).expectCachedSteps()
     }
 
     /// A row of a batch is that row alone, whatever stands beside it and however its sequence came in.
     @Test(arguments: ["gemma2", "gemma3"], [DType.f32, .bf16, .q8_0]) func rowsAreIndependent(
         variant: String, weights: DType
     ) throws {
-        var config = try #require(load(variant).golden["config"]?.object)
+        var config = try load(variant).configuration
         config["hidden_size"] = 64
         config["intermediate_size"] = 96
         config["head_dim"] = 32
@@ -106,7 +57,8 @@ import Testing
     }
 
     @Test func olderConfigurationsSayTheSame() throws {
-        var config = try #require(load("gemma3").golden["config"]?.object)
+        let golden = try load("gemma3")
+        var config = golden.configuration
         config["rope_parameters"] = nil
         config["layer_types"] = nil
         config["rope_theta"] = 50_000.0
@@ -114,13 +66,13 @@ import Testing
         config["rope_scaling"] = ["rope_type": "linear", "factor": 4.0]
         config["sliding_window_pattern"] = 3
         let model = try TestModels.tinyLlama(configuration: .object(config))
-        try expectGoldenLogits(model, "gemma3")
+        try golden.expectLogits(of: model)
         // What is written says the same again
-        try expectGoldenLogits(try TestModels.tinyLlama(configuration: model.configurationJSON), "gemma3")
+        try golden.expectLogits(of: TestModels.tinyLlama(configuration: model.configurationJSON))
         config["model_type"] = nil
         let nested: JSON = ["model_type": "gemma3", "text_config": .object(config), "vision_config": [:]]
         let text = try TestModels.tinyLlama(configuration: nested)
-        try expectGoldenLogits(text, "gemma3")
+        try golden.expectLogits(of: text)
         #expect(text.configurationJSON["model_type"] == "gemma3_text" && text.facts.architecture == "gemma3_text")
     }
 
@@ -165,7 +117,7 @@ import Testing
     }
 
     @Test func whatCannotBeReadIsRefused() throws {
-        let config = try #require(load("gemma3").golden["config"]?.object)
+        let config = try load("gemma3").configuration
         func refusal(_ changes: [String: JSON]) -> MoruError? {
             var changed = config
             for (key, value) in changes { changed[key] = value }

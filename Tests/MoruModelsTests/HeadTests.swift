@@ -28,7 +28,7 @@ import Testing
     }
 
     private static func run(_ arguments: [String]) throws -> JSON {
-        try Interoperation.run(arguments, script: "heads.py")
+        try Goldens.json(printedBy: "heads.py", arguments)
     }
 
     private func logits(_ model: HeadedModel, _ tokens: [Int32]) -> [Float] {

@@ -45,20 +45,7 @@ enum Interoperation {
     }
 
     /// Runs the script and parses its answer.
-    static func run(
-        _ arguments: [String], script: String = "interop.py", file: String = #filePath
-    ) throws -> JSON {
-        let root = URL(fileURLWithPath: file).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().path
-        let program = """
-            import os, runpy, sys
-            sys.argv = sys.argv[1:]
-            sys.path.insert(0, os.path.dirname(sys.argv[0]))
-            runpy.run_path(sys.argv[0], run_name="__main__")
-            """
-        let printed = try TestNeeds.runPython(program, arguments: [root + "/scripts/goldens/\(script)"] + arguments)
-        return try JSON.parse(printed, source: script)
-    }
+    static func run(_ arguments: [String]) throws -> JSON { try Goldens.json(printedBy: "interop.py", arguments) }
 
     /// The logits of some rows of a sequence, in full precision.
     static func logits(

@@ -9,53 +9,30 @@ import Testing
 @Suite(.tags(.golden)) struct RecurrentTests {
     static let variants = ["lstm", "gru"]
 
-    private func load(_ variant: String, vocabulary: Int = 64) throws -> (
-        golden: JSON, tokens: [Int32], rows: [Int], model: RecurrentLanguageModel
-    ) {
-        let file = try Goldens.json("recurrent.json")
-        let golden = try #require(file["models"]?[variant])
-        var config = try #require(golden["config"]?.object)
-        config["vocab_size"] = .int(vocabulary)
-        let model = try LanguageModels.build(.object(config), source: "golden", Weights(DeterministicWeights()))
-        return (
-            golden, file["tokens"]?.ints.map(Int32.init) ?? [], file["rows"]?.ints ?? [],
-            try #require(model as? RecurrentLanguageModel)
-        )
+    private func load(_ variant: String, vocabulary: Int? = nil) throws -> LanguageModelGolden {
+        try LanguageModelGolden("recurrent.json", variant, vocabulary: vocabulary)
     }
 
     @Test(arguments: variants) func logitsAgreeWithPyTorch(variant: String) throws {
-        let (golden, tokens, rows, model) = try load(variant)
-        Runtime.withPrecision(.f32) {
-            let logits = model.logits(model.hiddenStates(TokenBatch([tokens])))
-            for (row, expected) in zip(rows, golden["logits"]?.array ?? []) {
-                expectClose(
-                    logits.rows(row..<row + 1).values(), expected.floats, absolute: 1e-5, "\(variant) row \(row)")
-            }
-        }
+        try load(variant).expectLogits(absolute: 1e-5)
     }
 
     @Test(arguments: variants) func gradientsAgreeWithPyTorch(variant: String) throws {
-        let (golden, tokens, _, model) = try load(variant)
-        try LanguageModelGradients.expectAgreement(model, tokens, golden)
+        try load(variant).expectGradients()
     }
 
     @Test(arguments: variants) func stepsWithAStateAgreeWithTheWholeSequence(variant: String) throws {
-        let (_, tokens, _, model) = try load(variant)
+        let golden = try load(variant)
+        golden.expectCachedSteps(absolute: 1e-5)
+        // A shortened sequence goes on from where it was cut
+        let (tokens, model) = (golden.tokens, golden.model)
         Runtime.withPrecision(.f32) {
-            let whole = model.hiddenStates(TokenBatch([tokens]))
             let cache = model.makeCache()
-            var position = 0
-            for count in [7, 1, 1, 12, 3] {
-                var batch = TokenBatch()
-                batch.append(tokens[position..<position + count], cache: cache)
-                expectClose(
-                    model.hiddenStates(batch), whole.rows(position..<position + count), absolute: 1e-5,
-                    "from \(position)")
-                position += count
-            }
-            // A shortened sequence goes on from where it was cut
-            cache.truncate(to: 9)
             var batch = TokenBatch()
+            batch.append(tokens, cache: cache)
+            let whole = model.hiddenStates(batch)
+            cache.truncate(to: 9)
+            batch = TokenBatch()
             batch.append(tokens[9...], cache: cache)
             expectClose(model.hiddenStates(batch), whole.rows(9..<tokens.count), absolute: 1e-5, "after a cut")
         }
@@ -63,7 +40,8 @@ import Testing
 
     /// Sequences of different lengths, one of them going on from a state: each as it would be alone, bit for bit.
     @Test(arguments: variants) func sequencesOfABatchDoNotSeeEachOther(variant: String) throws {
-        let (_, tokens, _, model) = try load(variant)
+        let golden = try load(variant)
+        let (tokens, model) = (golden.tokens, golden.model)
         Runtime.withPrecision(.f32) {
             let parts = [tokens[0..<9], tokens[3..<24], tokens[5..<15]].map(Array.init)
             func caches() -> [SequenceCache] {
@@ -83,7 +61,8 @@ import Testing
     }
 
     @Test(arguments: variants) func gradientsOfABatchAreTheSumOfItsSequences(variant: String) throws {
-        let (_, tokens, _, model) = try load(variant)
+        let golden = try load(variant)
+        let (tokens, model) = (golden.tokens, golden.model)
         let parts = [tokens[0..<3], tokens[3..<14], tokens[14..<24]].map(Array.init)
         func gradients(_ sequences: [[Int32]]) -> [Tensor] {
             let batch = TokenBatch(sequences)
@@ -104,7 +83,8 @@ import Testing
     @Test func savingKeepsTheModel() throws {
         let directory = TestNeeds.temporaryPath("recurrent")
         defer { FileSystem.remove(directory) }
-        let (_, tokens, _, model) = try load("gru", vocabulary: TestModels.byteTokenizerSize)
+        let golden = try load("gru", vocabulary: TestModels.byteTokenizerSize)
+        let (tokens, model) = (golden.tokens, golden.model)
         let pretrained = PretrainedModel(
             model: model, tokenizer: try TestModels.byteTokenizer(), chatTemplate: nil,
             generationDefaults: GenerationDefaults(), path: "tiny", storageDescription: "f32", license: nil)
@@ -118,7 +98,7 @@ import Testing
     }
 
     @Test func forgetGatesBeginOpen() throws {
-        let (_, _, _, model) = try load("lstm")
+        let model = try #require(load("lstm").model as? RecurrentLanguageModel)
         model.openForgetGates()
         let bias = try #require(model.linears.first?.bias).value.values()
         #expect(bias[20..<40].allSatisfy { $0 == 1 } && !bias[..<20].contains(1) && !bias[40...].contains(1))

@@ -9,6 +9,22 @@ public enum Goldens {
     public static func json(_ name: String, beside file: String = #filePath) throws -> JSON {
         try JSON.parse(file: (file as NSString).deletingLastPathComponent + "/Goldens/" + name)
     }
+
+    /// What a script of `scripts/goldens` prints, as JSON.
+    ///
+    /// - Throws: What running and parsing throw.
+    public static func json(printedBy script: String, _ arguments: [String]) throws -> JSON {
+        try JSON.parse(run(script, arguments), source: script)
+    }
+
+    /// Runs a script of `scripts/goldens` and returns what it prints.
+    ///
+    /// - Throws: An error with what it wrote to standard error, when it fails.
+    @discardableResult
+    public static func run(_ script: String, _ arguments: [String]) throws -> String {
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../scripts/goldens")
+        return try TestNeeds.python(running: [folder.appending(path: script).standardized.path] + arguments)
+    }
 }
 
 extension JSON {

@@ -28,10 +28,14 @@ public enum TestNeeds {
     public static func runPython(
         _ program: String, arguments: [String] = [], interpreter: String? = TestNeeds.python
     ) throws -> String {
+        try python(running: ["-c", program] + arguments, interpreter: interpreter)
+    }
+
+    static func python(running arguments: [String], interpreter: String? = TestNeeds.python) throws -> String {
         guard let python = interpreter else { throw MoruError(.fileNotFound, "MORU_TEST_PYTHON names no interpreter") }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: python)
-        process.arguments = ["-c", program] + arguments
+        process.arguments = arguments
         let (output, errors) = (Pipe(), temporaryPath("stderr"))
         try FileSystem.write([], to: errors)
         process.standardOutput = output

@@ -22,29 +22,6 @@ final class TemporaryFolder: Sendable {
     }
 }
 
-/// The reference implementations, when the environment names a Python that has them.
-enum ReferencePython {
-    static let interpreter = ProcessInfo.processInfo.environment["MORU_TEST_PYTHON"]
-    static var isAvailable: Bool { interpreter?.isEmpty == false }
-
-    /// Runs `scripts/goldens/formats.py` and returns what it prints.
-    static func formats(_ command: String, _ target: String) throws -> [UInt8] {
-        let script = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../../scripts/goldens/formats.py").standardized.path
-        let process = Process()
-        process.executableURL = URL(filePath: interpreter ?? "/usr/bin/python3")
-        process.arguments = [script, command, target]
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let data = try output.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        struct Failure: Error { let status: Int32 }
-        guard process.terminationStatus == 0 else { throw Failure(status: process.terminationStatus) }
-        return [UInt8](data)
-    }
-}
-
 /// Little-endian bytes, appended piece by piece.
 struct ByteBuilder {
     var bytes: [UInt8] = []

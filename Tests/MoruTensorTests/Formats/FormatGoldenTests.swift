@@ -1,9 +1,10 @@
 import MoruBase
 import MoruTensor
+import MoruTestKit
 import Testing
 
 /// Against the reference packages `safetensors` and `gguf`, in both directions.
-@Suite(.enabled(if: ReferencePython.isAvailable, "MORU_TEST_PYTHON names no Python"))
+@Suite(.enabled(if: TestNeeds.python != nil, "MORU_TEST_PYTHON names no Python"))
 struct FormatGoldenTests {
     let folder: TemporaryFolder
 
@@ -25,7 +26,7 @@ struct FormatGoldenTests {
     }
 
     @Test func readsWhatTheReferencesWrite() throws {
-        _ = try ReferencePython.formats("write", folder.path)
+        try Goldens.run("formats.py", ["write", folder.path])
         let expected = try JSON.parse(file: folder("reference.json"))
         let safetensors = try SafetensorsFile(path: folder("reference.safetensors"))
         #expect(safetensors.metadata == ["format": "pt", "note": "a \"b\""])
@@ -55,7 +56,7 @@ struct FormatGoldenTests {
     @Test func theReferenceReadsOurSafetensors() throws {
         let tensors = tensorsOfEveryDType([.f32, .f16, .bf16, .i64, .i32]) + [("a \"é\"\n", Tensor(1))]
         try Safetensors.write(tensors, metadata: ["format": "pt", "k\n": "v"], to: folder("x.safetensors"))
-        let read = try JSON.parse(ReferencePython.formats("dump", folder("x.safetensors")), source: "formats.py")
+        let read = try Goldens.json(printedBy: "formats.py", ["dump", folder("x.safetensors")])
         #expect(read["metadata"] == ["format": "pt", "k\n": "v"])
         try expectContent(of: SafetensorsFile(path: folder("x.safetensors")), equals: read["tensors"])
         #expect(read["tensors"]?["tensor.bf16"]?["hex"]?.string == tensors[2].tensor.hex)
@@ -69,7 +70,7 @@ struct FormatGoldenTests {
             GGUFField("kinds", .ints([1, 2]), as: .int32), GGUFField("general.alignment", .int(64)),
         ]
         try GGUFWriter.write(metadata: fields, tensors: tensors, to: folder("x.gguf"))
-        let read = try JSON.parse(ReferencePython.formats("dump", folder("x.gguf")), source: "formats.py")
+        let read = try Goldens.json(printedBy: "formats.py", ["dump", folder("x.gguf")])
         #expect(read["version"]?.int == 3)
         #expect(read["metadata"]?["n"] == ["types": ["UINT64"], "value": 3])
         #expect(read["metadata"]?["d"] == ["types": ["FLOAT32"], "value": 0.5])

@@ -1,17 +1,13 @@
-import Foundation
 import MoruBase
 import MoruTensor
+import MoruTestKit
 import Testing
 
 /// The real SmolLM2 file, when `MORU_TEST_MODELS` names a folder that has it.
 @Suite struct RealModelFileTests {
-    static let path: String? = ProcessInfo.processInfo.environment["MORU_TEST_MODELS"]
-        .map { "\($0)/SmolLM2-135M-Instruct.Q4_1.gguf" }
-        .flatMap { FileSystem.exists($0) ? $0 : nil }
-
-    @Test(.enabled(if: path != nil, "MORU_TEST_MODELS has no SmolLM2-135M-Instruct.Q4_1.gguf"))
+    @Test(.enabled(if: TestNeeds.smolLM2 != nil, "MORU_TEST_MODELS has no SmolLM2-135M-Instruct.Q4_1.gguf"))
     func opensInMilliseconds() throws {
-        let path = try #require(Self.path)
+        let path = try #require(TestNeeds.smolLM2)
         var best = Duration.seconds(100)
         for _ in 0..<5 {
             let start = ContinuousClock.now
@@ -26,11 +22,12 @@ import Testing
 
     @Test(
         .enabled(
-            if: path != nil && ReferencePython.isAvailable, "MORU_TEST_MODELS and MORU_TEST_PYTHON are both needed"))
+            if: TestNeeds.smolLM2 != nil && TestNeeds.python != nil,
+            "MORU_TEST_MODELS and MORU_TEST_PYTHON are both needed"))
     func namesShapesAndValuesAreThoseOfTheReference() throws {
-        let path = try #require(Self.path)
+        let path = try #require(TestNeeds.smolLM2)
         let file = try GGUFFile(path: path)
-        let expected = try #require(JSON.parse(ReferencePython.formats("values", path), source: "formats.py").object)
+        let expected = try #require(Goldens.json(printedBy: "formats.py", ["values", path]).object)
         #expect(file.names == expected.keys)
         for (name, tensor) in expected.members {
             let info = try #require(file.info(name))

@@ -7,7 +7,6 @@ import Testing
 /// Outputs of jinja2 as transformers sets it up, written by `scripts/goldens/templates.py`.
 enum TemplateGoldens {
     static let folder = (#filePath as NSString).deletingLastPathComponent + "/Goldens"
-    static let script = (#filePath as NSString).deletingLastPathComponent + "/../../../scripts/goldens/templates.py"
     /// Noon, so that the date is the same in every time zone that is within eleven hours of UTC.
     static let now = Date(timeIntervalSince1970: 1_721_994_896)
 

@@ -1,5 +1,5 @@
-import Foundation
 import MoruBase
+import MoruTestKit
 import Testing
 
 @testable import MoruText
@@ -7,25 +7,10 @@ import Testing
 /// The template inside the real SmolLM2 GGUF, rendered beside jinja2. Needs `MORU_TEST_PYTHON` (an interpreter with
 /// jinja2, transformers and gguf) and `MORU_TEST_MODELS` (a folder that holds the model).
 @Suite struct TemplateModelTests {
-    private static let python = ProcessInfo.processInfo.environment["MORU_TEST_PYTHON"]
-    private static let model = ProcessInfo.processInfo.environment["MORU_TEST_MODELS"].map {
-        $0 + "/SmolLM2-135M-Instruct.Q4_1.gguf"
-    }
-
-    private static var isPossible: Bool { python != nil && model.map(FileSystem.exists) == true }
-
-    @Test(.enabled(if: isPossible, "set MORU_TEST_PYTHON and MORU_TEST_MODELS"))
+    @Test(
+        .enabled(if: TestNeeds.python != nil && TestNeeds.smolLM2 != nil, "set MORU_TEST_PYTHON and MORU_TEST_MODELS"))
     func templateInsideGGUF() throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: try #require(Self.python))
-        process.arguments = [TemplateGoldens.script, "--gguf", try #require(Self.model)]
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        try process.run()
-        let output = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
-        let reference = try JSON.parse(Array(output), source: "templates.py --gguf")
+        let reference = try Goldens.json(printedBy: "templates.py", ["--gguf", try #require(TestNeeds.smolLM2)])
         let template = try ChatTemplate(try #require(reference["template"]?.string), name: "SmolLM2")
         let goldens = try TemplateGoldens.conversations.get()
         let expected = reference["expected"]?.array ?? []

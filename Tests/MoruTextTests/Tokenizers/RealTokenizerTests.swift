@@ -1,36 +1,23 @@
 import Foundation
 import MoruBase
+import MoruTestKit
 import MoruText
 import Testing
 
 /// The tokenizers of real models, where the models lie in the folder named by MORU_TEST_MODELS.
 @Suite struct RealTokenizerTests {
-    private static let models = ProcessInfo.processInfo.environment["MORU_TEST_MODELS"] ?? ""
-    private static let python = ProcessInfo.processInfo.environment["MORU_TEST_PYTHON"] ?? ""
-    private static let smollm2 = "\(models)/SmolLM2-135M-Instruct.Q4_1.gguf"
-    private static let minilm = "\(models)/all-MiniLM-L6-v2/tokenizer.json"
-
-    @Test(.enabled(if: FileSystem.exists(minilm)))
+    @Test(.enabled(if: TestNeeds.miniLM != nil))
     func miniLM() throws {
-        try TokenizerGolden("minilm").check(try Tokenizer(file: Self.minilm))
+        try TokenizerGolden("minilm").check(try Tokenizer(file: #require(TestNeeds.miniLM) + "/tokenizer.json"))
     }
 
     /// The metadata comes through the golden script, since this target cannot read GGUF.
-    @Test(.enabled(if: FileSystem.exists(smollm2) && !python.isEmpty))
+    @Test(.enabled(if: TestNeeds.smolLM2 != nil && TestNeeds.python != nil))
     func smolLM2() throws {
-        let folder = URL(filePath: #filePath).deletingLastPathComponent()
-        let script = folder.appending(path: "../../../scripts/goldens/make_tokenizers.py").standardized.path
-        let path = "\(NSTemporaryDirectory())/moru-smollm2-\(UUID().uuidString).json"
+        let path = TestNeeds.temporaryPath("smollm2.json")
         defer { FileSystem.remove(path) }
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = [
-            Self.python, script, NSTemporaryDirectory(), "--smollm2", Self.smollm2, "--metadata", path,
-        ]
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0)
+        let model = try #require(TestNeeds.smolLM2)
+        try Goldens.run("make_tokenizers.py", [NSTemporaryDirectory(), "--smollm2", model, "--metadata", path])
         let metadata = try GGUFTokenizerTests.metadata(try JSON.parse(file: path))
         let tokenizer = try Tokenizer(metadata: metadata, source: path)
         #expect(tokenizer.vocabularySize == 49152)
