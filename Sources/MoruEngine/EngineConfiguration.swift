@@ -105,6 +105,16 @@ public struct EngineConfiguration: Sendable, Hashable {
         }
     }
 
+    /// Bytes of keys and values that an engine of this configuration keeps at most.
+    ///
+    /// - Throws: As ``validate(for:)``.
+    package func cacheCapacityBytes(for model: any LanguageModel) throws(MoruError) -> Int {
+        try validate(for: model)
+        let layout = model.cacheLayout(cacheFormat.dtype)
+        let length = min(model.facts.contextLength, contextLength ?? .max)
+        return try pageCapacity(layout, contextLength: length).multipliedClamped(by: layout.pageBytes)
+    }
+
     /// Pages of keys and values that there is memory for.
     ///
     /// - Throws: ``MoruError/Code/engineConfiguration`` when it is not enough for one.

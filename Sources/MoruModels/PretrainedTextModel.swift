@@ -1,5 +1,6 @@
 import MoruBase
 import MoruNN
+import MoruTensor
 import MoruText
 
 /// A model directory or GGUF file, opened for something else than generation: an encoder, or the trunk of a language
@@ -28,6 +29,21 @@ public struct PretrainedTextModel: Sendable {
     ) {
         (self.base, self.tokenizer, self.path, self.configuration) = (base, tokenizer, path, configuration)
         (self.storageDescription, self.license, self.weights) = (storageDescription, license, weights)
+    }
+
+    /// A language model that is open already, for something else than generation; its weights are shared.
+    ///
+    /// - Throws: What the formats throw.
+    public init(sharing model: PretrainedModel) throws(MoruError) {
+        let isDirectory = FileSystem.isDirectory(model.path)
+        self.init(
+            base: model.model, tokenizer: model.tokenizer, path: model.path,
+            configuration: isDirectory
+                ? try JSON.parse(file: model.path + "/config.json") : model.model.configurationJSON,
+            storageDescription: model.storageDescription, license: model.license,
+            weights: Weights(
+                CheckpointWeights(isDirectory ? try TensorDirectory(path: model.path) : try GGUFFile(path: model.path)))
+        )
     }
 
     /// Whether the network is an encoder, which reads texts in both directions.

@@ -13,4 +13,16 @@ extension MoruError.Code {
     public static let serverStopping = MoruError.Code("server.stopping", .conflict)
     /// A model's output for a text that holds numbers which are not finite.
     public static let labelsNotFinite = MoruError.Code("server.labels-not-finite", .internal)
+    /// A name that no model has.
+    public static let modelUnknown = MoruError.Code("model.unknown", .notFound)
+    /// A name that another model or route has.
+    public static let modelNameTaken = MoruError.Code("model.name-taken", .conflict)
+    /// A model whose files cannot be opened.
+    public static let modelLoadFailed = MoruError.Code("model.load-failed", .io)
+    /// A model that needs more memory than there is, whatever else is unloaded.
+    public static let modelTooLarge = MoruError.Code("model.too-large", .limit)
+    /// A model that needs memory which models in use have.
+    public static let memoryInUse = MoruError.Code("model.memory-in-use", .limit)
+    /// A model with which something else is being done, or that others depend on.
+    public static let modelBusy = MoruError.Code("model.busy", .conflict)
 }

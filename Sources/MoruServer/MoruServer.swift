@@ -19,29 +19,38 @@ import ServiceLifecycle
 /// | `POST /v1/completions` | continues or scores prompts |
 public struct MoruServer: Sendable {
     private let configuration: ServerConfiguration
-    private let models: [ServedModel]
+    private let catalog: @Sendable () throws -> ModelCatalog
     private let logger: Logger
 
-    /// Makes a server.
+    /// Makes a server of the models of a catalogue.
+    public init(
+        configuration: ServerConfiguration = ServerConfiguration(), catalog: ModelCatalog,
+        logger: Logger = Logger(label: "moru.server")
+    ) {
+        (self.configuration, self.catalog, self.logger) = (configuration, { catalog }, logger)
+    }
+
+    /// Makes a server of models that are loaded.
     public init(
         configuration: ServerConfiguration = ServerConfiguration(), models: [ServedModel],
         logger: Logger = Logger(label: "moru.server")
     ) {
-        self.configuration = configuration
-        self.models = models
-        self.logger = logger
+        (self.configuration, self.logger) = (configuration, logger)
+        catalog = { try ModelCatalog(loaded: models) }
     }
 
     /// Serves until SIGINT, SIGTERM or cancellation. Requests at work then have
     /// ``ServerConfiguration/shutdownGrace`` to end.
     ///
     /// - Parameter onReady: Called with the port once the server listens.
-    /// - Throws: ``MoruError/Code/serverConfiguration``, ``MoruError/Code/portInUse`` or
-    ///   ``MoruError/Code/addressUnusable``.
+    /// - Throws: ``MoruError/Code/serverConfiguration``, ``MoruError/Code/portInUse``,
+    ///   ``MoruError/Code/addressUnusable``, or why a model that is loaded at start cannot be.
     public func run(onReady: @escaping @Sendable (_ port: Int) -> Void = { _ in }) async throws {
         try configuration.validate()
+        let catalog = try catalog()
+        try await catalog.prepare()
         var application = Application(
-            router: router(for: try ModelList(models)),
+            router: router(for: catalog),
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [ConnectionMonitorHandler()], idleTimeout: .seconds(60))),
@@ -61,7 +70,7 @@ public struct MoruServer: Sendable {
         }
     }
 
-    private func router(for list: ModelList) -> Router<ServerContext> {
+    private func router(for list: ModelCatalog) -> Router<ServerContext> {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
         let meter = RequestMeter()
         router.add(middleware: RequestLogMiddleware(meter: meter))

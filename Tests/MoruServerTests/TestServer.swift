@@ -20,11 +20,21 @@ struct TestServer: Sendable {
         _ models: [ServedModel], configuration: ServerConfiguration = ServerConfiguration(), logger: Logger? = nil,
         _ body: (TestServer) async throws -> Result
     ) async throws -> Result {
+        try await run(ModelCatalog(loaded: models), configuration: configuration, logger: logger, body)
+    }
+
+    /// Runs a server of a catalogue's models on a free port, and stops it after the body.
+    ///
+    /// - Throws: What the server and the body throw.
+    static func run<Result: Sendable>(
+        _ catalog: ModelCatalog, configuration: ServerConfiguration = ServerConfiguration(), logger: Logger? = nil,
+        _ body: (TestServer) async throws -> Result
+    ) async throws -> Result {
         var configuration = configuration
         configuration.port = 0
         var quiet = Logger(label: "test")
         quiet.logLevel = .critical
-        let server = MoruServer(configuration: configuration, models: models, logger: logger ?? quiet)
+        let server = MoruServer(configuration: configuration, catalog: catalog, logger: logger ?? quiet)
         let (ports, continuation) = AsyncThrowingStream.makeStream(of: Int.self)
         let running = Task {
             do {

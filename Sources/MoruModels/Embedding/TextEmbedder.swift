@@ -44,22 +44,34 @@ public struct TextEmbedder: Sendable {
     ///   ``MoruError/Code/modelUnsupported`` for modules that do not fit or are unknown.
     public static func load(_ path: String, adapter: String? = nil) throws(MoruError) -> TextEmbedder {
         let model = try PretrainedTextModel.load(path)
-        var modules = FileSystem.isDirectory(path) ? try SentenceModules(directory: path) : nil
-        var loaded: (any Adapter)?
-        if let adapter {
-            loaded = try AdapterDirectory.load(from: adapter, for: model.base)
-            modules = try SentenceModules(directory: adapter) ?? modules
-        }
-        if let modules, case .dense(let layer, _) = modules.steps.first,
-            layer.inputs != modules.poolings.count * model.base.facts.hiddenSize
-        {
-            throw MoruError(
-                .modelConfiguration,
-                "\(path): the first Dense module reads \(layer.inputs) elements, the pooling gives "
-                    + "\(modules.poolings.count * model.base.facts.hiddenSize)",
-                remedy: "restore the files that came with the model")
-        }
-        return TextEmbedder(model, modules: modules, adapter: loaded)
+        let modules = FileSystem.isDirectory(path) ? try SentenceModules(directory: path) : nil
+        let embedder = TextEmbedder(model, modules: modules)
+        if let adapter { return try embedder.adapted(from: adapter) }
+        try embedder.checkModules()
+        return embedder
+    }
+
+    /// The same model with an adapter in PEFT's layout; modules that lie beside it take the place of the model's.
+    ///
+    /// - Throws: As ``load(_:adapter:)``.
+    public func adapted(from directory: String) throws(MoruError) -> TextEmbedder {
+        let adapter = try AdapterDirectory.load(from: directory, for: model.base)
+        let own = try SentenceModules(directory: directory)
+        let adapted = TextEmbedder(
+            model, modules: own ?? modules, adapter: adapter, isModelsOwn: own != nil || isModelsOwn)
+        try adapted.checkModules()
+        return adapted
+    }
+
+    /// Refuses modules of which the first projection does not fit the pooling.
+    private func checkModules() throws(MoruError) {
+        guard case .dense(let layer, _) = modules.steps.first else { return }
+        let count = modules.poolings.count * model.base.facts.hiddenSize
+        guard layer.inputs != count else { return }
+        throw MoruError(
+            .modelConfiguration,
+            "\(model.path): the first Dense module reads \(layer.inputs) elements, the pooling gives \(count)",
+            remedy: "restore the files that came with the model")
     }
 
     /// The same model with an adapter.

@@ -92,10 +92,6 @@ extension PretrainedTextModel {
     }
 
     private static func load(gguf path: String) throws(MoruError) -> PretrainedTextModel {
-        let opened = try PretrainedModel.load(path)
-        return PretrainedTextModel(
-            base: opened.model, tokenizer: opened.tokenizer, path: path, configuration: opened.model.configurationJSON,
-            storageDescription: opened.storageDescription, license: opened.license,
-            weights: Weights(CheckpointWeights(try GGUFFile(path: path))))
+        try PretrainedTextModel(sharing: PretrainedModel.load(path))
     }
 }

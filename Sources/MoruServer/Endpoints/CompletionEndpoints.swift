@@ -3,7 +3,7 @@ import MoruBase
 
 /// `POST /v1/chat/completions` and `POST /v1/completions`.
 struct CompletionEndpoints: Sendable {
-    let list: ModelList
+    let list: ModelCatalog
     let configuration: ServerConfiguration
 
     /// Continues a conversation.

@@ -3,11 +3,11 @@ import MoruBase
 
 /// `GET /health`, `GET /v1/models` and `GET /v1/models/{id}`.
 struct ModelEndpoints: Sendable {
-    let list: ModelList
+    let list: ModelCatalog
 
     /// Whether the server answers, and for which models.
     func health(_ request: Request, _ context: ServerContext) -> Response {
-        Response(["status": "ok", "models": .array(list.models.map { .string($0.name) })])
+        Response(["status": "ok", "models": .array(list.names.map { .string($0) })])
     }
 
     /// All models.
@@ -16,6 +16,6 @@ struct ModelEndpoints: Sendable {
     /// One model. Its name may have slashes, so it is all of the rest of the path.
     func one(_ request: Request, _ context: ServerContext) throws -> Response {
         let path = request.uri.path.dropFirst("/v1/models/".count)
-        return Response(list.json(of: try list.model(path.removingPercentEncoding ?? String(path))))
+        return Response(try list.json(of: path.removingPercentEncoding ?? String(path)))
     }
 }

@@ -26,8 +26,11 @@ extension APIError {
             status: status, type: Self.type(of: status), code: code, param: param,
             message: Self.sentence(error.message + remedy))
         if let load = error.cause as? EngineOverload { headers[.retryAfter] = String(load.retryAfterSeconds) }
-        // OpenAI's clients try again by themselves, and the same request would only take as long again.
-        if error.code == .requestTimeout, let name = HTTPField.Name("x-should-retry") { headers[name] = "false" }
+        if error.code == .memoryInUse { headers[.retryAfter] = "1" }
+        // OpenAI's clients try again by themselves, where the same request would only fail again.
+        if [.requestTimeout, .modelTooLarge].contains(error.code), let name = HTTPField.Name("x-should-retry") {
+            headers[name] = "false"
+        }
     }
 
     private static func statusAndCode(of code: MoruError.Code) -> (HTTPResponse.Status, String) {
@@ -38,6 +41,10 @@ extension APIError {
         case .requestTimeout: (.gatewayTimeout, "request_timeout")
         case .engineOverloaded: (.tooManyRequests, "overloaded")
         case .engineShutDown, .serverStopping: (.serviceUnavailable, "shutting_down")
+        case .modelUnknown: (.notFound, "model_not_found")
+        case .modelLoadFailed: (.serviceUnavailable, "model_load_failed")
+        case .modelTooLarge: (.serviceUnavailable, "model_too_large")
+        case .memoryInUse: (.serviceUnavailable, "memory_in_use")
         // The request is sound, the model is not.
         case .logitsNotFinite: (.internalServerError, code.name)
         default: (status(of: code.kind), code.name)

@@ -3,21 +3,23 @@ import Foundation
 import Logging
 import MoruBase
 import MoruEngine
-import MoruModels
-import MoruNN
 import MoruServer
 import MoruStore
 
 /// `moru serve`: answers requests over HTTP.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Serve a model over the OpenAI API.",
+        abstract: "Serve models over the OpenAI API.",
         usage: "moru serve <model> [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
             GET /health, GET /metrics (for Prometheus); and POST /tokenize, POST
-            /detokenize, GET /tokenizer_info, as vLLM has them. Each adapter is a model of its own name on the same base. Set
-            MORU_API_KEY to ask clients for a key.
+            /detokenize, GET /tokenizer_info, as vLLM has them. Each adapter is a model of
+            its own name on the same base. Set MORU_API_KEY to ask clients for a key.
+
+            What a model does follows from its files: with a head it classifies, an encoder
+            or a sentence-transformers directory makes vectors, others generate text; and
+            an adapter does what it was tuned for.
 
             Requests that begin alike share what is computed (usage says how many tokens:
             prompt_tokens_details.cached_tokens); users, as the field 'user' names them,
@@ -38,6 +40,8 @@ struct Serve: AsyncParsableCommand {
         name: .customLong("adapter"),
         help: ArgumentHelp("An adapter to serve beside the model; may be repeated.", valueName: "name=directory"))
     var adapters: [String] = []
+    @Option(help: "What the model is to do: generate, classify or embed. Default: what its files say.")
+    var task: ModelSpecification.Task?
     @Option(help: "The name that the model is served under. Default: its own.")
     var name: String?
     @Option(help: "The address to listen on. Default: MORU_HOST, or 127.0.0.1.")
@@ -62,6 +66,11 @@ struct Serve: AsyncParsableCommand {
         help: ArgumentHelp(
             "Refuse a request (429, with Retry-After) that would likely wait longer to begin.", valueName: "seconds"))
     var maximumWait = 60.0
+    @Option(
+        name: .customLong("memory"),
+        help: ArgumentHelp(
+            "Memory for all models; those not in use are unloaded for others. Default: no bound.", valueName: "MiB"))
+    var memoryMebibytes: Int?
     @Flag(help: "Log every request: model, tokens, times.")
     var verbose = false
 
@@ -71,26 +80,8 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try Settings.load()
-        let pretrained = try model.load()
-        var engineConfiguration = engine.configuration
-        engineConfiguration.maximumSequences = parallel
-        engineConfiguration.tokenBudget = 512 + max(0, parallel)
-        engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
-        engineConfiguration.maximumWaitSeconds = maximumWait
-        engineConfiguration.maximumWaitingTokens = Self.maximumWaitingTokens
-        let generator = try TextGenerator(
-            pretrained, configuration: engineConfiguration, draft: try draft.map { try ModelArgument.load($0) })
-        let baseName = name ?? Self.servedName(model.model)
-        var served = [ServedModel(name: baseName, generator: generator)]
-        for text in adapters {
-            let (name, directory) = try Self.parse(text)
-            guard !served.contains(where: { $0.name == name }) else {
-                throw MoruError(
-                    .adapterMismatch, "two models are called \(name)", remedy: "give each adapter its own name")
-            }
-            let adapter = try AdapterDirectory.load(from: directory, for: pretrained.model)
-            served.append(ServedModel(name: name, generator: generator, adapter: adapter))
-        }
+        let catalog = try ModelCatalog(
+            specifications(), budget: memoryMebibytes.map { $0 << 20 }, locate: { try ModelArgument.path(of: $0) })
         var configuration = ServerConfiguration()
         configuration.host = host ?? settings.value(.host)
         configuration.port = port ?? settings.port
@@ -98,12 +89,30 @@ struct Serve: AsyncParsableCommand {
         configuration.apiKey = key.isEmpty ? nil : key
         var logger = Logger(label: "moru.server")
         logger.logLevel = verbose ? .info : .warning
-        let names = served.map(\.name).joined(separator: ", ")
+        let names = catalog.names.joined(separator: ", ")
         let shownHost = configuration.host
-        let server = MoruServer(configuration: configuration, models: served, logger: logger)
+        let server = MoruServer(configuration: configuration, catalog: catalog, logger: logger)
         try await server.run { port in
             Terminal.talk("serving \(names) at http://\(shownHost):\(port)/v1 (Ctrl-C stops)")
         }
+    }
+
+    /// The model and its adapters.
+    private func specifications() throws -> [ModelSpecification] {
+        var engineConfiguration = engine.configuration
+        engineConfiguration.maximumSequences = parallel
+        engineConfiguration.tokenBudget = 512 + max(0, parallel)
+        engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
+        engineConfiguration.maximumWaitSeconds = maximumWait
+        engineConfiguration.maximumWaitingTokens = Self.maximumWaitingTokens
+        let baseName = name ?? Self.servedName(model.model)
+        let base = ModelSpecification(
+            name: baseName, source: model.model, task: task, engine: engineConfiguration, draft: draft)
+        return try [base]
+            + adapters.map { text in
+                let (name, directory) = try Self.parse(text)
+                return ModelSpecification(name: name, source: directory, base: baseName)
+            }
     }
 
     /// Tokens that may wait at most, however fast the machine is.
@@ -124,3 +133,5 @@ struct Serve: AsyncParsableCommand {
         return last.hasSuffix(".gguf") ? (last as NSString).deletingPathExtension : last
     }
 }
+
+extension ModelSpecification.Task: ExpressibleByArgument {}

@@ -21,14 +21,16 @@ public struct ServedModel: Sendable {
     public let name: String
     /// When it was made, in seconds since 1970.
     public let created: Int
+    /// How often the name has got a new model, and 1.
+    public let revision: Int
     /// What it does.
     public let function: Function
     /// Tells apart models whose answers may differ, as `system_fingerprint`.
     let fingerprint: String
 
     /// Makes a model.
-    public init(name: String, created: Date = Date(), _ function: Function) {
-        self.name = name
+    public init(name: String, created: Date = Date(), revision: Int = 1, _ function: Function) {
+        (self.name, self.revision) = (name, revision)
         self.created = Int(created.timeIntervalSince1970)
         self.function = function
         let identity: [String]
@@ -58,6 +60,9 @@ public struct ServedModel: Sendable {
     ) {
         self.init(name: name, created: created, .generator(generator, adapter: adapter))
     }
+
+    /// The version that the name gives after its last `@`, or else the revision.
+    var version: String { ModelSpecification.version(of: name) ?? String(revision) }
 
     /// The adapter that acts on its requests.
     var adapter: (any Adapter)? {

@@ -1,0 +1,233 @@
+import Foundation
+import MoruBase
+
+/// Which models a catalogue has, which of them are loaded, and who uses them: a value without I/O.
+///
+/// A loaded model is a resident. An adapter's resident stands on its base's, and what uses it uses the base too. A
+/// resident that is unloaded while it is in use leaves its entry at once, and memory with its last user.
+struct CatalogState {
+    /// A model of the catalogue.
+    struct Entry {
+        var specification: ModelSpecification
+        var status = Status.unloaded
+        /// How often its model was put in place of another under the same name, and 1.
+        var revision = 1
+        /// When it was added, in seconds since 1970.
+        let added = Int(Date().timeIntervalSince1970)
+        /// Whether it was handed over loaded, so that it cannot be loaded again.
+        var isGiven = false
+        var isSwapping = false
+    }
+
+    /// What became of an entry's model.
+    enum Status {
+        case unloaded
+        case loading([Waiter])
+        case ready(Resident.ID)
+        case failed(MoruError, at: ContinuousClock.Instant)
+    }
+
+    /// Takes the resident that it waited for, which is in use from then on, or what went wrong.
+    typealias Waiter = @Sendable (Result<Resident, MoruError>) -> Void
+
+    /// A loaded model.
+    struct Resident: Sendable, Identifiable {
+        let id: Int
+        let model: ServedModel
+        let weightBytes: Int
+        let cacheBytes: Int
+        /// What an adapter stands on.
+        let base: ID?
+        var leases = 0
+        /// The larger, the later.
+        var lastUse = 0
+        /// Whether it has left its entry.
+        var isLeaving = false
+
+        var bytes: Int { weightBytes + cacheBytes }
+    }
+
+    /// Bytes of all residents at most; nil for no bound.
+    let budget: Int?
+    private(set) var names: [String] = []
+    private(set) var entries: [String: Entry] = [:]
+    private(set) var residents: [Resident.ID: Resident] = [:]
+    private var clock = 0
+    private var nextID = 0
+
+    init(budget: Int?) { self.budget = budget }
+
+    /// Bytes of all residents.
+    var usedBytes: Int { residents.values.reduce(0) { $0 + $1.bytes } }
+
+    /// A change to an entry; nothing where there is none of the name.
+    mutating func update(_ name: String, _ change: (inout Entry) -> Void) {
+        guard var entry = entries[name] else { return }
+        change(&entry)
+        entries[name] = entry
+    }
+
+    /// The loaded model of a name.
+    func resident(of name: String) -> Resident? {
+        guard case .ready(let id) = entries[name]?.status else { return nil }
+        return residents[id]
+    }
+
+    /// The adapters that act on a model.
+    func adapters(on name: String) -> [String] { names.filter { entries[$0]?.specification.base == name } }
+
+    // MARK: - Entries
+
+    /// Adds an entry at the end.
+    ///
+    /// - Throws: ``MoruError/Code/serverConfiguration`` when it makes no sense, ``MoruError/Code/modelNameTaken`` when
+    ///   the name is taken, ``MoruError/Code/modelUnknown`` for an adapter on a model that is not there.
+    mutating func add(_ specification: ModelSpecification) throws(MoruError) {
+        try specification.validate()
+        let name = specification.name
+        guard entries[name] == nil else {
+            throw MoruError(
+                .modelNameTaken, "there is a model '\(name)' already", remedy: "give this one a name of its own")
+        }
+        if let base = specification.base {
+            guard let its = entries[base] else { throw unknown(base) }
+            guard its.specification.base == nil else {
+                throw MoruError(
+                    .serverConfiguration, "the adapter '\(name)' acts on '\(base)', which is an adapter itself",
+                    remedy: "name the model that it was tuned on")
+            }
+        }
+        names.append(name)
+        entries[name] = Entry(specification: specification)
+    }
+
+    /// Takes an entry out. Its model must have been unloaded.
+    mutating func remove(_ name: String) {
+        names.removeAll { $0 == name }
+        entries[name] = nil
+    }
+
+    /// The error for a name that stands for nothing, with the nearest that does.
+    func unknown(_ name: String, among others: [String] = []) -> MoruError {
+        let known = names + others
+        let nearest = nearestName(to: name, among: known).map { " Did you mean '\($0)'?" } ?? ""
+        let list = known.isEmpty ? "none" : known.map { "'\($0)'" }.joined(separator: ", ")
+        return MoruError(.modelUnknown, "there is no model '\(name)'.\(nearest) This server has \(list)")
+    }
+
+    // MARK: - Use
+
+    /// The loaded model of a name, in use from now on; nil where it is not loaded.
+    mutating func take(_ name: String) -> Resident? {
+        guard let resident = resident(of: name) else { return nil }
+        use(resident.id)
+        return residents[resident.id]
+    }
+
+    private mutating func use(_ id: Resident.ID) {
+        clock += 1
+        for id in [id, residents[id]?.base].compactMap(\.self) {
+            residents[id]?.leases += 1
+            residents[id]?.lastUse = clock
+        }
+    }
+
+    /// Ends a use. Returns the residents that are gone with it.
+    mutating func release(_ id: Resident.ID) -> [Resident] {
+        for id in [id, residents[id]?.base].compactMap(\.self) { residents[id]?.leases -= 1 }
+        return dropLeft()
+    }
+
+    /// Lets the residents go that have left their entries and are not in use.
+    private mutating func dropLeft() -> [Resident] {
+        let gone = residents.values.filter { $0.isLeaving && $0.leases == 0 }
+        for resident in gone { residents[resident.id] = nil }
+        return gone
+    }
+
+    // MARK: - Loading and unloading
+
+    /// Puts a loaded model under its name, whose former one leaves, and makes room for it.
+    ///
+    /// - Parameter waiting: How many are to use it from now on.
+    /// - Returns: The resident, and those that are gone.
+    /// - Throws: ``MoruError/Code/modelTooLarge`` or ``MoruError/Code/memoryInUse``; nothing has changed then.
+    mutating func install(
+        _ opened: OpenedModel, as name: String, base: Resident.ID? = nil, waiting: Int = 0
+    ) throws(MoruError) -> (resident: Resident, gone: [Resident]) {
+        var gone = try makeRoom(for: opened, as: name, keeping: base)
+        gone += leave(name)
+        nextID += 1
+        clock += 1
+        let revision = entries[name]?.revision ?? 1
+        residents[nextID] = Resident(
+            id: nextID, model: ServedModel(name: name, revision: revision, opened.function),
+            weightBytes: opened.weightBytes, cacheBytes: opened.cacheBytes, base: base, lastUse: clock)
+        let id = nextID
+        update(name) { $0.status = .ready(id) }
+        for _ in 0..<waiting { use(id) }
+        guard let resident = residents[id] else { preconditionFailure("the resident was put there above") }
+        return (resident, gone)
+    }
+
+    /// Takes the loaded model from a name, and those of the adapters on it. It is gone with its last user.
+    ///
+    /// - Returns: Those that are gone already.
+    mutating func leave(_ name: String) -> [Resident] {
+        guard let resident = resident(of: name) else { return [] }
+        for other in names {
+            guard let its = self.resident(of: other), its.id == resident.id || its.base == resident.id else { continue }
+            residents[its.id]?.isLeaving = true
+            update(other) { $0.status = .unloaded }
+        }
+        return dropLeft()
+    }
+
+    /// Unloads models that nobody uses, those unused for longest first, until there is room.
+    private mutating func makeRoom(
+        for opened: OpenedModel, as name: String, keeping base: Resident.ID?
+    ) throws(MoruError) -> [Resident] {
+        guard let budget, usedBytes + opened.bytes > budget else { return [] }
+        let own = resident(of: name)?.id
+        var candidates = names.compactMap { resident(of: $0) }
+            .filter { $0.leases == 0 && $0.id != base && $0.id != own && !stays($0) }
+            .sorted { $0.lastUse < $1.lastUse }
+        let free = budget - usedBytes + candidates.reduce(0) { $0 + $1.bytes }
+        guard opened.bytes <= free else { throw lackOfMemory(opened, name, budget: budget) }
+        var gone: [Resident] = []
+        while usedBytes + opened.bytes > budget, !candidates.isEmpty {
+            gone += leave(candidates.removeFirst().model.name)
+        }
+        return gone
+    }
+
+    /// Whether a resident stays whatever else wants memory.
+    private func stays(_ resident: Resident) -> Bool {
+        names.contains { name in
+            guard let its = self.resident(of: name), its.id == resident.id || its.base == resident.id,
+                let entry = entries[name]
+            else { return false }
+            return entry.specification.isPinned || entry.isGiven || entry.isSwapping
+        }
+    }
+
+    private func lackOfMemory(_ opened: OpenedModel, _ name: String, budget: Int) -> MoruError {
+        func mebibytes(_ bytes: Int) -> String { "\((bytes + (1 << 20) - 1) >> 20) MiB" }
+        let staying = residents.values.filter(stays).reduce(0) { $0 + $1.bytes }
+        let parts =
+            opened.cacheBytes > 0
+            ? " (weights \(mebibytes(opened.weightBytes)), keys and values \(mebibytes(opened.cacheBytes)))" : ""
+        let message = "the model '\(name)' takes \(mebibytes(opened.bytes))\(parts)"
+        if opened.bytes > budget - staying {
+            let pinned = staying > 0 ? ", of which pinned models take \(mebibytes(staying))" : ""
+            return MoruError(
+                .modelTooLarge, "\(message), and the memory budget is \(mebibytes(budget))\(pinned)",
+                remedy: "raise the server's --memory, or lower the model's --kv-memory")
+        }
+        let busy = residents.values.filter { $0.leases > 0 && $0.base == nil }.map { "'\($0.model.name)'" }.sorted()
+        return MoruError(
+            .memoryInUse,
+            "\(message), and the memory budget of \(mebibytes(budget)) is in use by \(busy.joined(separator: ", "))",
+            remedy: "ask again when their requests have ended, or raise the server's --memory")
+    }
+}

@@ -1,0 +1,252 @@
+import Dispatch
+import MoruBase
+import MoruTensor
+import Synchronization
+
+/// The models that a server serves: loaded when they are first asked for or before, unloaded when others want their
+/// memory and nobody uses them, added, replaced and removed while the server runs.
+///
+///     let catalog = try ModelCatalog([ModelSpecification(name: "smollm2", source: "models/smollm2.gguf")])
+///     try await MoruServer(catalog: catalog).run()
+public final class ModelCatalog: Sendable {
+    private let state: Mutex<CatalogState>
+    let loader: ModelLoader
+    /// How long the error of a model that could not be loaded is given again before another attempt.
+    private let retryPause: Duration
+
+    /// A catalogue of models that are not loaded yet.
+    ///
+    /// - Parameters:
+    ///   - specifications: The models. A base stands before its adapters.
+    ///   - budget: Bytes that weights, keys and values of all loaded models take at most; nil for no bound. An engine
+    ///     whose configuration does not say how much it keeps takes at most a quarter of it for keys and values.
+    ///   - retryPause: How long the error of a model that could not be loaded is given again before another attempt.
+    ///   - locate: The path of what a specification names as its source.
+    /// - Throws: ``MoruError/Code/serverConfiguration``, or ``MoruError/Code/modelUnknown`` for an adapter whose base is
+    ///   not among those before it.
+    public init(
+        _ specifications: [ModelSpecification] = [], budget: Int? = nil, retryPause: Duration = .seconds(10),
+        locate: @escaping @Sendable (String) throws -> String = { $0 }
+    ) throws(MoruError) {
+        if let budget, budget < 1 {
+            throw MoruError(.serverConfiguration, "the memory budget is \(budget) bytes", remedy: "use more, or none")
+        }
+        var state = CatalogState(budget: budget)
+        for specification in specifications { try Self.add(specification, to: &state) }
+        self.state = Mutex(state)
+        self.retryPause = retryPause
+        loader = ModelLoader(locate: locate, defaultCacheBytes: budget.map { $0 / 4 })
+    }
+
+    /// A catalogue of models that are loaded. They stay so until they are removed.
+    ///
+    /// - Throws: ``MoruError/Code/serverConfiguration`` when there are none or a name occurs twice.
+    public convenience init(loaded models: [ServedModel]) throws(MoruError) {
+        try self.init()
+        guard !models.isEmpty else {
+            throw MoruError(.serverConfiguration, "there is no model to serve", remedy: "name one")
+        }
+        try state.withLock { state throws(MoruError) in
+            for model in models {
+                let base = models.first { $0.adapter == nil && model.adapter != nil && $0.isOnSameEngine(as: model) }
+                try Self.add(ModelSpecification(name: model.name, source: "", base: base?.name), to: &state)
+                state.update(model.name) { $0.isGiven = true }
+                _ = try state.install(
+                    OpenedModel(function: model.function, weightBytes: 0), as: model.name,
+                    base: base.flatMap { state.resident(of: $0.name)?.id })
+            }
+        }
+    }
+
+    private static func add(
+        _ specification: ModelSpecification, to state: inout CatalogState
+    ) throws(MoruError) {
+        guard state.entries[specification.name] == nil else {
+            throw MoruError(
+                .serverConfiguration, "two models are named '\(specification.name)'",
+                remedy: "give each a name of its own")
+        }
+        try state.add(specification)
+    }
+
+    /// Changes or reads the state; engines that leave it are shut down.
+    func withState<Value>(
+        _ body: (inout CatalogState) throws(MoruError) -> (Value, [CatalogState.Resident])
+    ) throws(MoruError) -> Value {
+        let (value, gone) = try state.withLock { state throws(MoruError) in try body(&state) }
+        Self.end(gone)
+        return value
+    }
+
+    /// Reads the state.
+    func read<Value>(_ body: (CatalogState) -> Value) -> Value { state.withLock { body($0) } }
+
+    // MARK: - Use
+
+    /// The model of a name, to be used; it is loaded first where it is not.
+    ///
+    /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded.
+    func lease(_ name: String) async throws(APIError) -> ModelLease {
+        do {
+            let resident = try await resident(of: name)
+            RequestRecord.current?.note(model: resident.model.name)
+            return lease(on: resident)
+        } catch {
+            throw APIError(error, param: "model")
+        }
+    }
+
+    /// A lease on a resident that is in use already.
+    private func lease(on resident: CatalogState.Resident) -> ModelLease {
+        ModelLease(resident.model) { [self] in release(resident.id) }
+    }
+
+    private func release(_ id: CatalogState.Resident.ID) {
+        Self.end(state.withLock { $0.release(id) })
+    }
+
+    private static func end(_ gone: [CatalogState.Resident]) {
+        guard !gone.isEmpty else { return }
+        let leaving = LeavingModels(gone.map(\.model))
+        Task.detached { await leaving.end() }
+    }
+
+    /// The loaded model of a name, in use from now on: whoever asks for it releases it. Several who ask at once wait for
+    /// one load.
+    ///
+    /// - Throws: ``MoruError/Code/modelUnknown``, or ``MoruError/Code/modelLoadFailed`` with the reason.
+    func resident(of name: String) async throws(MoruError) -> CatalogState.Resident {
+        if let resident = state.withLock({ $0.take(name) }) { return resident }
+        let result = await withCheckedContinuation { continuation in
+            ask(for: name) { continuation.resume(returning: $0) }
+        }
+        return try result.get()
+    }
+
+    private enum Step {
+        case done(Result<CatalogState.Resident, MoruError>)
+        case wait
+        case load(ModelSpecification)
+    }
+
+    private func ask(for name: String, _ waiter: @escaping CatalogState.Waiter) {
+        let step: Step = state.withLock { state in
+            if let resident = state.take(name) { return .done(.success(resident)) }
+            guard let entry = state.entries[name] else { return .done(.failure(state.unknown(name))) }
+            if case .loading(let waiters) = entry.status {
+                state.update(name) { $0.status = .loading(waiters + [waiter]) }
+                return .wait
+            }
+            if case .failed(let error, let time) = entry.status, ContinuousClock.now - time < retryPause {
+                return .done(.failure(error))
+            }
+            state.update(name) { $0.status = .loading([waiter]) }
+            return .load(entry.specification)
+        }
+        switch step {
+        case .done(let result): waiter(result)
+        case .wait: break
+        case .load(let specification): Task.detached { await self.load(specification) }
+        }
+    }
+
+    // MARK: - Loading
+
+    /// Loads the models that are loaded at start, and looks where the others lie.
+    ///
+    /// - Throws: Why one of them cannot be loaded or is not there.
+    public func prepare() async throws {
+        let specifications = read { state in state.names.compactMap { state.entries[$0] } }
+            .filter { !$0.isGiven }.map(\.specification)
+        for specification in specifications {
+            guard specification.loadsAtStart else {
+                _ = try loader.path(of: specification)
+                continue
+            }
+            do throws(MoruError) {
+                release(try await resident(of: specification.name).id)
+            } catch {
+                throw error.cause as? MoruError ?? error
+            }
+        }
+    }
+
+    /// Loads the model of an entry that is marked as loading, and hands it to those who wait.
+    private func load(_ specification: ModelSpecification) async {
+        let name = specification.name
+        do {
+            while !(try await attempt(specification)) {}
+        } catch {
+            let waiters = state.withLock { state -> [CatalogState.Waiter] in
+                guard case .loading(let waiters) = state.entries[name]?.status else { return [] }
+                // What lacked memory may find some at once
+                let isPassing = [.memoryInUse, .modelTooLarge].contains(error.code)
+                state.update(name) { $0.status = isPassing ? .unloaded : .failed(error, at: .now) }
+                return waiters
+            }
+            for waiter in waiters { waiter(.failure(error)) }
+        }
+    }
+
+    /// Loads a model once; false where its base was replaced meanwhile.
+    private func attempt(_ specification: ModelSpecification) async throws(MoruError) -> Bool {
+        let name = specification.name
+        var base: CatalogState.Resident?
+        if let its = specification.base { base = try await resident(of: its) }
+        defer { if let base { release(base.id) } }
+        let opened = try await open(specification, on: base?.model)
+        let installed: (resident: CatalogState.Resident, waiters: [CatalogState.Waiter])?
+        installed = try withState { state throws(MoruError) in
+            guard case .loading(let waiters) = state.entries[name]?.status else { throw state.unknown(name) }
+            if let base, state.resident(of: base.model.name)?.id != base.id { return (nil, []) }
+            let (resident, gone) = try state.install(opened, as: name, base: base?.id, waiting: waiters.count)
+            return ((resident, waiters), gone)
+        }
+        guard let installed else { return false }
+        for waiter in installed.waiters { waiter(.success(installed.resident)) }
+        return true
+    }
+
+    /// Opens what a specification names, beside the threads that serve.
+    ///
+    /// - Throws: ``MoruError/Code/modelLoadFailed``, or for an adapter what went wrong with its base.
+    func open(_ specification: ModelSpecification, on base: ServedModel?) async throws(MoruError) -> OpenedModel {
+        let result: Result<OpenedModel, any Error> = await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { [loader] in
+                continuation.resume(
+                    returning: Result {
+                        if let base { try loader.open(specification, on: base) } else { try loader.open(specification) }
+                    })
+            }
+        }
+        switch result {
+        case .success(let opened): return opened
+        case .failure(let error):
+            let reason = error as? MoruError
+            throw MoruError(
+                .modelLoadFailed,
+                "the model '\(specification.name)' could not be loaded: \(reason?.message ?? "\(error)")",
+                remedy: reason?.remedy, cause: error)
+        }
+    }
+}
+
+/// Models that nobody uses any more.
+private final class LeavingModels: Sendable {
+    private let models: Mutex<[ServedModel]>
+
+    init(_ models: [ServedModel]) { self.models = Mutex(models) }
+
+    /// Ends their engines, and gives their memory back.
+    func end() async {
+        await shutDownEngines()
+        models.withLock { $0 = [] }
+        Allocator.shared.trim()
+    }
+
+    private func shutDownEngines() async {
+        for case .generator(let generator, adapter: nil) in models.withLock({ $0 }).map(\.function) {
+            await generator.engine.shutdown()
+        }
+    }
+}
