@@ -41,32 +41,14 @@ extension PretrainingRecipe {
 
     /// Sets one key.
     private mutating func apply(_ entry: RecipeEntry, directory: String) throws(MoruError) {
-        let expectation: String
-        var choices: [String] = []
-        var isSet = false
+        let value = entry.value
         if let key = PretrainingKey.all.first(where: { $0.path == entry.path }) {
-            (expectation, choices) = (key.expectation, key.choices)
-            if let value = entry.value {
-                isSet = key.set(&self, key.isPath ? RecipeEntry.resolve(value, directory) : value)
-            }
+            let resolved = key.isPath ? value.map { RecipeEntry.resolve($0, directory) } : value
+            guard let resolved, key.set(&self, resolved) else { throw entry.unacceptable(for: key) }
         } else if let key = Self.trainingKeys.first(where: { $0.path == entry.path }) {
-            (expectation, choices) = (key.expectation, key.choices)
-            if let value = entry.value { isSet = set(key, value) }
+            guard let value, set(key, value) else { throw entry.unacceptable(for: key) }
         } else {
-            let names = PretrainingKey.all.map(\.path) + Self.trainingKeys.map(\.path)
-            let last = String(entry.path.split(separator: ".").last ?? "")
-            let sameName = names.first { $0.hasSuffix(".\(last)") }
-            let nearest = nearestName(to: entry.path, among: names) ?? sameName
-            throw MoruError(
-                .recipeUnknownKey, "\(entry.place): unknown key \(entry.path)",
-                remedy: nearest.map { "did you mean \($0)?" } ?? "the keys are \(names.joined(separator: ", "))")
-        }
-        guard isSet else {
-            let text = entry.value?.text ?? "no such value"
-            let nearest = nearestName(to: text, among: choices).map { "; did you mean \($0)?" } ?? ""
-            throw MoruError(
-                .recipeValue, "\(entry.place): \(entry.path) is \(text)",
-                remedy: "it must be \(expectation)\(nearest)")
+            throw entry.unknownKey(among: PretrainingKey.all.map(\.path) + Self.trainingKeys.map(\.path))
         }
     }
 }

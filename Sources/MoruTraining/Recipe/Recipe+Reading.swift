@@ -30,7 +30,7 @@ extension Recipe {
         yaml: String, source: String, directory: String = "", name: String = "recipe", overrides: [String] = []
     ) throws(MoruError) {
         var reader = RecipeReader(source: source, directory: directory)
-        reader.recipe.output = RecipeReader.resolve("runs/\(name)", relativeTo: directory)
+        reader.recipe.output = RecipeEntry.resolve("runs/\(name)", directory)
         try reader.read(yaml)
         try reader.requireConsistency()
         for override in overrides { try reader.apply(override) }
@@ -99,16 +99,20 @@ private struct RecipeReader {
                 .recipeValue, "\(place): \(key.path) has no value",
                 remedy: "it must be \(key.expectation); leave the key out for the default")
         }
-        guard var value = value(of: node) else { throw unacceptable(key, "a nested structure", at: place) }
+        guard var value = RecipeEntry.value(node) else {
+            throw RecipeEntry(path: key.path, value: nil, place: place).unacceptable(for: key)
+        }
         if case .scalar(let text, let isPlain) = value, !text.isEmpty,
             key.isPath || (key.namesModel && looksLikePath(text))
         {
-            value = .scalar(Self.resolve(text, relativeTo: directory), isPlain: isPlain)
+            value = .scalar(RecipeEntry.resolve(text, directory), isPlain: isPlain)
         }
         if case .list(let items) = value, key.isPath {
-            value = .list(items.map { $0.isEmpty ? $0 : Self.resolve($0, relativeTo: directory) })
+            value = .list(items.map { RecipeEntry.resolve($0, directory) })
         }
-        guard key.set(&recipe, value) else { throw unacceptable(key, value.text, at: place) }
+        guard key.set(&recipe, value) else {
+            throw RecipeEntry(path: key.path, value: value, place: place).unacceptable(for: key)
+        }
     }
 
     /// Applies a `key=value` override.
@@ -181,26 +185,8 @@ private struct RecipeReader {
         }
     }
 
-    /// A path as one that this process can open.
-    static func resolve(_ path: String, relativeTo directory: String) -> String {
-        let expanded = (path as NSString).expandingTildeInPath
-        guard !directory.isEmpty, !expanded.hasPrefix("/") else { return expanded }
-        return ("\(directory)/\(expanded)" as NSString).standardizingPath
-    }
-
     private func looksLikePath(_ text: String) -> Bool {
         ["/", "./", "../", "~/"].contains { text.hasPrefix($0) }
-    }
-
-    private func value(of node: Node) -> RecipeValue? {
-        switch node {
-        case .scalar(let scalar): return .scalar(scalar.string, isPlain: scalar.style == .plain || scalar.style == .any)
-        case .sequence(let sequence):
-            var items: [String] = []
-            for case .scalar(let scalar) in sequence { items.append(scalar.string) }
-            return items.count == sequence.count ? .list(items) : nil
-        default: return nil
-        }
     }
 
     private func isNull(_ node: Node) -> Bool {
@@ -209,12 +195,6 @@ private struct RecipeReader {
     }
 
     private func place(_ node: Node) -> String { node.mark.map { "\(source):\($0.line)" } ?? source }
-
-    private func unacceptable(_ key: RecipeKey, _ value: String, at place: String) -> MoruError {
-        let nearest = nearestName(to: value, among: key.choices).map { "; did you mean \($0)?" } ?? ""
-        return MoruError(
-            .recipeValue, "\(place): \(key.path) is \(value)", remedy: "it must be \(key.expectation)\(nearest)")
-    }
 
     /// The error for a key that does not exist: the nearest in its section, else the same name in another one.
     private func unknown(_ path: String, at place: String) -> MoruError {

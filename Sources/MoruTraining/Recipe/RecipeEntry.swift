@@ -75,7 +75,7 @@ package struct RecipeEntry: Sendable {
         }
     }
 
-    private init(path: String, value: RecipeValue?, place: String) {
+    init(path: String, value: RecipeValue?, place: String) {
         (self.path, self.value, self.place) = (path, value, place)
     }
 
@@ -83,7 +83,8 @@ package struct RecipeEntry: Sendable {
         RecipeEntry(path: path, value: value(node), place: key.mark.map { "\(source):\($0.line)" } ?? source)
     }
 
-    private static func value(_ node: Node) -> RecipeValue? {
+    /// A scalar or a list of scalars; nil for anything else.
+    static func value(_ node: Node) -> RecipeValue? {
         switch node {
         case .scalar(let scalar): return .scalar(scalar.string, isPlain: scalar.style == .plain || scalar.style == .any)
         case .sequence(let sequence):
@@ -91,6 +92,26 @@ package struct RecipeEntry: Sendable {
             return items.count == sequence.count ? .list(items) : nil
         default: return nil
         }
+    }
+
+    /// What to say where no key has the entry's path.
+    ///
+    /// - Parameter names: The keys that there are.
+    package func unknownKey(among names: [String]) -> MoruError {
+        let last = "." + (path.split(separator: ".").last ?? "")
+        let nearest = nearestName(to: path, among: names) ?? names.first { $0.hasSuffix(last) }
+        return MoruError(
+            .recipeUnknownKey, "\(place): unknown key \(path)",
+            remedy: nearest.map { "did you mean \($0)?" } ?? "the keys are \(names.joined(separator: ", "))")
+    }
+
+    /// What to say where a key does not take the entry's value.
+    package func unacceptable<Root>(for key: SettingKey<Root>) -> MoruError {
+        let text = value?.text ?? "a nested structure"
+        let wrong = value?.items.first { !key.choices.contains($0) } ?? text
+        let nearest = nearestName(to: wrong, among: key.choices).map { "; did you mean \($0)?" } ?? ""
+        return MoruError(
+            .recipeValue, "\(place): \(path) is \(text)", remedy: "it must be \(key.expectation)\(nearest)")
     }
 
     /// Paths as ones that this process can open.

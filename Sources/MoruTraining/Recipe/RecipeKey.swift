@@ -17,6 +17,14 @@ package enum RecipeValue: Sendable, Hashable {
         }
     }
 
+    /// The scalars: one, or those of a list.
+    package var items: [String] {
+        switch self {
+        case .scalar(let text, _): [text]
+        case .list(let items): items
+        }
+    }
+
     /// A string as YAML: plain where nothing could mistake it for something else, else double-quoted as in JSON.
     private static func quoted(_ text: String) -> String {
         let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"]

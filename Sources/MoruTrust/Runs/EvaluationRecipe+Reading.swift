@@ -12,9 +12,8 @@ extension EvaluationRecipe {
             path: "metrics", expectation: "a list of " + TextMetric.allCases.map(\.rawValue).joined(separator: ", "),
             choices: TextMetric.allCases.map(\.rawValue), get: { .list($0.metrics.map(\.rawValue)) },
             set: { recipe, value in
-                guard let names = value.items else { return false }
-                recipe.metrics = names.compactMap(TextMetric.init)
-                return recipe.metrics.count == names.count
+                recipe.metrics = value.items.compactMap(TextMetric.init)
+                return recipe.metrics.count == value.items.count
             }),
         .names("labels", allowsEmpty: true, \.labels),
         .text("instruction", get: { $0.instruction }, set: { $0.instruction = $1 }),
@@ -25,9 +24,8 @@ extension EvaluationRecipe {
             path: "gates", expectation: "a list of conditions such as accuracy >= 0.8",
             get: { .list($0.gates.map(\.text)) },
             set: { recipe, value in
-                guard let texts = value.items else { return false }
-                recipe.gates = texts.compactMap { try? Gate($0) }
-                return recipe.gates.count == texts.count
+                recipe.gates = value.items.compactMap { try? Gate($0) }
+                return recipe.gates.count == value.items.count
             }),
         .text("report", isPath: true, get: { $0.report }, set: { $0.report = $1 }),
         .text("save", isPath: true, get: { $0.save }, set: { $0.save = $1 }),
@@ -116,12 +114,8 @@ extension EvaluationRecipe {
     }
 
     private mutating func apply(_ entry: RecipeEntry, _ directory: String) throws(MoruError) {
-        let names = Self.keys.map(\.path) + ["models"]
         guard let key = Self.keys.first(where: { $0.path == entry.path }) else {
-            throw MoruError(
-                .recipeUnknownKey, "\(entry.place): unknown key \(entry.path)",
-                remedy: nearestName(to: entry.path, among: names).map { "did you mean \($0)?" }
-                    ?? "the keys are \(names.joined(separator: ", "))")
+            throw entry.unknownKey(among: Self.keys.map(\.path) + ["models"])
         }
         if key.path == "gates" {
             // Each says what is wrong with it
@@ -130,23 +124,6 @@ extension EvaluationRecipe {
             }
         }
         let value = entry.value.map { key.isPath ? RecipeEntry.resolve($0, directory) : $0 }
-        guard let value, key.set(&self, value) else {
-            let text = entry.value?.text ?? "no such value"
-            let wrong = entry.value?.items?.first { !key.choices.contains($0) } ?? text
-            let nearest = nearestName(to: wrong, among: key.choices).map { "; did you mean \($0)?" } ?? ""
-            throw MoruError(
-                .recipeValue, "\(entry.place): \(key.path) is \(text)",
-                remedy: "it must be \(key.expectation)\(nearest)")
-        }
-    }
-}
-
-extension RecipeValue {
-    /// The scalars: one, or those of a list.
-    fileprivate var items: [String]? {
-        switch self {
-        case .scalar(let text, _): [text]
-        case .list(let items): items
-        }
+        guard let value, key.set(&self, value) else { throw entry.unacceptable(for: key) }
     }
 }
