@@ -2,12 +2,34 @@ import MoruBase
 import MoruModels
 import MoruNN
 
-/// Tunes a model as a recipe says.
+/// A run that a recipe describes.
+public protocol RecipeTuning {
+    /// What to do with a run that the output directory holds already.
+    var existingRun: ExistingRun { get set }
+
+    /// Reads the data and takes the run to its end.
+    ///
+    /// - Parameters:
+    ///   - events: Told of everything that happens.
+    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
+    /// - Returns: Where the result is, and what the run came to.
+    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:events:isCancelled:)``.
+    func run(
+        events: @escaping (TrainingEvent) -> Void, isCancelled: @escaping () -> Bool
+    ) throws -> TuningResult
+
+    /// What the run will need; nothing is written.
+    ///
+    /// - Throws: What is wrong with recipe, data or model; see ``Trainer/estimate(writingTo:)``.
+    func estimate() throws -> ResourceEstimate
+}
+
+/// Tunes a model that generates as a recipe says.
 ///
 ///     let recipe = try Recipe(file: "recipe.yaml")
 ///     let result = try Tuning(recipe).run { event in print(event) }
 ///     print(result.directory, result.summary.bestValidationLoss ?? .nan)
-public struct Tuning {
+public struct Tuning: RecipeTuning {
     /// What to do.
     public let recipe: Recipe
     /// The base model.
@@ -52,9 +74,8 @@ public struct Tuning {
     /// - Throws: What is wrong with recipe, data or model; ``MoruError/Code/runExists``.
     public func prepared(isCancelled: () -> Bool = { false }) throws -> PreparedTuning {
         try RunDirectory.check(recipe.output, existingRun)
-        var work = try TuningWork(
+        let work = try TuningWork(
             self, cache: recipe.output + "/" + RunDirectory.referenceName, isCancelled: isCancelled)
-        work.trainer.estimates = true
         return PreparedTuning(recipe: recipe, model: model, existingRun: existingRun, work: work)
     }
 
@@ -85,11 +106,7 @@ public struct PreparedTuning {
     public func run(
         events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> TuningResult {
-        let summary = try work.trainer.run(
-            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
-        return TuningResult(
-            directory: "\(recipe.output)/\(work.trainer.method.resultName)", isAdapter: work.isAdapter,
-            summary: summary, skippedExamples: work.skipped, truncatedExamples: work.truncated)
+        try work.run(recipe, existingRun, events: events, isCancelled: isCancelled)
     }
 }
 

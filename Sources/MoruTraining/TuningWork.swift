@@ -8,6 +8,35 @@ struct TuningWork {
     let isAdapter: Bool
     let skipped: Int, truncated: Int
 
+    /// - Parameters:
+    ///   - adapter: What moves, where it is an adapter.
+    ///   - notices: What the reader should know; nothing where nil.
+    ///   - unused: Training examples that were left out, and that were cut.
+    init(
+        _ recipe: Recipe, _ task: any TrainingTask, _ method: any TrainingMethod, adapter: (any Adapter)?,
+        notices: [String?], unused: (skipped: Int, truncated: Int)
+    ) {
+        trainer = Trainer(task: task, method: method, settings: recipe.training)
+        trainer.identity = recipe.decidingValues
+        trainer.recipe = recipe.yaml
+        trainer.notices = notices.compactMap { $0 }
+        isAdapter = adapter != nil
+        (skipped, truncated) = unused
+    }
+
+    /// Takes the run to its end.
+    func run(
+        _ recipe: Recipe, _ existing: ExistingRun, events: @escaping (TrainingEvent) -> Void,
+        isCancelled: @escaping () -> Bool
+    ) throws -> TuningResult {
+        var trainer = trainer
+        trainer.estimates = true
+        let summary = try trainer.run(in: recipe.output, existing: existing, events: events, isCancelled: isCancelled)
+        return TuningResult(
+            directory: "\(recipe.output)/\(trainer.method.resultName)", isAdapter: isAdapter, summary: summary,
+            skippedExamples: skipped, truncatedExamples: truncated)
+    }
+
     /// Reads the data and makes the trainer.
     ///
     /// - Parameter cache: Where what the reference model thinks of preferences is kept; nil for nowhere.
@@ -39,12 +68,9 @@ struct TuningWork {
                 model: tuning.model.model, adapter: adapter, training: training, validation: validation,
                 reference: reference, settings: recipe.preference)
         }
-        trainer = Trainer(task: task, method: method, settings: recipe.training)
-        trainer.identity = recipe.decidingValues
-        trainer.recipe = recipe.yaml
-        trainer.notices = (recipe.targetNotice(adapter).map { [$0] } ?? []) + data.notices
-        isAdapter = adapter != nil
-        (skipped, truncated) = data.unused
+        self.init(
+            recipe, task, method, adapter: adapter, notices: [recipe.targetNotice(adapter)] + data.notices,
+            unused: data.unused)
     }
 }
 
@@ -55,7 +81,7 @@ private enum LearningData {
 
     init(_ tuning: Tuning) throws(MoruError) {
         let data = tuning.recipe.data
-        let limit = try tuning.maximumLength()
+        let limit = try tuning.recipe.maximumLength(context: tuning.model.model.facts.contextLength)
         let validation = data.validation.map { [data.source($0)] }
         var encoder = ExampleEncoder(tuning.model)
         encoder.learned = data.learned
@@ -127,6 +153,23 @@ func unusedNotice(_ source: String, skipped: Int, truncated: Int) -> String? {
 }
 
 extension Recipe {
+    /// The most tokens of an example, for a model that takes so many.
+    ///
+    /// - Throws: ``MoruError/Code/recipeValue`` where the recipe wants more.
+    func maximumLength(context: Int) throws(MoruError) -> Int {
+        let taken = [.prompt, .prefix].contains(method) ? virtualTokens.count : 0
+        let context = max(0, context - taken)
+        guard let wanted = data.maxLength else { return context }
+        guard wanted <= context else {
+            throw MoruError(
+                .recipeValue,
+                "data.max_length is \(wanted), the model's context is \(context) tokens"
+                    + (taken > 0 ? " beside \(taken) virtual ones" : ""),
+                remedy: "lower data.max_length to at most \(context)")
+        }
+        return wanted
+    }
+
     /// The layers that an adapter took where the recipe leaves the choice open; nil where it names them.
     func targetNotice(_ adapter: (any Adapter)?) -> String? {
         switch adapter {
@@ -173,21 +216,6 @@ extension Tuning {
             throw error.within(places[recipe.method] ?? "method")
         }
         return (AdapterMethod(adapter: adapter, baseModel: recipe.model), adapter)
-    }
-
-    /// The most tokens of an example.
-    fileprivate func maximumLength() throws(MoruError) -> Int {
-        let taken = [.prompt, .prefix].contains(recipe.method) ? recipe.virtualTokens.count : 0
-        let context = max(0, model.model.facts.contextLength - taken)
-        guard let wanted = recipe.data.maxLength else { return context }
-        guard wanted <= context else {
-            throw MoruError(
-                .recipeValue,
-                "data.max_length is \(wanted), the model's context is \(context) tokens"
-                    + (taken > 0 ? " beside \(taken) virtual ones" : ""),
-                remedy: "lower data.max_length to at most \(context)")
-        }
-        return wanted
     }
 
     /// Refuses ids that the model does not have.

@@ -36,13 +36,6 @@ struct LabellingOptions: ParsableArguments {
         try HeadedModel.load(try ModelArgument.path(of: model), adapter: adapter)
     }
 
-    /// A text, and the record that it came with.
-    struct Item {
-        var text: String
-        var record: JSONObject
-        var place: String
-    }
-
     /// Goes through the texts in parts, with progress where there are many.
     ///
     /// - Parameters:
@@ -50,9 +43,9 @@ struct LabellingOptions: ParsableArguments {
     ///   - show: Prints a text with its prediction, where nothing else was asked for.
     func run<Prediction>(
         _ predict: ([String]) throws -> [Prediction], json: (Prediction) -> JSON,
-        show: (_ item: Item, _ prediction: Prediction, _ isAlone: Bool) -> Void
+        show: (_ item: TextRecords.Item, _ prediction: Prediction, _ isAlone: Bool) -> Void
     ) throws {
-        let items = try items()
+        let items = try TextRecords.read(texts, data: data, field: field)
         guard !items.isEmpty else {
             throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
         }
@@ -83,7 +76,7 @@ struct LabellingOptions: ParsableArguments {
 
     /// The predictions of a part; an error names the text that it is about.
     private func predictions<Prediction>(
-        _ part: [Item], _ predict: ([String]) throws -> [Prediction]
+        _ part: [TextRecords.Item], _ predict: ([String]) throws -> [Prediction]
     ) throws -> [Prediction] {
         do {
             return try predict(part.map(\.text))
@@ -97,27 +90,13 @@ struct LabellingOptions: ParsableArguments {
             throw error
         }
     }
+}
 
-    private func items() throws -> [Item] {
-        func item(_ text: String, _ place: String) -> Item {
-            Item(text: text, record: JSONObject([("text", .string(text))]), place: place)
-        }
-        guard let data else {
-            if !texts.isEmpty, texts != ["-"] { return texts.enumerated().map { item($1, "text \($0 + 1)") } }
-            let lines = Terminal.readInput().split(separator: "\n", omittingEmptySubsequences: false)
-            return lines.enumerated().filter { !$1.isEmpty }.map { item(String($1), "standard input, line \($0 + 1)") }
-        }
-        var reader = try SourceReader(DataSource(data))
-        var items: [Item] = []
-        while let record = try reader.next() {
-            guard let text = record.value[field]?.string else {
-                let keys = (record.value.object?.keys ?? []).prefix(8).joined(separator: ", ")
-                throw MoruError(
-                    .dataMalformed, "\(record.place): there is no text in the field \(field), but the fields \(keys)",
-                    remedy: "name the field that holds the text: --field NAME")
-            }
-            items.append(Item(text: text, record: record.value.object ?? JSONObject(), place: "\(record.place)"))
-        }
-        return items
+extension TextRecords {
+    /// The texts of a command: those of a file, its arguments, or the lines of standard input.
+    static func read(_ texts: [String], data: String?, field: String) throws -> [Item] {
+        if let data { return try read(data, field: field) }
+        if texts.isEmpty || texts == ["-"] { return lines(Terminal.readInput(), path: "standard input") }
+        return texts.enumerated().map { Item($1, DataPlace(path: "text \($0 + 1)")) }
     }
 }

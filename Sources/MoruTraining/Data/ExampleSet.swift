@@ -1,20 +1,24 @@
 import MoruBase
 
-/// Examples as the model sees them, by number: held in memory (``TokenizedDataset``) or mapped from disk (``TokenShards``).
-public protocol ExampleSet: Sendable {
-    /// Where the examples come from, for messages.
-    var source: String { get }
+/// Examples that a run learns from or is measured on, by number.
+public protocol LearningSet: Sendable {
     /// How many there are.
     var count: Int { get }
     /// In which order a run sees them; several sources are mixed as their weights say.
     func order(seed: UInt64) -> EpochOrder
+    /// Changes with any token or target.
+    var fingerprintText: String { get }
+}
+
+/// Examples as the model sees them, by number: held in memory (``TokenizedDataset``) or mapped from disk (``TokenShards``).
+public protocol ExampleSet: LearningSet {
+    /// Where the examples come from, for messages.
+    var source: String { get }
     /// How large an example is; cheap.
     func size(of index: Int) -> ExampleSize
     /// The sequences of an example: one, or for a packed row one for each document in it. Attention and positions
     /// restart with each.
     func sequences(of index: Int) -> [TokenizedExample]
-    /// Changes with any token or target.
-    var fingerprintText: String { get }
 }
 
 extension ExampleSet {

@@ -1,7 +1,7 @@
 import MoruBase
 
 /// Pairs of answers to choose between as the model sees them, held in memory.
-public struct PreferenceDataset: Sendable {
+public struct PreferenceDataset: LearningSet {
     /// Where the data comes from, for messages.
     public let source: String
     /// The pairs, in the order of the sources and of their files.

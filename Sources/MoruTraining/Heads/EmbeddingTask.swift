@@ -10,7 +10,7 @@ import Synchronization
 ///
 /// The examples of a batch are each other's negatives, so that its size decides how hard the task is. Texts with the same
 /// tokens as the one that belongs to an anchor are not held against it.
-public final class EmbeddingTask: TrainingTask {
+public final class EmbeddingTask: DatasetTask {
     /// The model, with the adapter.
     public let embedder: TextEmbedder
     /// What is learnt from; the targets are texts.
@@ -31,13 +31,8 @@ public final class EmbeddingTask: TrainingTask {
         split == .training ? training.examples : validation?.examples ?? []
     }
 
-    /// The number of examples of a split.
-    public func count(of split: DataSplit) -> Int { examples(split).count }
-
-    /// The order of a split's sources, mixed as their weights say.
-    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
-        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
-    }
+    /// The examples of a split.
+    public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
     /// The tokens of an example's texts; its loss is one.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
@@ -136,9 +131,7 @@ public final class EmbeddingTask: TrainingTask {
         return [
             ("the base model's weights", embedder.model.base.fingerprintText),
             ("the pooling", modules.poolings.map(\.rawValue).joined(separator: ", ")),
-            ("the training data", training.fingerprintText),
-            ("the validation data", validation?.fingerprintText ?? "none"),
-        ]
+        ] + dataIdentity
     }
 
     /// Names a parameter of the base model or the adapter that is not finite.

@@ -6,7 +6,7 @@ import MoruNN
 ///
 ///     let result = try EmbeddingTuning(Recipe(file: "recipe.yaml")).run()
 ///     let embedder = try TextEmbedder.load(base, adapter: result.directory)
-public struct EmbeddingTuning {
+public struct EmbeddingTuning: RecipeTuning {
     /// What to do.
     public let recipe: Recipe
     /// The model that is tuned.
@@ -40,33 +40,18 @@ public struct EmbeddingTuning {
         try self.init(recipe, embedder: TextEmbedder.load(recipe.model))
     }
 
-    /// Reads the data and takes the run to its end.
-    ///
-    /// - Parameters:
-    ///   - events: Told of everything that happens.
-    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
-    /// - Returns: Where the result is, and what the run came to.
-    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:events:isCancelled:)``.
+    /// Reads the data and takes the run to its end; see ``RecipeTuning/run(events:isCancelled:)``.
     public func run(
         events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> TuningResult {
         try RunDirectory.check(recipe.output, existingRun)
-        var (trainer, data) = try trainer()
-        trainer.estimates = true
-        let summary = try trainer.run(
-            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
-        return TuningResult(
-            directory: "\(recipe.output)/\(trainer.method.resultName)",
-            isAdapter: trainer.method is EmbeddingAdapterMethod, summary: summary, skippedExamples: data.skippedCount,
-            truncatedExamples: data.truncatedCount)
+        return try work().run(recipe, existingRun, events: events, isCancelled: isCancelled)
     }
 
-    /// What the run will need; nothing is written.
-    ///
-    /// - Throws: What is wrong with recipe, data or model; see ``Trainer/estimate(writingTo:)``.
-    public func estimate() throws -> ResourceEstimate { try trainer().trainer.estimate(writingTo: recipe.output) }
+    /// What the run will need; see ``RecipeTuning/estimate()``.
+    public func estimate() throws -> ResourceEstimate { try work().trainer.estimate(writingTo: recipe.output) }
 
-    private func trainer() throws -> (trainer: Trainer, training: HeadDataset) {
+    private func work() throws -> TuningWork {
         let base = embedder.model.base
         if let dtype = recipe.quantize { try base.quantizeLinears(to: dtype) }
         let limit = try recipe.maximumLength(context: base.facts.contextLength)
@@ -81,12 +66,10 @@ public struct EmbeddingTuning {
         let task = EmbeddingTask(
             embedder: embedder.adapted(by: adapter), training: training, validation: validation,
             scale: recipe.embedding.scale)
-        var trainer = Trainer(task: task, method: method, settings: recipe.training)
-        trainer.identity = recipe.decidingValues
-        trainer.recipe = recipe.yaml
-        trainer.notices =
-            [pools] + [recipe.targetNotice(adapter), training.notice, validation?.notice].compactMap { $0 }
-        return (trainer, training)
+        return TuningWork(
+            recipe, task, method, adapter: adapter,
+            notices: [pools, recipe.targetNotice(adapter), training.notice, validation?.notice],
+            unused: (training.skippedCount, training.truncatedCount))
     }
 
     /// How vectors come about, for people.

@@ -35,7 +35,7 @@ public struct HeadExample: Sendable, Hashable {
 }
 
 /// Labelled texts as a head sees them, held in memory.
-public struct HeadDataset: Sendable {
+public struct HeadDataset: LearningSet {
     /// Where the data comes from, for messages.
     public let source: String
     /// The examples, in the order of the sources and of their files.
@@ -98,6 +98,9 @@ public struct HeadDataset: Sendable {
         (skippedCount, truncatedCount) = (skipped, truncated)
         notice = unusedNotice(source, skipped: skipped, truncated: truncated)
     }
+
+    /// The number of examples.
+    public var count: Int { examples.count }
 
     /// In which order a run sees them, mixed as the sources' weights say.
     public func order(seed: UInt64) -> EpochOrder { mixing.reseeded(seed) }

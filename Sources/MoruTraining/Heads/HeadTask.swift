@@ -5,7 +5,7 @@ import MoruNN
 import MoruTensor
 
 /// What a head learns of labelled texts: one label of several, any of them, a number, or the tag of each token.
-public struct HeadTask: TrainingTask {
+public struct HeadTask: DatasetTask {
     /// The model with its head.
     public let model: HeadedModel
     /// What is learnt from.
@@ -24,13 +24,8 @@ public struct HeadTask: TrainingTask {
         split == .training ? training.examples : validation?.examples ?? []
     }
 
-    /// The number of examples of a split.
-    public func count(of split: DataSplit) -> Int { examples(split).count }
-
-    /// The order of a split's sources, mixed as their weights say.
-    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
-        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
-    }
+    /// The examples of a split.
+    public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
     /// The tokens of an example, and the targets that its loss sums over.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
@@ -95,9 +90,7 @@ public struct HeadTask: TrainingTask {
         [
             ("the base model's weights", model.base.fingerprintText),
             ("the labels", model.configuration.labels.joined(separator: ", ")),
-            ("the training data", training.fingerprintText),
-            ("the validation data", validation?.fingerprintText ?? "none"),
-        ]
+        ] + dataIdentity
     }
 
     /// Names a parameter of the base model or the adapter that is not finite.

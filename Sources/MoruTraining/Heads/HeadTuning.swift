@@ -6,7 +6,7 @@ import MoruNN
 ///
 ///     let result = try HeadTuning(Recipe(file: "recipe.yaml")).run()
 ///     let model = try HeadedModel.load(base, adapter: result.directory)
-public struct HeadTuning {
+public struct HeadTuning: RecipeTuning {
     /// What to do.
     public let recipe: Recipe
     /// The model that the head is put on.
@@ -28,58 +28,34 @@ public struct HeadTuning {
         self.init(recipe, trunk: try PretrainedTextModel.load(recipe.model, forHead: true))
     }
 
-    /// Reads the data and takes the run to its end.
-    ///
-    /// - Parameters:
-    ///   - events: Told of everything that happens.
-    ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
-    /// - Returns: Where the result is, and what the run came to.
-    /// - Throws: What is wrong with recipe, data, model or run directory; see ``Trainer/run(in:existing:events:isCancelled:)``.
+    /// Reads the data and takes the run to its end; see ``RecipeTuning/run(events:isCancelled:)``.
     public func run(
         events: @escaping (TrainingEvent) -> Void = { _ in }, isCancelled: @escaping () -> Bool = { false }
     ) throws -> TuningResult {
         try RunDirectory.check(recipe.output, existingRun)
-        var (trainer, data) = try trainer()
-        trainer.estimates = true
-        let summary = try trainer.run(
-            in: recipe.output, existing: existingRun, events: events, isCancelled: isCancelled)
-        return TuningResult(
-            directory: "\(recipe.output)/\(trainer.method.resultName)", isAdapter: trainer.method is HeadAdapterMethod,
-            summary: summary, skippedExamples: data.skippedCount, truncatedExamples: data.truncatedCount)
+        return try work().run(recipe, existingRun, events: events, isCancelled: isCancelled)
     }
 
-    /// What the run will need; nothing is written.
-    ///
-    /// - Throws: What is wrong with recipe, data or model; see ``Trainer/estimate(writingTo:)``.
-    public func estimate() throws -> ResourceEstimate { try trainer().trainer.estimate(writingTo: recipe.output) }
+    /// What the run will need; see ``RecipeTuning/estimate()``.
+    public func estimate() throws -> ResourceEstimate { try work().trainer.estimate(writingTo: recipe.output) }
 
-    private func trainer() throws -> (trainer: Trainer, training: HeadDataset) {
+    private func work() throws -> TuningWork {
         if let dtype = recipe.quantize { try trunk.base.quantizeLinears(to: dtype) }
         let data = try HeadData(recipe)
         let model = try HeadedModel.start(trunk, head: data.head, seed: recipe.training.seed)
-        let limit = try maximumLength()
+        let limit = try recipe.maximumLength(context: trunk.base.facts.contextLength)
         let training = try data.training(for: model, limit: limit)
         let validation = try data.validation(for: model, limit: limit)
         let (method, adapter, notice) = try method(for: model)
-        var trainer = Trainer(
-            task: HeadTask(model: model.adapted(by: adapter), training: training.data, validation: validation?.data),
-            method: method, settings: recipe.training)
-        trainer.identity = recipe.decidingValues
-        trainer.recipe = recipe.yaml
-        trainer.notices =
-            [notice]
-            + [
-                recipe.targetNotice(adapter), training.data.notice, training.notice, validation?.data.notice,
+        return TuningWork(
+            recipe,
+            HeadTask(model: model.adapted(by: adapter), training: training.data, validation: validation?.data),
+            method, adapter: adapter,
+            notices: [
+                notice, recipe.targetNotice(adapter), training.data.notice, training.notice, validation?.data.notice,
                 validation?.notice,
-            ]
-            .compactMap { $0 }
-        return (trainer, training.data)
-    }
-
-    /// The most tokens of a text.
-    private func maximumLength() throws(MoruError) -> Int {
-        let taken = [.prompt, .prefix].contains(recipe.method) ? recipe.virtualTokens.count : 0
-        return try recipe.maximumLength(context: max(0, trunk.base.facts.contextLength - taken))
+            ],
+            unused: (training.data.skippedCount, training.data.truncatedCount))
     }
 
     private func method(
@@ -116,20 +92,5 @@ public struct HeadTuning {
         return PretrainedModel(
             model: model, tokenizer: trunk.tokenizer, chatTemplate: nil, generationDefaults: GenerationDefaults(),
             path: trunk.path, storageDescription: trunk.storageDescription, license: trunk.license)
-    }
-}
-
-extension Recipe {
-    /// The most tokens of a text, for a model that takes so many.
-    ///
-    /// - Throws: ``MoruError/Code/recipeValue`` where the recipe wants more.
-    func maximumLength(context: Int) throws(MoruError) -> Int {
-        guard let wanted = data.maxLength else { return context }
-        guard wanted <= context else {
-            throw MoruError(
-                .recipeValue, "data.max_length is \(wanted), the model's context is \(context) tokens",
-                remedy: "lower data.max_length to at most \(context)")
-        }
-        return wanted
     }
 }

@@ -4,7 +4,7 @@ import MoruNN
 import MoruTensor
 
 /// Next-token prediction, on the tokens that the examples mark as targets.
-public struct LanguageModelTask: TrainingTask {
+public struct LanguageModelTask: DatasetTask {
     /// The model.
     public let model: any LanguageModel
     /// The adapter that acts on every example.
@@ -32,13 +32,8 @@ public struct LanguageModelTask: TrainingTask {
         }
     }
 
-    /// The number of examples of a split.
-    public func count(of split: DataSplit) -> Int { examples(split)?.count ?? 0 }
-
-    /// The order of a split's sources, mixed as their weights say.
-    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
-        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
-    }
+    /// The examples of a split.
+    public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
     /// The tokens of an example.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
@@ -58,11 +53,7 @@ public struct LanguageModelTask: TrainingTask {
 
     /// The model's configuration and a sample of its weights, and every token of the data.
     public var identity: [(key: String, value: String)] {
-        [
-            ("the base model's weights", model.fingerprintText),
-            ("the training data", training.fingerprintText),
-            ("the validation data", validation?.fingerprintText ?? "none"),
-        ]
+        [("the base model's weights", model.fingerprintText)] + dataIdentity
     }
 
     /// Names a parameter of the base model or the adapter that is not finite.

@@ -69,6 +69,30 @@ extension TrainingTask {
     }
 }
 
+/// A task whose splits are sets of examples.
+public protocol DatasetTask: TrainingTask {
+    /// The examples of a split; nil where there is no such split.
+    func dataset(_ split: DataSplit) -> (any LearningSet)?
+}
+
+extension DatasetTask {
+    /// The number of examples of a split.
+    public func count(of split: DataSplit) -> Int { dataset(split)?.count ?? 0 }
+
+    /// The order of a split's sources, mixed as their weights say.
+    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
+        dataset(split)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
+    }
+
+    /// Every token and target of the data, as a part of ``TrainingTask/identity``.
+    var dataIdentity: [(key: String, value: String)] {
+        [
+            ("the training data", dataset(.training)?.fingerprintText ?? "none"),
+            ("the validation data", dataset(.validation)?.fingerprintText ?? "none"),
+        ]
+    }
+}
+
 /// How well a model does on some examples.
 public struct TaskMeasurement: Sendable, Hashable {
     /// The loss, summed over the targets.

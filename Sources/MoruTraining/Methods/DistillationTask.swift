@@ -6,7 +6,7 @@ import MoruText
 
 /// Knowledge distillation (Hinton, Vinyals and Dean, 2015): a model learns the distributions of a larger one over the
 /// targets of the data, beside the data itself.
-public struct DistillationTask: TrainingTask {
+public struct DistillationTask: DatasetTask {
     /// The model that learns.
     public let student: any LanguageModel
     /// The adapter of the student.
@@ -73,13 +73,8 @@ public struct DistillationTask: TrainingTask {
         }
     }
 
-    /// The number of examples of a split.
-    public func count(of split: DataSplit) -> Int { examples(split).count }
-
-    /// The order of a split's sources, mixed as their weights say.
-    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
-        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
-    }
+    /// The examples of a split.
+    public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
     /// The tokens of an example.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
@@ -116,9 +111,7 @@ public struct DistillationTask: TrainingTask {
     public var identity: [(key: String, value: String)] {
         [
             ("the base model's weights", student.fingerprintText), ("the teacher's weights", teacher.fingerprintText),
-            ("the training data", training.fingerprint.description),
-            ("the validation data", validation?.fingerprint.description ?? "none"),
-        ]
+        ] + dataIdentity
     }
 
     /// Names a parameter of one of the models or the adapter that is not finite.

@@ -23,7 +23,7 @@ public struct PreferenceSettings: Sendable, Hashable {
 ///
 /// The reference is the model as it is before the run: what it thinks of every answer is computed once
 /// (``PreferenceReference``), so that no second model is held, whatever the method moves.
-public struct PreferenceTask: TrainingTask {
+public struct PreferenceTask: DatasetTask {
     /// The model.
     public let model: any LanguageModel
     /// The adapter that acts on every example.
@@ -65,13 +65,8 @@ public struct PreferenceTask: TrainingTask {
         }
     }
 
-    /// The number of pairs of a split.
-    public func count(of split: DataSplit) -> Int { pairs(split).count }
-
-    /// The order of a split's sources, mixed as their weights say.
-    public func order(of split: DataSplit, seed: UInt64) -> EpochOrder {
-        (split == .training ? training : validation)?.order(seed: seed) ?? EpochOrder(count: 0, seed: seed)
-    }
+    /// The examples of a split.
+    public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
     /// The tokens of a pair; its loss is one number.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
@@ -117,10 +112,7 @@ public struct PreferenceTask: TrainingTask {
 
     /// The model's configuration and a sample of its weights, every token of the data, and the reference.
     public var identity: [(key: String, value: String)] {
-        [
-            ("the base model's weights", model.fingerprintText), ("the training data", training.fingerprintText),
-            ("the validation data", validation?.fingerprintText ?? "none"),
-        ]
+        [("the base model's weights", model.fingerprintText)] + dataIdentity
     }
 
     /// Names a parameter of the base model or the adapter that is not finite.

@@ -61,7 +61,7 @@ struct Embed: ParsableCommand {
             let modules = SentenceModules(poolings: [pooling])
             embedder = TextEmbedder(embedder.model, modules: modules, adapter: embedder.adapter)
         }
-        let texts = try readTexts()
+        let texts = try TextRecords.read(texts, data: data, field: field).map(\.text)
         guard !texts.isEmpty else {
             throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
         }
@@ -83,14 +83,6 @@ struct Embed: ParsableCommand {
             }
         }
         report(result, embedder)
-    }
-
-    private func readTexts() throws -> [String] {
-        if let data { return try TextRecords.read(data, field: field).map(\.text) }
-        if texts.isEmpty || texts == ["-"] {
-            return TextRecords.lines(Terminal.readInput(), path: "standard input").map(\.text)
-        }
-        return texts
     }
 
     /// What was done, on standard error.

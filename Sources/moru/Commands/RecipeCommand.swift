@@ -161,10 +161,7 @@ extension RecipeCommand {
 
         func run() throws {
             let recipe = try recipe.read()
-            let estimate =
-                try recipe.objective == .embedding
-                ? recipe.embeddingTuning().estimate()
-                : recipe.objective.learnsHead ? recipe.headTuning().estimate() : recipe.tuning().estimate()
+            let estimate = try recipe.tuning().estimate()
             if output.json {
                 Terminal.result(estimate.json.text(pretty: true))
             } else {
@@ -294,20 +291,16 @@ extension RecipeCommand {
 }
 
 extension Recipe {
-    /// The tuning of the models that the recipe names, by path or as `moru pull` knows them.
-    func tuning() throws -> Tuning {
+    /// The tuning of the models that the recipe names, by path or as `moru pull` knows them: a model that generates, turns
+    /// texts into vectors, or gets a head.
+    func tuning() throws -> any RecipeTuning {
+        let path = try ModelArgument.path(of: model)
+        if objective == .embedding { return try EmbeddingTuning(self, embedder: TextEmbedder.load(path)) }
+        if objective.learnsHead {
+            return HeadTuning(self, trunk: try PretrainedTextModel.load(path, forHead: true))
+        }
         let teacher = objective == .distillation ? try self.teacher.map { try ModelArgument.load($0) } : nil
         return Tuning(self, model: try ModelArgument.load(model), teacher: teacher)
-    }
-
-    /// The tuning of the model that the recipe names, to turn texts into vectors.
-    func embeddingTuning() throws -> EmbeddingTuning {
-        try EmbeddingTuning(self, embedder: TextEmbedder.load(try ModelArgument.path(of: model)))
-    }
-
-    /// The tuning of a head on the model that the recipe names.
-    func headTuning() throws -> HeadTuning {
-        HeadTuning(self, trunk: try PretrainedTextModel.load(try ModelArgument.path(of: model), forHead: true))
     }
 }
 

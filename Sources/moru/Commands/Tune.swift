@@ -47,10 +47,14 @@ struct TuningOptions: ParsableArguments {
         let display = RunDisplay("tuning", heldOut: "validation")
         let result: TuningResult
         do {
-            if recipe.objective == .embedding {
-                result = try tuneEmbedder(recipe, display)
+            var tuning = try recipe.tuning()
+            tuning.existingRun = existingRun
+            if let tuning = tuning as? Tuning {
+                result = try await tune(tuning, display)
             } else {
-                result = try await recipe.objective.learnsHead ? tuneHead(recipe, display) : tune(recipe, display)
+                let interruption = Interruption()
+                result = try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
+                display.finish()
             }
         } catch let error as MoruError where error.code == .cancelled {
             display.finish()
@@ -81,9 +85,8 @@ struct TuningOptions: ParsableArguments {
     private var existingRun: ExistingRun { resume ? .resume : overwrite ? .overwrite : .refuse }
 
     /// Tunes a model that generates, and notes what it answers before and after.
-    private func tune(_ recipe: Recipe, _ display: RunDisplay) async throws -> TuningResult {
-        var tuning = try recipe.tuning()
-        tuning.existingRun = existingRun
+    private func tune(_ tuning: Tuning, _ display: RunDisplay) async throws -> TuningResult {
+        let recipe = tuning.recipe
         let interruption = Interruption()
         var samples = try RunSamples.read(recipe.output, resuming: resume)
         let prepared = try tuning.prepared(isCancelled: { interruption.isRequested })
@@ -102,24 +105,6 @@ struct TuningOptions: ParsableArguments {
         samples = try await samples.continued(by: tuned, adapter: adapter, prompts: prompts)
         try samples.write(to: recipe.output)
         return result
-    }
-
-    /// Tunes a model with a head, which generates nothing.
-    private func tuneHead(_ recipe: Recipe, _ display: RunDisplay) throws -> TuningResult {
-        var tuning = try recipe.headTuning()
-        tuning.existingRun = existingRun
-        let interruption = Interruption()
-        defer { display.finish() }
-        return try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
-    }
-
-    /// Tunes a model that turns texts into vectors.
-    private func tuneEmbedder(_ recipe: Recipe, _ display: RunDisplay) throws -> TuningResult {
-        var tuning = try recipe.embeddingTuning()
-        tuning.existingRun = existingRun
-        let interruption = Interruption()
-        defer { display.finish() }
-        return try tuning.run(events: { display.show($0) }, isCancelled: { interruption.isRequested })
     }
 
     /// What goes on with this run, to be typed into a shell.

@@ -7,6 +7,9 @@ public struct DataPlace: Sendable, Hashable, CustomStringConvertible {
     /// The line, counted from 1, on which it begins; nil for a whole file.
     public let line: Int?
 
+    /// Makes a place.
+    public init(path: String, line: Int? = nil) { (self.path, self.line) = (path, line) }
+
     /// `path, line N`.
     public var description: String { line.map { "\(path), line \($0)" } ?? path }
 }

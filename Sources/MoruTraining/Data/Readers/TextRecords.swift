@@ -9,6 +9,17 @@ public enum TextRecords {
         public var place: DataPlace
         /// The text.
         public var text: String
+        /// The record that it came with; of a line of text, one with the text alone.
+        public var record: JSONObject
+
+        init(place: DataPlace, text: String, record: JSONObject) {
+            (self.place, self.text, self.record) = (place, text, record)
+        }
+
+        /// A text that is a record of its own.
+        public init(_ text: String, _ place: DataPlace) {
+            self.init(place: place, text: text, record: JSONObject([("text", .string(text))]))
+        }
     }
 
     private static let lineEndings: Set<String> = ["txt", "text", "md"]
@@ -33,9 +44,11 @@ public enum TextRecords {
                 throw MoruError(
                     .dataMalformed, "\(record.place): there is no text in the field \"\(field)\"",
                     remedy:
-                        "name the field that holds the text; the record has \(names.joined(separator: ", "))\(nearest)")
+                        "name the field that holds the text (--field NAME); the record has \(names.joined(separator: ", "))\(nearest)"
+                )
             }
-            items.append(Item(place: record.place, text: text))
+            items.append(
+                Item(place: record.place, text: text, record: record.value.object ?? JSONObject()))
         }
         return items
     }
@@ -45,7 +58,7 @@ public enum TextRecords {
         var items: [Item] = []
         for (number, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
         where line.contains(where: { !$0.isWhitespace }) {
-            items.append(Item(place: DataPlace(path: path, line: number + 1), text: String(line)))
+            items.append(Item(String(line), DataPlace(path: path, line: number + 1)))
         }
         return items
     }
