@@ -27,7 +27,7 @@ struct MatvecTests {
     func shapes(_ level: Level, _ format: moru_dtype) {
         var random = Random(UInt64(format.rawValue) + 11)
         for round in 0..<14 {
-            let k = random.int(0...150), n = random.int(1...9), rows = round < 2 ? 1 : random.int(1...18)
+            let k = random.int(0...150), n = random.int(1...40), rows = round < 2 ? 1 : random.int(1...18)
             let weights = random.weights(format, count: n * k)
             let wide = doubles(dequantized(format, weights, count: n * k))
             let x = random.floats(rows * k, -2...2)
@@ -42,6 +42,24 @@ struct MatvecTests {
             }
             let y = product(level, format, weights: weights, x: x, rows: rows, n: n, k: k, split: random.int(0...n))
             expectClose(y, expected, tolerance: 5e-5, scale: largest, "\(format) \(rows)x\(n)x\(k)")
+        }
+    }
+
+    @Test(
+        "A column's result does not depend on the columns beside it, bit for bit", arguments: Level.all,
+        [MORU_F32, MORU_F16, MORU_BF16])
+    func columnInvariance(_ level: Level, _ format: moru_dtype) {
+        var random = Random(22)
+        for k in [1, 4, 7, 8, 16, 17, 32, 64, 65] {
+            let n = 37, rows = 3
+            let weights = random.weights(format, count: n * k), x = random.floats(rows * k)
+            let whole = product(level, format, weights: weights, x: x, rows: rows, n: n, k: k, split: 18)
+            let rowBytes = k * moru_block_bytes(format)
+            for column in 0..<n {
+                let own = Array(weights[column * rowBytes..<(column + 1) * rowBytes])
+                let alone = product(level, format, weights: own, x: x, rows: rows, n: 1, k: k, split: 0)
+                #expect(alone == (0..<rows).map { whole[$0 * n + column] }, "k \(k), column \(column)")
+            }
         }
     }
 

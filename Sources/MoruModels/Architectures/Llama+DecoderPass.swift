@@ -54,6 +54,6 @@ extension Linear {
     fileprivate func projection(_ context: LayerContext) -> DecoderLayer.Projection {
         .init(
             weight: weight.tensor, bias: bias?.tensor,
-            updates: context.adapters.isEmpty ? [] : context.updates(of: path))
+            updates: context.adapters.isEmpty ? [] : context.updates(of: self))
     }
 }

@@ -53,6 +53,7 @@ public final class LoRAAdapter: Adapter {
     public let pairs: [String: LoRAPair]
     /// The updates.
     public let layers: [String: LayerAdaptation]
+    let pairsByKey: [LayerKey: LoRAPair]
     /// Whether the updates are all that it does: none has magnitudes.
     let isPlain: Bool
 
@@ -60,6 +61,7 @@ public final class LoRAAdapter: Adapter {
     public init(configuration: LoRAConfiguration, pairs: [String: LoRAPair]) {
         self.configuration = configuration
         self.pairs = pairs
+        pairsByKey = Dictionary(uniqueKeysWithValues: pairs.map { (LayerKey($0), $1) })
         layers = pairs.mapValues { .lowRank($0) }
         isPlain = pairs.values.allSatisfy { $0.magnitude == nil }
     }

@@ -8,12 +8,15 @@ public struct LayerContext: Sendable {
         /// The rows.
         public var rows: Range<Int>
         /// The adapter.
-        public var adapter: any Adapter
+        public let adapter: any Adapter
+        /// Its low-rank updates.
+        let pairs: [LayerKey: LoRAPair]
 
         /// Makes a run.
         public init(rows: Range<Int>, adapter: any Adapter) {
             self.rows = rows
             self.adapter = adapter
+            pairs = (adapter as? LoRAAdapter)?.pairsByKey ?? [:]
         }
     }
 
@@ -42,9 +45,9 @@ public struct LayerContext: Sendable {
     }
 
     /// The updates that plain low-rank adapters add to a layer's products.
-    package func updates(of path: String) -> [DecoderLayer.Update] {
+    package func updates(of layer: Linear) -> [DecoderLayer.Update] {
         adapters.compactMap { run in
-            guard !run.rows.isEmpty, case .lowRank(let pair) = run.adapter.layers[path] else { return nil }
+            guard !run.rows.isEmpty, let pair = run.pairs[layer.key] else { return nil }
             return DecoderLayer.Update(rows: run.rows, a: pair.a.value, b: pair.b.value, scale: pair.scale)
         }
     }

@@ -4,6 +4,8 @@ import MoruTensor
 public final class Linear: Sendable {
     /// The layer's place in the model, such as `model.layers.0.self_attn.q_proj`; adapters find it by this.
     public let path: String
+    /// The path, for look-ups in every step.
+    let key: LayerKey
     /// [outputs, inputs], in any dtype.
     public let weight: Parameter
     /// [outputs], or nil.
@@ -16,6 +18,7 @@ public final class Linear: Sendable {
     /// Makes a layer of its parameters.
     public init(path: String, weight: Parameter, bias: Parameter? = nil) {
         self.path = path
+        key = LayerKey(path)
         self.weight = weight
         self.bias = bias
         (outputs, inputs) = (weight.value.shape[0], weight.value.shape[1])

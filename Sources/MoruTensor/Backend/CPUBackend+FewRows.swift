@@ -22,10 +22,11 @@ extension CPUBackend {
     /// Writes the products of parts of some rows [rows, k] with a weight [n_i, k] each to [part_i.count, n_i].
     ///
     /// Against quantised weights, whose packed forms are made at the first use, the rows are rounded once, to 8 bits in
-    /// blocks of 32. The threads share all outputs in one loop.
+    /// blocks of 32. The threads share all outputs in one loop, and those of some products of other memory too.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int,
-        _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)]
+        _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)],
+        beside others: [moru_matvec] = []
     ) {
         guard rows > 0, let k = products.first?.weight.shape[1] else { return }
         let forms = products.map { product -> PackedWeights? in
@@ -33,7 +34,7 @@ extension CPUBackend {
             return product.weight.storage.packedForms.form(of: product.weight, threads: threads)
         }
         guard forms.contains(where: { $0 != nil }) else {
-            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) })
+            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) } + others.map { .dense($0) })
             return withExtendedLifetime(products) {}
         }
         let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
@@ -51,35 +52,11 @@ extension CPUBackend {
                 (arguments.y, arguments.y_row_stride) = (product.y, arguments.n)
                 return .packed(arguments)
             }
-            withExtendedLifetime((products, forms)) { run(all) }
+            withExtendedLifetime((products, forms)) { run(all + others.map { .dense($0) }) }
         }
     }
 
-    /// Adds low-rank updates of some of the rows `x` to their products `y`. The threads share the updates, where they are
-    /// enough work.
-    func addUpdates(_ updates: [DecoderLayer.Update], of x: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>) {
-        func add(_ update: DecoderLayer.Update) {
-            let (rank, outputs) = (update.a.shape[0], update.b.shape[0])
-            let rows = update.rows.count
-            withScratch(max(1, rows * (rank + outputs) * MemoryLayout<Float>.size)) { scratch in
-                let inner = scratch.bindMemory(to: Float.self, capacity: rows * (rank + outputs))
-                let product = inner + rows * rank
-                var narrow = denseArguments(x, update.rows, update.a, inner)
-                kernels.matvec(&narrow, 0, rank)
-                var wide = denseArguments(inner, 0..<rows, update.b, product)
-                kernels.matvec(&wide, 0, outputs)
-                kernels.add_scaled(product, update.scale, y + update.rows.lowerBound * outputs, 0, rows * outputs)
-            }
-        }
-        let work = updates.reduce(0) { $0 + ($1.a.count + $1.b.count) * $1.rows.count }
-        if updates.count == 1 || work < 1 << 17 {
-            updates.forEach(add)
-        } else {
-            threads.run(updates.count) { add(updates[$0]) }
-        }
-    }
-
-    private func denseArguments(
+    func denseArguments(
         _ x: UnsafePointer<Float>, _ rows: Range<Int>, _ weight: Tensor, _ y: UnsafeMutablePointer<Float>
     ) -> moru_matvec {
         var arguments = moru_matvec()

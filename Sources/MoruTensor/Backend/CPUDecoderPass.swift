@@ -111,10 +111,7 @@ struct CPUDecoderPass: DecoderPass {
     private func project(
         _ x: UnsafeMutablePointer<Float>, _ projections: [(DecoderLayer.Projection, UnsafeMutablePointer<Float>)]
     ) {
-        backend.multiplyFewRows(x, rows: rows, projections.map { ($0.weight, $1) })
-        for (projection, y) in projections where !projection.updates.isEmpty {
-            backend.addUpdates(projection.updates, of: x, to: y)
-        }
+        backend.multiplyFewRows(x, rows: rows, projections.map { (projection: $0, y: $1) })
         for (projection, y) in projections {
             guard let bias = projection.bias else { continue }
             for row in 0..<rows { kernels.add(y + row * bias.count, bias.floats, y + row * bias.count, 0, bias.count) }

@@ -51,6 +51,100 @@ INLINE void dense_tile(const int rows, const int columns, moru_dtype type, const
     }
 }
 
+// The sums of LANES vectors, one in each lane, added up in the order of vsum.
+#if MORU_LANES == 16
+// Of eight vectors, each with the two halves of what is left after the first additions: sums i and i + 8 of v[i].
+INLINE vf vsums_of_halves(vf v[8]) {
+    vf quads[4], pairs[2];
+    for (int i = 0; i < 4; i++) {
+        quads[i] = SHUFFLE(v[i], v[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
+                   SHUFFLE(v[i], v[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    }
+    for (int i = 0; i < 2; i++) {
+        pairs[i] = SHUFFLE(quads[i], quads[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+                   SHUFFLE(quads[i], quads[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+    return SHUFFLE(pairs[0], pairs[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
+           SHUFFLE(pairs[0], pairs[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+}
+
+INLINE vf vsums(vf v[16]) {
+    vf halves[8];
+    for (int i = 0; i < 8; i++) {
+        halves[i] = SHUFFLE(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                    SHUFFLE(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    }
+    return vsums_of_halves(halves);
+}
+#else
+INLINE vf vsums(vf v[MORU_LANES]) {
+    transpose(v);
+#if MORU_LANES == 8
+    for (int i = 0; i < 4; i++) v[i] += v[i + 4];
+#endif
+    return (v[0] + v[2]) + (v[1] + v[3]);
+}
+#endif
+
+// LANES weight rows from `w` against one activation row: where rows are short, the sums across lanes cost the most, and
+// are made of all weight rows at once.
+INLINE void dense_short(moru_dtype type, const moru_matvec *args, const uint8_t *w, const float *x, float *y) {
+    size_t k = args->k, whole = k / LANES * LANES;
+    vf sum[MORU_LANES];
+    for (int c = 0; c < MORU_LANES; c++) sum[c] = vset(0);
+    for (size_t i = 0; i < whole; i += LANES) {
+        vf activation = vload(x + i);
+        _Pragma("clang loop unroll(full)") for (int c = 0; c < MORU_LANES; c++) {
+            sum[c] = vfma(dense_load(type, w + (size_t)c * args->w_row_bytes, i), activation, sum[c]);
+        }
+    }
+    if (whole < k) {
+        vf activation = vload_n(x + whole, k - whole);
+        _Pragma("clang loop unroll(full)") for (int c = 0; c < MORU_LANES; c++) {
+            vf weights = dense_load_n(type, w + (size_t)c * args->w_row_bytes, whole, k - whole);
+            sum[c] = vfma(weights, activation, sum[c]);
+        }
+    }
+    vstore(y, vsums(sum));
+}
+
+#if MORU_LANES == 16
+// The same for weight rows of 8 elements without gaps: two of them in a vector.
+INLINE void dense_eights(moru_dtype type, const uint8_t *w, const float *x, float *y) {
+    vf activation = vload_n(x, 8), halves[8];
+    activation = SHUFFLE(activation, activation, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+    for (int i = 0; i < 8; i++) {
+        halves[i] = vfma(dense_load(type, w, (size_t)i * 16), activation, vset(0)) + vset(0);
+    }
+    vf sums = vsums_of_halves(halves);
+    vstore(y, SHUFFLE(sums, sums, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+}
+#endif
+
+// Elements up to which a weight row is short.
+#define DENSE_SHORT 64
+
+typedef void dense_short_function(const moru_matvec *, const uint8_t *, const float *, float *);
+
+#if MORU_LANES == 16
+#define DENSE_EIGHTS(TYPE, SIZE) \
+    if (args->k == 8 && args->w_row_bytes == 8 * (SIZE)) return dense_eights(TYPE, w, x, y);
+#else
+#define DENSE_EIGHTS(TYPE, SIZE)
+#endif
+#define DENSE(TYPE, SIZE)                                                                                          \
+    static void dense_short_##TYPE(const moru_matvec *args, const uint8_t *w, const float *x, float *y) {           \
+        DENSE_EIGHTS(TYPE, SIZE)                                                                                    \
+        dense_short(TYPE, args, w, x, y);                                                                           \
+    }
+DENSE(MORU_F32, 4)
+DENSE(MORU_F16, 2)
+DENSE(MORU_BF16, 2)
+#undef DENSE
+#undef DENSE_EIGHTS
+static dense_short_function *const dense_short_functions[3] = {dense_short_MORU_F32, dense_short_MORU_F16,
+                                                               dense_short_MORU_BF16};
+
 // Weight rows in a tile: with 16 registers (AVX2) the sums of 8 rows leave room for one, with 32 for three.
 #define DENSE_COLUMNS(R) ((R) <= (MORU_LANES == 8 ? 2 : 4) ? 4 : MORU_LANES == 8 ? 1 : 3)
 
@@ -88,6 +182,15 @@ static dense_function *const dense_functions[3][9][2] = {DENSE_TYPE(MORU_F32), D
 #undef DENSE_TYPE
 
 void MORU_NAME(matvec)(const moru_matvec *args, size_t n_begin, size_t n_end) {
+    if (args->k <= DENSE_SHORT) {
+        for (; n_begin + LANES <= n_end; n_begin += LANES) {
+            for (size_t r = 0; r < args->rows; r++) {
+                const void *x = (const uint8_t *)args->x + r * args->x_row_bytes;
+                dense_short_functions[args->w_type](args, (const uint8_t *)args->w + n_begin * args->w_row_bytes, x,
+                                                    args->y + r * args->y_row_stride + n_begin);
+            }
+        }
+    }
     // A few weight rows at a time for all the activations, so that the weights come from memory once.
     for (size_t start = n_begin; start < n_end; start += 12) {
         size_t stop = moru_min_size(n_end, start + 12);
