@@ -90,9 +90,9 @@ extension CPUBackend {
         }
         var pieces: [Piece] = []
         for (index, one) in all.enumerated() where one.rows > 0 {
-            // Long sequences split by rows; a single row splits by groups of query heads that share keys.
-            let group = one.heads / one.kv_heads
-            let headsAPiece = one.rows * one.kv_count > 1 << 12 || all.count > 1 ? one.heads : group
+            // Long sequences split by rows; a single row, or little work, by groups of query heads that share keys.
+            let isWhole = one.rows > 1 && (one.rows * one.kv_count > 1 << 12 || all.count > 1)
+            let headsAPiece = isWhole ? one.heads : one.heads / one.kv_heads
             for row in stride(from: 0, to: one.rows, by: Self.rowBlock) {
                 for head in stride(from: 0, to: one.heads, by: headsAPiece) {
                     pieces.append(

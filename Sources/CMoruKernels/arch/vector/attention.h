@@ -133,9 +133,13 @@ void ATTENTION_NAME(attention)(const moru_attention *args, size_t row_begin, siz
             for (size_t first = first_visible(args, position) / KEYS * KEYS; first < stop; first += KEYS) {
                 key_block block = {.first = first, .count = moru_min_size(KEYS, stop - first),
                                    .keys_t = scratch.transposed};
+                // Many rows take long enough for the next keys to come by themselves
+                size_t next = rows == 1 && first + KEYS < stop ? moru_min_size(KEYS, stop - first - KEYS) : 0;
+                if (next > 0) prefetch_keys(args, args->k_pages, first + KEYS, next, kv_head);
                 operand keys = key_operand(args, args->k_pages, first, block.count, kv_head, scratch.keys);
                 operand values = key_operand(args, args->v_pages, first, block.count, kv_head, scratch.values);
                 transpose_rows(keys, block.count, UNITS(dim), scratch.transposed);
+                if (next > 0) prefetch_keys(args, args->v_pages, first + KEYS, next, kv_head);
                 block.values = paired_rows(values, block.count, dim, scratch.paired);
                 for (size_t h = 0; h < calls; h++) {
                     operand q = row_operand(args->io_type, args->q, row * q_stride + (head + h) * dim,

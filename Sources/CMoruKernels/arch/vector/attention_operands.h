@@ -220,6 +220,19 @@ static operand key_operand(const moru_attention *args, const void *const *pages,
     return (operand){memory, UNITS(dim)};
 }
 
+// Asks for such keys (or values), as far as they lie in one page, ahead of their use: rows lie too far apart for the
+// processor to see a pattern.
+static void prefetch_keys(const moru_attention *args, const void *const *pages, size_t first, size_t count,
+                          size_t kv_head) {
+    size_t unit = moru_block_elements(args->kv_type), size = moru_block_bytes(args->kv_type);
+    size_t place = first % args->page_tokens, stride = args->kv_row_stride / unit * size;
+    size_t bytes = args->head_dim / unit * size;
+    const char *row = (const char *)pages[first / args->page_tokens] + place * stride + kv_head * bytes;
+    for (const char *end = row + moru_min_size(count, args->page_tokens - place) * stride; row < end; row += stride) {
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
+    }
+}
+
 // Stores `rows` rows of `dim` sums, times a factor each (NULL: 1), as one of the types of activations.
 static void store_rows(moru_dtype type, void *array, size_t first, size_t stride, size_t rows, size_t dim,
                        const float *sums, size_t sums_stride, const float *factors) {
