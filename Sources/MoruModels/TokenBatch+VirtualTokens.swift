@@ -20,7 +20,7 @@ extension TokenBatch {
             // Nothing looks at the ids of virtual rows
             batch.append(
                 Array(repeating: 0, count: virtual) + tokens[segment.rows], firstPosition: segment.firstPosition,
-                cache: segment.cache, adapter: segment.adapter, virtualRows: virtual)
+                cache: segment.cache, adapter: segment.adapter, virtualRows: virtual, types: segment.types)
         }
         return (Tensor.concatenated(parts), batch)
     }

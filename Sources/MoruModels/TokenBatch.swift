@@ -1,5 +1,6 @@
 import MoruNN
 import MoruTensor
+import MoruText
 
 /// Tokens of several sequences, one after the other without padding.
 public struct TokenBatch: Sendable {
@@ -13,6 +14,8 @@ public struct TokenBatch: Sendable {
         public var cache: SequenceCache?
         /// The adapter that acts on them.
         public var adapter: (any Adapter)?
+        /// The part of its text that each token belongs to, for encoders that tell them apart; empty where all are 0.
+        public var types: [Int32] = []
         /// How many of the rows, the first ones, are the adapter's virtual tokens; see ``TokenBatch/embedded(by:)``.
         var virtualRows = 0
     }
@@ -30,6 +33,14 @@ public struct TokenBatch: Sendable {
 
     /// An empty batch.
     public init() {}
+
+    /// A batch of whole sequences whose tokens may be of several types.
+    public init(_ sequences: [TokenSequence], adapter: (any Adapter)? = nil) {
+        for sequence in sequences {
+            append(sequence.ids, adapter: adapter)
+            segments[segments.count - 1].types = sequence.types
+        }
+    }
 
     /// A batch of whole sequences.
     public init(_ sequences: [[Int32]], adapter: (any Adapter)? = nil, dropout: DropoutSource? = nil) {
@@ -54,14 +65,14 @@ public struct TokenBatch: Sendable {
 
     mutating func append(
         _ tokens: some Collection<Int32>, firstPosition: Int, cache: SequenceCache?, adapter: (any Adapter)?,
-        virtualRows: Int = 0
+        virtualRows: Int = 0, types: [Int32] = []
     ) {
         let begin = self.tokens.count
         self.tokens += tokens
         segments.append(
             Segment(
                 rows: begin..<self.tokens.count, firstPosition: firstPosition, cache: cache, adapter: adapter,
-                virtualRows: virtualRows))
+                types: types, virtualRows: virtualRows))
     }
 
     /// The batch with another sequence where it has few rows, which kernels of their own compute and round otherwise:
@@ -79,6 +90,14 @@ public struct TokenBatch: Sendable {
     /// Each token's position in its sequence.
     public var positions: [Int] {
         segments.flatMap { Array($0.firstPosition..<$0.firstPosition + $0.rows.count) }
+    }
+
+    /// Each row's type; see ``Segment/types``. Virtual rows have the type 0.
+    var types: [Int32] {
+        guard segments.contains(where: { !$0.types.isEmpty }) else { return Array(repeating: 0, count: count) }
+        return segments.flatMap { segment in
+            Array(repeating: 0, count: segment.rows.count - segment.types.count) + segment.types
+        }
     }
 
     /// What the layers need: the adapters' runs of rows (neighbours with the same adapter joined) and dropout.

@@ -17,6 +17,11 @@ import ServiceLifecycle
 /// | `GET /v1/models`, `GET /v1/models/{id}` | the models |
 /// | `POST /v1/chat/completions` | continues a conversation |
 /// | `POST /v1/completions` | continues or scores prompts |
+/// | `POST /v1/embeddings` | makes vectors of texts |
+/// | `POST /v1/moderations` | says what a classifier flags in texts |
+/// | `POST /classify` | says which labels texts have |
+/// | `POST /score`, `POST /v1/score` | says how well pairs of texts fit |
+/// | `POST /rerank`, `POST /v1/rerank`, `POST /v2/rerank` | finds the documents that answer a query best |
 public struct MoruServer: Sendable {
     private let configuration: ServerConfiguration
     private let catalog: @Sendable () throws -> ModelCatalog
@@ -84,6 +89,17 @@ public struct MoruServer: Sendable {
         router.route(.get, "/v1/models/**", models.one)
         router.route(.post, "/v1/chat/completions", completions.chat)
         router.route(.post, "/v1/completions", completions.completion)
+        let labelling = Labelling(configuration)
+        let labels = LabellingEndpoints(list: list, configuration: configuration, labelling: labelling)
+        router.route(.post, "/v1/embeddings", labels.embeddings)
+        router.route(.post, "/v1/moderations", labels.moderations)
+        router.route(.post, "/classify", labels.classify)
+        let ranking = RankingEndpoints(list: list, configuration: configuration, labelling: labelling)
+        router.route(.post, "/score", ranking.score)
+        router.route(.post, "/v1/score", ranking.score)
+        router.route(.post, "/rerank", ranking.rerank)
+        router.route(.post, "/v1/rerank", ranking.rerank)
+        router.route(.post, "/v2/rerank", ranking.rerankV2)
         let tokenizers = TokenizerEndpoints(list: list, configuration: configuration)
         router.route(.post, "/tokenize", tokenizers.tokenize)
         router.route(.post, "/detokenize", tokenizers.detokenize)

@@ -9,12 +9,12 @@ private func request(_ fields: String) throws -> CompletionRequest {
 
 @Suite struct CompletionRequestTests {
     @Test(arguments: [
-        (#""prompt": "Hi""#, [CompletionRequest.Prompt.text("Hi")], ["prompt"]),
+        (#""prompt": "Hi""#, [TextInput.text("Hi")], ["prompt"]),
         (#""prompt": ["Hi", ""]"#, [.text("Hi"), .text("")], ["prompt[0]", "prompt[1]"]),
         (#""prompt": [1, 2]"#, [.tokens([1, 2])], ["prompt"]),
         (#""prompt": [[1, 2], [3]]"#, [.tokens([1, 2]), .tokens([3])], ["prompt[0]", "prompt[1]"]),
     ])
-    func readsPrompts(fields: String, prompts: [CompletionRequest.Prompt], names: [String]) throws {
+    func readsPrompts(fields: String, prompts: [TextInput], names: [String]) throws {
         let request = try request(fields)
         #expect(request.prompts == prompts)
         #expect(request.promptNames == names)

@@ -67,7 +67,7 @@ struct EncoderTrunk: Sendable {
         }
         let (embedded, batch) = whole.embedded(by: tokens)
         var x = embedded + positions(batch.positions.map { Int32($0 + firstPosition) })
-        if let tokenTypes { x = x + tokenTypes(Array(repeating: 0, count: batch.count)) }
+        if let tokenTypes { x = x + tokenTypes(batch.types) }
         x = norm(x)
         let context = batch.layerContext
         for block in blocks { x = context.recomputing(x) { block($0, batch, context) } }
@@ -76,12 +76,13 @@ struct EncoderTrunk: Sendable {
 
     private func embeddings(of batch: TokenBatch) -> [(table: Tensor, ids: [Int32])] {
         let ids = batch.positions.map { Int32($0 + firstPosition) }
-        for (table, ids) in [(tokens, batch.tokens), (positions, ids)] {
+        let types = tokenTypes.map { [($0, batch.types)] } ?? []
+        let parts = [(tokens, batch.tokens), (positions, ids)] + types
+        for (table, ids) in parts {
             let rows = table.weight.value.shape[0]
             precondition(ids.allSatisfy { 0..<Int32(rows) ~= $0 }, "an id lies outside the table of \(rows) rows")
         }
-        let types = tokenTypes.map { [($0.weight.value, [Int32](repeating: 0, count: batch.count))] } ?? []
-        return [(tokens.weight.value, batch.tokens), (positions.weight.value, ids)] + types
+        return parts.map { ($0.weight.value, $1) }
     }
 
     var linears: [Linear] { blocks.flatMap(\.linears) }

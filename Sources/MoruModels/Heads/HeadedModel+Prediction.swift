@@ -62,20 +62,20 @@ extension HeadedModel {
     }
 
     /// The logits of each of several texts, in batches that leave each result as it is of the text alone.
-    func logits(of texts: [TokenizedText]) -> [Tensor] { logits(of: texts.map(\.ids)) }
+    func logits(of texts: [TokenizedText]) -> [Tensor] { logits(of: texts.map { TokenSequence($0.ids) }) }
 
     /// The logits of each of several token sequences, none of them empty: [1, labels], or [tokens, labels] for a head
     /// that looks at tokens. Each result is the same as of the sequence alone.
-    package func logits(of sequences: [[Int32]]) -> [Tensor] {
+    package func logits(of sequences: [TokenSequence]) -> [Tensor] {
         var results: [Tensor] = []
         var begin = 0
         while begin < sequences.count {
-            var (end, rows) = (begin + 1, sequences[begin].count)
-            while end < sequences.count, rows + sequences[end].count <= Self.batchTokens {
-                rows += sequences[end].count
+            var (end, rows) = (begin + 1, sequences[begin].ids.count)
+            while end < sequences.count, rows + sequences[end].ids.count <= Self.batchTokens {
+                rows += sequences[end].ids.count
                 end += 1
             }
-            let batch = batch(sequences[begin..<end])
+            let batch = TokenBatch(Array(sequences[begin..<end]), adapter: adapter)
             let logits = logits(batch.withManyRows)
             for (index, segment) in batch.segments.enumerated() {
                 results.append(logits.rows(configuration.place == .token ? segment.rows : index..<index + 1))
@@ -91,7 +91,7 @@ extension HeadedModel {
 
 extension HeadConfiguration {
     /// What the logits of a text mean.
-    func classification(_ logits: [Float]) -> TextClassification {
+    package func classification(_ logits: [Float]) -> TextClassification {
         let values = probabilities(logits)
         let scores = zip(labels, values).map { TextClassification.Score(label: $0, score: $1) }
         let sorted = scores.sorted { $0.score > $1.score }

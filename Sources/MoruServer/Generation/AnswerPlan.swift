@@ -104,7 +104,7 @@ struct AnswerPlan: Sendable {
     }
 
     private static func choice(
-        for prompt: CompletionRequest.Prompt, _ tokenizer: Tokenizer, echo: Bool
+        for prompt: TextInput, _ tokenizer: Tokenizer, echo: Bool
     ) -> ChoicePlan {
         switch prompt {
         case .text(let text):

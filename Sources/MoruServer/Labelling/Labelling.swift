@@ -2,9 +2,14 @@ import MoruBase
 import MoruModels
 import MoruNN
 import MoruTensor
+import MoruText
 
 /// What models that classify or embed say of texts, for every endpoint that asks: off the event loop, with the texts of
 /// other requests, and given up when the client has gone, time is up or the server stops.
+///
+/// All functions throw ``APIError`` for a model that does something else and for a text that it cannot take;
+/// ``MoruError/Code/engineOverloaded`` when too much waits; what ends requests (``RequestLimits``); and
+/// `CancellationError` when the client has gone.
 struct Labelling: Sendable {
     private let engine: LabellingEngine
     private let reader = TextReader()
@@ -19,14 +24,11 @@ struct Labelling: Sendable {
     }
 
     /// The vectors of texts, as `moru embed` makes them.
-    ///
-    /// - Throws: ``APIError`` for a model that makes none, or a text that the model cannot take;
-    ///   ``MoruError/Code/engineOverloaded`` when too much waits; what ends requests; `CancellationError` when the
-    ///   client has gone.
     func embed(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
     ) async throws -> LabelledTexts {
         let embedder = try lease.model.embedding()
+        try texts.checkCount()
         let readsTexts = texts.inputs.contains { if case .text = $0 { true } else { false } }
         let skipped: Int
         do { skipped = readsTexts ? try embedder.skippedTokens(prompt: texts.prompt) : 0 } catch {
@@ -35,43 +37,106 @@ struct Labelling: Sendable {
         let model = LabellingEngine.Model(
             network: ObjectIdentifier(embedder.model.base), adapter: embedder.adapter.map(ObjectIdentifier.init),
             isClassifier: false, skippedTokens: skipped)
-        return try await rows(of: texts, TextReading(embedder), model, context) { [lease] batch in
+        let reading = TextReading(embedder)
+        return try await rows(of: texts.inputs.map(\.size), with: model, context) { index throws(APIError) in
+            try reading.tokens(of: index, in: texts)
+        } _: { [lease] batch in
             withExtendedLifetime(lease) {
-                let vectors = embedder.vectors(of: batch, skipping: skipped)
+                let vectors = embedder.vectors(of: batch.map(\.ids), skipping: skipped)
                 return batch.indices.map { vectors.rows($0..<$0 + 1).values() }
             }
         }
     }
 
     /// The logits of the labels of texts, in the order of the labels, as `moru classify` has them.
-    ///
-    /// - Throws: As ``embed(_:with:_:)``.
     func classify(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
     ) async throws -> LabelledTexts {
         let headed = try lease.model.classifying()
+        try texts.checkCount()
+        let reading = TextReading(headed)
+        return try await logits(of: texts.inputs.map(\.size), with: headed, lease, context) { index throws(APIError) in
+            try reading.tokens(of: index, in: texts)
+        }
+    }
+
+    /// How well pairs of texts fit, a row of one number each: what a cross-encoder says of them, or the cosine of their
+    /// vectors.
+    func score(
+        _ pairs: TextPairs, with lease: ModelLease, _ context: ServerContext
+    ) async throws -> LabelledTexts {
+        if case .embedder = lease.model.function { return try await cosines(pairs, with: lease, context) }
+        let headed = try lease.model.classifying()
+        let activation: @Sendable (Float) -> Float
+        do { activation = try headed.pairActivation } catch { throw APIError(error, param: "model") }
+        try pairs.second.checkCount()
+        let sizes = pairs.second.inputs.indices.map { index in
+            pairs.first.inputs[pairs.firstIndex(index)].size + pairs.second.inputs[index].size
+        }
+        var labelled = try await logits(of: sizes, with: headed, lease, context) { index throws(APIError) in
+            try headed.tokens(of: index, in: pairs)
+        }
+        labelled.rows = labelled.rows.map { $0.map(activation) }
+        return labelled
+    }
+
+    private func cosines(
+        _ pairs: TextPairs, with lease: ModelLease, _ context: ServerContext
+    ) async throws -> LabelledTexts {
+        async let first = embed(pairs.first, with: lease, context)
+        async let second = embed(pairs.second, with: lease, context)
+        let (left, right) = try await (first, second)
+        let cosines = right.rows.enumerated().map { index, row in
+            [Self.cosine(left.rows[pairs.firstIndex(index)], row)]
+        }
+        let tokenCount = left.tokenCount + right.tokenCount
+        context.record.note(TokenUsage(promptTokens: tokenCount))
+        return LabelledTexts(rows: cosines, tokenCount: tokenCount)
+    }
+
+    private static func cosine(_ a: [Float], _ b: [Float]) -> Float {
+        func product(_ a: [Float], _ b: [Float]) -> Double { zip(a, b).reduce(0) { $0 + Double($1.0) * Double($1.1) } }
+        let lengths = (product(a, a) * product(b, b)).squareRoot()
+        return lengths > 0 ? Float(product(a, b) / lengths) : 0
+    }
+
+    private func logits(
+        of sizes: [Int], with headed: HeadedModel, _ lease: ModelLease, _ context: ServerContext,
+        _ read: @escaping @Sendable (_ index: Int) throws(APIError) -> TokenSequence
+    ) async throws -> LabelledTexts {
         let model = LabellingEngine.Model(
             network: ObjectIdentifier(headed.base), adapter: headed.adapter.map(ObjectIdentifier.init),
             isClassifier: true, skippedTokens: 0)
-        return try await rows(of: texts, TextReading(headed), model, context) { [lease] batch in
+        return try await rows(of: sizes, with: model, context, read) { [lease] batch in
             withExtendedLifetime(lease) { headed.logits(of: batch).map { $0.values() } }
         }
     }
 
     private func rows(
-        of texts: TextInputs, _ reading: TextReading, _ model: LabellingEngine.Model, _ context: ServerContext,
+        of sizes: [Int], with model: LabellingEngine.Model, _ context: ServerContext,
+        _ read: @escaping @Sendable (_ index: Int) throws(APIError) -> TokenSequence,
         _ compute: @escaping LabellingEngine.Computation
     ) async throws -> LabelledTexts {
         let monitor = try await ConnectionMonitorHandler.monitor(of: context.channel)
         let labelled = try await monitor.cancellingOnClose { [limits, reader, engine] in
             try await limits.apply {
-                let tokens = try await reader.tokens(of: texts, for: reading)
+                let tokens = try await reader.sequences(ofSizes: sizes, read)
                 let rows = try await engine.rows(of: tokens, with: model, compute)
-                return LabelledTexts(rows: rows, tokenCount: tokens.reduce(0) { $0 + $1.count })
+                return LabelledTexts(rows: rows, tokenCount: tokens.reduce(0) { $0 + $1.ids.count })
             }
         }
         context.record.note(TokenUsage(promptTokens: labelled.tokenCount))
         return labelled
+    }
+}
+
+extension TextInputs {
+    /// Refuses more texts than a request may have.
+    fileprivate func checkCount() throws(APIError) {
+        guard inputs.count > Self.maximumCount else { return }
+        let field = names.first.map { String($0.prefix { $0 != "[" }) } ?? "input"
+        throw .wrongValue(
+            field, "has \(inputs.count) texts, and a request may have \(Self.maximumCount) at most")
     }
 }
 

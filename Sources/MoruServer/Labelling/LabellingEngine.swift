@@ -1,7 +1,7 @@
 import MoruBase
 import MoruEngine
 import MoruModels
-import MoruTensor
+import MoruText
 import Synchronization
 
 /// Reads texts with models that classify or embed, for many callers at once.
@@ -19,7 +19,7 @@ actor LabellingEngine {
     }
 
     /// What computes a row of numbers of each text of a batch.
-    typealias Computation = @Sendable ([[Int32]]) -> [[Float]]
+    typealias Computation = @Sendable ([TokenSequence]) -> [[Float]]
 
     /// Tokens that are read at a time, but for a longer text.
     static let batchTokens = 2048
@@ -27,7 +27,7 @@ actor LabellingEngine {
     private struct Job {
         let id: Int
         let model: Model
-        let texts: [[Int32]]
+        let texts: [TokenSequence]
         let compute: Computation
         let continuation: CheckedContinuation<[[Float]], any Error>
     }
@@ -68,7 +68,7 @@ actor LabellingEngine {
     /// - Returns: A row of numbers for each text.
     /// - Throws: ``MoruError/Code/engineOverloaded``, ``MoruError/Code/labelsNotFinite``, or `CancellationError`.
     nonisolated func rows(
-        of texts: [[Int32]], with model: Model, _ compute: @escaping Computation
+        of texts: [TokenSequence], with model: Model, _ compute: @escaping Computation
     ) async throws -> [[Float]] {
         guard !texts.isEmpty else { return [] }
         let id = inbox.withLock { inbox in
@@ -82,7 +82,7 @@ actor LabellingEngine {
                     try inbox.withLock { inbox in
                         // Who is cancelled later is noted after the job
                         try Task.checkCancellation()
-                        _ = try inbox.admission.admit(promptTokens: texts.reduce(0) { $0 + $1.count })
+                        _ = try inbox.admission.admit(promptTokens: texts.reduce(0) { $0 + $1.ids.count })
                         inbox.jobs.append(job)
                     }
                     wake()
@@ -114,7 +114,7 @@ actor LabellingEngine {
         for job in arrived {
             jobs[job.id] = job
             rows[job.id] = []
-            queue.add(job.id, model: job.model, costs: job.texts.map(\.count))
+            queue.add(job.id, model: job.model, costs: job.texts.map(\.ids.count))
         }
         for id in cancelled { end(id) { $0.resume(throwing: CancellationError()) } }
         let shares = queue.nextBatch(limit: Self.batchTokens)
@@ -122,7 +122,7 @@ actor LabellingEngine {
         let batch = shares.flatMap { share in jobs[share.request]?.texts[share.texts] ?? [] }
         let begin = ContinuousClock.now
         let results = compute(batch)
-        let tokens = batch.reduce(0) { $0 + $1.count }
+        let tokens = batch.reduce(0) { $0 + $1.ids.count }
         inbox.withLock { $0.admission.note(tokens: tokens, seconds: (ContinuousClock.now - begin) / .seconds(1)) }
         var place = 0
         for share in shares {
@@ -139,7 +139,7 @@ actor LabellingEngine {
                 .labelsNotFinite, "the model's output for a text is not finite", remedy: "use another copy of the model")
             return end(job.id) { $0.resume(throwing: error) }
         }
-        let tokens = job.texts[share.texts].reduce(0) { $0 + $1.count }
+        let tokens = job.texts[share.texts].reduce(0) { $0 + $1.ids.count }
         inbox.withLock { $0.admission.advance(tokens) }
         rows[job.id, default: []] += results
         guard share.texts.upperBound == job.texts.count, let whole = rows[job.id] else { return }
@@ -150,7 +150,7 @@ actor LabellingEngine {
         guard let job = jobs.removeValue(forKey: id) else { return }
         let done = rows.removeValue(forKey: id)?.count ?? 0
         queue.remove(id)
-        inbox.withLock { $0.admission.leave(job.texts[done...].reduce(0) { $0 + $1.count }) }
+        inbox.withLock { $0.admission.leave(job.texts[done...].reduce(0) { $0 + $1.ids.count }) }
         body(job.continuation)
     }
 }

@@ -4,6 +4,14 @@ enum TextInput: Sendable, Hashable {
     case text(String)
     /// Token ids, as they are.
     case tokens([Int32])
+
+    /// Bytes of text, or ids, that there are to read.
+    var size: Int {
+        switch self {
+        case .text(let text): text.utf8.count
+        case .tokens(let ids): ids.count
+        }
+    }
 }
 
 /// Texts of a request, where each is in it, and how they are to be read.
@@ -31,6 +39,28 @@ struct TextInputs: Sendable {
     init(_ inputs: [TextInput], names: [String]) {
         precondition(inputs.count == names.count, "\(inputs.count) texts have \(names.count) names")
         (self.inputs, self.names) = (inputs, names)
+    }
+}
+
+/// Pairs of texts to be judged: one text with each of others, or each with its own.
+struct TextPairs: Sendable {
+    /// The texts that come first; one, or as many as the others.
+    var first: TextInputs
+    /// The others.
+    var second: TextInputs
+    /// The most tokens of a pair, longer ones being cut; nil refuses pairs that are longer than the model takes.
+    var cutTokens: Int? {
+        get { second.cutTokens }
+        set { (first.cutTokens, second.cutTokens) = (newValue, newValue) }
+    }
+
+    /// The place among the first texts of a pair's.
+    func firstIndex(_ index: Int) -> Int { first.inputs.count == 1 ? 0 : index }
+
+    /// The texts of a pair.
+    func texts(_ index: Int) -> (String, String) {
+        func text(_ input: TextInput) -> String { if case .text(let text) = input { text } else { "" } }
+        return (text(first.inputs[firstIndex(index)]), text(second.inputs[index]))
     }
 }
 

@@ -13,44 +13,44 @@ actor TextReader {
     /// Bytes of text that are read before it is another request's turn.
     private static let turnBytes = 64 << 10
 
-    /// The tokens of texts, checked and cut as is asked for.
+    /// The tokens of some texts.
     ///
-    /// - Throws: ``APIError`` that names the field, or `CancellationError`.
-    nonisolated func tokens(of texts: TextInputs, for reading: TextReading) async throws -> [[Int32]] {
-        guard texts.inputs.count <= TextInputs.maximumCount else {
-            throw APIError.wrongValue(
-                texts.fieldName,
-                "has \(texts.inputs.count) texts, and a request may have \(TextInputs.maximumCount) at most")
-        }
-        var (results, begin): ([[Int32]], Int) = ([], 0)
-        while begin < texts.inputs.count {
+    /// - Parameters:
+    ///   - sizes: The bytes of each text.
+    ///   - read: Gives the tokens of one of them.
+    /// - Throws: What reading throws, or `CancellationError`.
+    nonisolated func sequences(
+        ofSizes sizes: [Int], _ read: @Sendable (_ index: Int) throws(APIError) -> TokenSequence
+    ) async throws -> [TokenSequence] {
+        var (results, begin): ([TokenSequence], Int) = ([], 0)
+        while begin < sizes.count {
             try Task.checkCancellation()
             var (end, bytes) = (begin, 0)
-            while end < texts.inputs.count, bytes < Self.turnBytes {
-                bytes += texts.inputs[end].byteCount
+            while end < sizes.count, bytes < Self.turnBytes {
+                bytes += sizes[end]
                 end += 1
             }
-            results += try await read(begin..<end, of: texts, reading)
+            results += try await turn(begin..<end, read)
             begin = end
         }
         return results
     }
 
-    private func read(_ range: Range<Int>, of texts: TextInputs, _ reading: TextReading) throws(APIError) -> [[Int32]] {
-        var results: [[Int32]] = []
-        for index in range { results.append(try reading.tokens(of: index, in: texts)) }
+    private func turn(
+        _ range: Range<Int>, _ read: (_ index: Int) throws(APIError) -> TokenSequence
+    ) throws(APIError) -> [TokenSequence] {
+        var results: [TokenSequence] = []
+        for index in range { results.append(try read(index)) }
         return results
     }
 }
 
 /// How a model's texts become tokens.
 struct TextReading: Sendable {
-    let tokenizer: Tokenizer
-    let vocabularySize: Int
-    /// The most tokens of a text.
-    let limit: Int
-    /// All tokens of a text.
-    let encode: @Sendable (_ text: String, _ texts: TextInputs) throws(MoruError) -> [Int32]
+    private let tokenizer: Tokenizer
+    private let vocabularySize: Int
+    private let limit: Int
+    private let encode: @Sendable (_ text: String, _ texts: TextInputs) throws(MoruError) -> [Int32]
 
     /// The tokens of an embedder's texts.
     init(_ embedder: TextEmbedder) {
@@ -70,17 +70,15 @@ struct TextReading: Sendable {
         }
     }
 
-    /// The tokens of one of several texts.
+    /// The tokens of one of several texts, cut as is asked for.
     ///
     /// - Throws: ``APIError`` for a text without tokens or of too many, or ids that the model does not know.
-    fileprivate func tokens(of index: Int, in texts: TextInputs) throws(APIError) -> [Int32] {
+    func tokens(of index: Int, in texts: TextInputs) throws(APIError) -> TokenSequence {
         let name = texts.names[index]
         let ids: [Int32]
         switch texts.inputs[index] {
         case .text(let text):
-            do { ids = try encode(text, texts) } catch {
-                throw APIError(error, param: error.code == .promptUnknown ? "prompt_name" : name)
-            }
+            do { ids = try encode(text, texts) } catch { throw APIError(error, param: name) }
         case .tokens(let given):
             ids = given
             if let id = ids.first(where: { $0 < 0 || Int($0) >= vocabularySize }) {
@@ -89,31 +87,46 @@ struct TextReading: Sendable {
         }
         guard !ids.isEmpty else { throw .wrongValue(name, "has no tokens") }
         let most = min(limit, texts.cutTokens ?? limit)
-        guard ids.count > most else { return ids }
-        guard texts.cutTokens != nil else {
-            throw APIError(
-                MoruError(
-                    .promptTooLong,
-                    "'\(name)' has \(ids.count) tokens, \(ids.count - most) more than the \(most) that the model reads",
-                    remedy: "shorten it, or split it"), param: name)
+        guard ids.count > most else { return TokenSequence(ids) }
+        guard texts.cutTokens != nil else { throw .tooLong(name, ids.count, limit: most) }
+        if case .text = texts.inputs[index], texts.addsSpecialTokens {
+            return TokenSequence(tokenizer.cut(ids, to: most))
         }
-        if case .text = texts.inputs[index], texts.addsSpecialTokens { return tokenizer.cut(ids, to: most) }
-        return Array(ids.prefix(most))
+        return TokenSequence(Array(ids.prefix(most)))
     }
 }
 
-extension TextInputs {
-    /// The field that holds the texts, such as `input` of `input[3]`.
-    fileprivate var fieldName: String {
-        names.first.map { String($0.prefix { $0 != "[" }) } ?? "input"
+extension HeadedModel {
+    /// The tokens of one of several pairs of texts, cut as is asked for.
+    ///
+    /// - Throws: ``APIError`` for a pair of too many tokens.
+    func tokens(of index: Int, in pairs: TextPairs) throws(APIError) -> TokenSequence {
+        let ((first, second), name) = (pairs.texts(index), pairs.second.names[index])
+        let most = min(contextLength, pairs.cutTokens ?? contextLength)
+        var sequence: TokenSequence
+        do {
+            sequence = try tokens(of: first, second)
+            if sequence.ids.count > most, pairs.cutTokens != nil {
+                sequence = try tokens(of: first, second, limit: most)
+            }
+        } catch {
+            throw APIError(error, param: name)
+        }
+        guard !sequence.ids.isEmpty else { throw .wrongValue(name, "and what it is compared with have no tokens") }
+        guard sequence.ids.count <= most else {
+            throw .tooLong("\(name)' with '\(pairs.first.names[pairs.firstIndex(index)])", sequence.ids.count, limit: most, param: name)
+        }
+        return sequence
     }
 }
 
-extension TextInput {
-    fileprivate var byteCount: Int {
-        switch self {
-        case .text(let text): text.utf8.count
-        case .tokens(let ids): ids.count
-        }
+extension APIError {
+    /// A text of more tokens than a model reads.
+    fileprivate static func tooLong(_ what: String, _ count: Int, limit: Int, param: String? = nil) -> APIError {
+        APIError(
+            MoruError(
+                .promptTooLong,
+                "'\(what)' has \(count) tokens, \(count - limit) more than the \(limit) that the model reads",
+                remedy: "shorten it, or split it"), param: param ?? what)
     }
 }

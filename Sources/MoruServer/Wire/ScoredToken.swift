@@ -25,8 +25,7 @@ struct ScoredToken: Sendable, Hashable {
         var logProbabilityJSON: JSON {
             guard let logProbability else { return .null }
             guard logProbability.isFinite else { return -9999.0 }
-            // The shortest decimal of the float, not the longer one of the same value as a double.
-            return .double(Double(logProbability.description) ?? Double(logProbability))
+            return .shortest(logProbability)
         }
     }
 

@@ -40,23 +40,32 @@ extension Tokenizer {
         return .object(config)
     }
 
-    /// The ids around a text, as the template of a single sequence.
+    /// The ids around a text, and between two, as templates.
     private var postProcessor: JSON {
         let parts = core.parts
         if parts.prefix.isEmpty, parts.suffix.isEmpty { return nil }
-        func special(_ id: Int32) -> JSON { ["SpecialToken": ["id": .string(piece(id) ?? ""), "type_id": 0]] }
-        func sequence(_ name: String, _ type: Int) -> JSON {
-            ["Sequence": ["id": .string(name), "type_id": .int(type)]]
+        func special(_ id: Int32, _ type: Int32 = 0) -> JSON {
+            ["SpecialToken": ["id": .string(piece(id) ?? ""), "type_id": .int(Int(type))]]
         }
-        let single = parts.prefix.map(special) + [sequence("A", 0)] + parts.suffix.map(special)
+        func sequence(_ name: String, _ type: Int32) -> JSON {
+            ["Sequence": ["id": .string(name), "type_id": .int(Int(type))]]
+        }
+        let single = parts.prefix.map { special($0) } + [sequence("A", 0)] + parts.suffix.map { special($0) }
+        let pair = parts.pair?.parts.map { part in
+            switch part {
+            case .first(let type): sequence("A", type)
+            case .second(let type): sequence("B", type)
+            case .token(let id, let type): special(id, type)
+            }
+        }
         var tokens = JSONObject()
-        for id in parts.prefix + parts.suffix {
+        for id in parts.prefix + parts.suffix + (parts.pair?.specials ?? []) {
             let name = piece(id) ?? ""
             tokens[name] = ["id": .string(name), "ids": [.int(Int(id))], "tokens": [.string(name)]]
         }
         return [
-            "type": "TemplateProcessing", "single": .array(single), "pair": .array(single + [sequence("B", 1)]),
-            "special_tokens": .object(tokens),
+            "type": "TemplateProcessing", "single": .array(single),
+            "pair": .array(pair ?? single + [sequence("B", 1)]), "special_tokens": .object(tokens),
         ]
     }
 

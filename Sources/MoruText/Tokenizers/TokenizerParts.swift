@@ -12,6 +12,8 @@ struct TokenizerParts: Sendable {
     /// Ids put before and after a text.
     var prefix: [Int32] = []
     var suffix: [Int32] = []
+    /// How two texts become one sequence; nil where nothing says so.
+    var pair: PairTemplate?
     var addedTokens: [AddedToken] = []
 
     // Derived by `finish`.

@@ -109,6 +109,7 @@ private struct GGUFTokenizerReader {
             else { throw malformed("bos_token_id", "is missing, and with it [CLS] or [SEP]") }
             if try flag("add_bos_token", default: true) { parts.prefix = [begin] }
             if try flag("add_eos_token", default: try flag("add_sep_token", default: true)) { parts.suffix = [end] }
+            parts.pair = .bert(begin: begin, end: end)
             return
         }
         if try flag("add_bos_token", default: addsBegin) {

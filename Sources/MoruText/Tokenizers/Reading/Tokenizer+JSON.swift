@@ -28,10 +28,10 @@ extension Tokenizer {
         } else {
             parts.joinsWithSpaces = true
         }
+        parts.pair = .plain
         if let section = document.optional("post_processor") {
             let processor = try PostProcessor(section)
-            parts.prefix = processor.prefix
-            parts.suffix = processor.suffix
+            (parts.prefix, parts.suffix, parts.pair) = (processor.prefix, processor.suffix, processor.pair)
         }
         if let added = document.optional("added_tokens") {
             for element in try added.elements() {
@@ -78,7 +78,7 @@ extension Tokenizer {
                         + "vocabulary has", remedy: "each added token needs an id of its own")
             }
         }
-        for id in parts.prefix + parts.suffix
+        for id in parts.prefix + parts.suffix + (parts.pair?.specials ?? [])
         where contents[id] == nil && !parts.vocabulary.contains(id: Int(id)) {
             throw MoruError(
                 .tokenizerMalformed, "\(source): post_processor adds the id \(id), which no token has",
