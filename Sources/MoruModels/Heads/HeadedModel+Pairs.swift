@@ -21,7 +21,8 @@ extension HeadedModel {
         if known <= 1 { sequence.types = [] }
         if let type = sequence.types.max(), Int(type) >= known {
             throw MoruError(
-                .modelUnsupported, "\(trunk.path): the tokenizer has tokens of type \(type), the network knows \(known)",
+                .modelUnsupported,
+                "\(trunk.path): the tokenizer has tokens of type \(type), the network knows \(known)",
                 remedy: "restore the files that came with the model")
         }
         return sequence
@@ -55,7 +56,8 @@ extension HeadedModel {
         get throws(MoruError) {
             guard scoresPairs else {
                 throw MoruError(
-                    .headMissing, "\(trunk.path) does not score pairs of texts: it has \(configuration.labels.count) "
+                    .headMissing,
+                    "\(trunk.path) does not score pairs of texts: it has \(configuration.labels.count) "
                         + "outputs for each \(configuration.place == .token ? "token" : "text")",
                     remedy: "use a cross-encoder, which has one")
             }

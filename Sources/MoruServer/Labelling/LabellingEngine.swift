@@ -136,7 +136,8 @@ actor LabellingEngine {
         guard let job = jobs[share.request] else { return }
         guard results.allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
             let error = MoruError(
-                .labelsNotFinite, "the model's output for a text is not finite", remedy: "use another copy of the model")
+                .labelsNotFinite, "the model's output for a text is not finite", remedy: "use another copy of the model"
+            )
             return end(job.id) { $0.resume(throwing: error) }
         }
         let tokens = job.texts[share.texts].reduce(0) { $0 + $1.ids.count }

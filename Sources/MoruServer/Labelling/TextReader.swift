@@ -114,7 +114,9 @@ extension HeadedModel {
         }
         guard !sequence.ids.isEmpty else { throw .wrongValue(name, "and what it is compared with have no tokens") }
         guard sequence.ids.count <= most else {
-            throw .tooLong("\(name)' with '\(pairs.first.names[pairs.firstIndex(index)])", sequence.ids.count, limit: most, param: name)
+            throw .tooLong(
+                "\(name)' with '\(pairs.first.names[pairs.firstIndex(index)])", sequence.ids.count, limit: most,
+                param: name)
         }
         return sequence
     }

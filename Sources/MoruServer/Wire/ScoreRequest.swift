@@ -81,7 +81,10 @@ struct RerankRequest: Sendable {
 extension TextInputs {
     /// A field that is a string or an array of strings.
     fileprivate init(strings value: JSON, field: String) throws(APIError) {
-        if let text = value.string { return self.init([.text(text)], names: [field]) }
+        if let text = value.string {
+            self.init([.text(text)], names: [field])
+            return
+        }
         guard let elements = value.array else {
             throw .wrongType(field, expected: "a string or an array of strings", found: value)
         }

@@ -42,7 +42,9 @@ import Testing
         try await until { gate.isWaiting }
         let others = (1...3).map { number in
             Task { [model = model(network)] in
-                try await engine.rows(of: [.init([Int32(number)]), .init([Int32(number), 0])], with: model) { gate.compute($0) }
+                try await engine.rows(of: [.init([Int32(number)]), .init([Int32(number), 0])], with: model) {
+                    gate.compute($0)
+                }
             }
         }
         try await until { engine.waitingTokens == 1 + 3 * 3 }
@@ -97,7 +99,9 @@ import Testing
     @Test func numbersThatAreNotFiniteAreAnError() async throws {
         let (engine, network) = (LabellingEngine(maximumTokens: nil, maximumSeconds: nil), Network())
         let error = await #expect(throws: MoruError.self) {
-            try await engine.rows(of: [.init([1]), .init([2])], with: model(network)) { $0.map { [1 / Float($0.ids[0] - 2)] } }
+            try await engine.rows(of: [.init([1]), .init([2])], with: model(network)) {
+                $0.map { [1 / Float($0.ids[0] - 2)] }
+            }
         }
         #expect(error?.code == .labelsNotFinite)
         #expect(try await engine.rows(of: [], with: model(network)) { _ in [] } == [] && engine.waitingTokens == 0)
