@@ -19,6 +19,32 @@ import Testing
          "stop": "a", "stream": true, "stream_options": {"include_usage": false}, "echo": true, "logprobs": 2,
          "max_tokens": 0, "ignore_eos": true, "cache_prompt": false, "suffix": "", "best_of": null}
         """
+    private static let embedding = """
+        {"model": "m", "input": [[1, 2], [3]], "encoding_format": "base64", "dimensions": 8, "user": "u",
+         "prompt_name": "query", "truncate_prompt_tokens": -1, "add_special_tokens": false}
+        """
+    private static let classification = """
+        {"model": "m", "input": ["a", "b"], "use_activation": true, "user": "u", "truncate_prompt_tokens": 5}
+        """
+    private static let moderation = """
+        {"model": "m", "input": [{"type": "text", "text": "a"}]}
+        """
+    private static let score = """
+        {"model": "m", "text_1": ["a", "b"], "text_2": ["c", "d"], "truncate_prompt_tokens": 5}
+        """
+    private static let ranking = """
+        {"model": "m", "query": "a", "documents": ["a", {"text": "b"}], "top_n": 1, "return_documents": true,
+         "rank_fields": ["text"]}
+        """
+    private static let readers: [(name: String, body: String, read: @Sendable (JSON) throws(APIError) -> Void)] = [
+        ("chat", chat, { json throws(APIError) in _ = try ChatCompletionRequest(json) }),
+        ("completion", completion, { json throws(APIError) in _ = try CompletionRequest(json) }),
+        ("embedding", embedding, { json throws(APIError) in _ = try EmbeddingRequest(json) }),
+        ("classification", classification, { json throws(APIError) in _ = try ClassificationRequest(json) }),
+        ("moderation", moderation, { json throws(APIError) in _ = try ModerationRequest(json) }),
+        ("score", score, { json throws(APIError) in _ = try ScoreRequest(json) }),
+        ("ranking", ranking, { json throws(APIError) in _ = try RerankRequest(json, returnsDocuments: true) }),
+    ]
     private static let values: [JSON] = [
         nil, true, false, 0, -1, 1, 0.5, 1e300, -1e300, .int(.max), .int(.min), "", "a", "tool", "image_url", "é", [],
         [nil], [[]],
@@ -27,15 +53,15 @@ import Testing
 
     @Test func readsOrRefusesWhateverComes() throws {
         var generator = SplitMix64(seed: 1)
-        let chat = try JSON.parse(Self.chat, source: "chat")
-        let completion = try JSON.parse(Self.completion, source: "completion")
         var refusals: Set<String> = []
-        for _ in 0..<4000 {
-            for (base, isChat) in [(chat, true), (completion, false)] {
+        for (name, body, read) in Self.readers {
+            let base = try JSON.parse(body, source: name)
+            try read(base)
+            for _ in 0..<3000 {
                 var json = base
                 for _ in 0..<Int.random(in: 1...3, using: &generator) { json = mutated(json, &generator) }
                 do throws(APIError) {
-                    if isChat { _ = try ChatCompletionRequest(json) } else { _ = try CompletionRequest(json) }
+                    try read(json)
                 } catch {
                     #expect(error.status == .badRequest && !error.message.isEmpty)
                     #expect(error.param != nil || json.object == nil)

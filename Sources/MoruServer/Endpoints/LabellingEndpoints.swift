@@ -4,7 +4,7 @@ import MoruModels
 
 /// `POST /v1/embeddings` and `POST /v1/moderations`, as OpenAI's API has them, and `POST /classify`, as vLLM has it.
 struct LabellingEndpoints: Sendable {
-    let list: ModelList
+    let list: ModelCatalog
     let configuration: ServerConfiguration
     let labelling: Labelling
 
@@ -37,8 +37,7 @@ struct LabellingEndpoints: Sendable {
     /// Whether texts are in the categories of a classifier.
     func moderations(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ModerationRequest(try await request.json(upTo: configuration.maximumBodyBytes))
-        guard let name = wire.model ?? firstClassifier else { throw APIError.missing("model") }
-        let lease = try await list.lease(name)
+        let lease = try await list.lease(wire.model ?? list.defaultName)
         let rule = try ModerationRule(try lease.model.classifying().configuration, model: lease.model.name)
         let labelled = try await labelling.classify(wire.texts, with: lease, context)
         return Response([
@@ -47,8 +46,6 @@ struct LabellingEndpoints: Sendable {
         ])
     }
 
-    /// The first model that labels whole texts.
-    private var firstClassifier: String? { list.models.first { (try? $0.classifying()) != nil }?.name }
 }
 
 extension AnswerHead {

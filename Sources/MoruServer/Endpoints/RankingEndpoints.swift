@@ -7,7 +7,7 @@ import MoruModels
 /// A cross-encoder (a classifier of one output) reads the texts of a pair together; of an embedder it is the cosine of
 /// their vectors.
 struct RankingEndpoints: Sendable {
-    let list: ModelList
+    let list: ModelCatalog
     let configuration: ServerConfiguration
     let labelling: Labelling
 

@@ -29,11 +29,13 @@ struct Labelling: Sendable {
     ) async throws -> LabelledTexts {
         let embedder = try lease.model.embedding()
         try texts.checkCount()
-        let readsTexts = texts.inputs.contains { if case .text = $0 { true } else { false } }
-        let skipped: Int
-        do { skipped = readsTexts ? try embedder.skippedTokens(prompt: texts.prompt) : 0 } catch {
-            throw APIError(error, param: "prompt_name")
+        let prompts = embedder.modules.prompts.keys.sorted()
+        if let name = texts.prompt, !prompts.contains(name) {
+            let known = prompts.isEmpty ? "no prompts" : prompts.map { "'\($0)'" }.joined(separator: ", ")
+            throw APIError.wrongValue("prompt_name", "is '\(name)', and the model has \(known)")
         }
+        let readsTexts = texts.inputs.contains { if case .text = $0 { true } else { false } }
+        let skipped = readsTexts ? try embedder.skippedTokens(prompt: texts.prompt) : 0
         let model = LabellingEngine.Model(
             network: ObjectIdentifier(embedder.model.base), adapter: embedder.adapter.map(ObjectIdentifier.init),
             isClassifier: false, skippedTokens: skipped)

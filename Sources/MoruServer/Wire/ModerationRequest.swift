@@ -2,7 +2,7 @@ import MoruBase
 
 /// The body of `POST /v1/moderations`.
 struct ModerationRequest: Sendable {
-    /// nil for the first classifier that the server has.
+    /// nil for the server's first model.
     var model: String?
     var texts: TextInputs
 

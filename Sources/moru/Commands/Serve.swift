@@ -13,9 +13,11 @@ struct Serve: AsyncParsableCommand {
         usage: "moru serve <model> [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
-            GET /health, GET /metrics (for Prometheus); and POST /tokenize, POST
-            /detokenize, GET /tokenizer_info, as vLLM has them. Each adapter is a model of
-            its own name on the same base. Set MORU_API_KEY to ask clients for a key.
+            POST /v1/embeddings, POST /v1/moderations, GET /health, GET /metrics (for
+            Prometheus); and POST /classify, POST /score, POST /rerank, POST /tokenize,
+            POST /detokenize, GET /tokenizer_info, as vLLM has them. Each adapter is a
+            model of its own name on the same base. Set MORU_API_KEY to ask clients for a
+            key.
 
             What a model does follows from its files: with a head it classifies, an encoder
             or a sentence-transformers directory makes vectors, others generate text; and
@@ -87,6 +89,7 @@ struct Serve: AsyncParsableCommand {
         configuration.port = port ?? settings.port
         let key = settings.value(.apiKey)
         configuration.apiKey = key.isEmpty ? nil : key
+        configuration.maximumWaitSeconds = maximumWait
         var logger = Logger(label: "moru.server")
         logger.logLevel = verbose ? .info : .warning
         let names = catalog.names.joined(separator: ", ")

@@ -271,7 +271,8 @@ def errors():
     error = refused(openai.NotFoundError, lambda: chat(model=model + "x"))
     assert error.param == "model" and error.code == "model_not_found" and f"Did you mean '{model}'?" in error.message
     refused(openai.NotFoundError, lambda: client.models.retrieve("none"))
-    refused(openai.NotFoundError, lambda: client.embeddings.create(model=model, input="x"))
+    error = refused(openai.BadRequestError, lambda: client.embeddings.create(model=model, input="x"))
+    assert error.param == "model" and error.code == "model_not_suitable", error
 
 
 def concurrent():

@@ -76,9 +76,9 @@ import Testing
                     #expect(result["categories"]?[score.label]?.bool == expected.labels.contains(score.label))
                 }
             }
-            // The first classifier is the default, and a message's part is as good as a text
+            // A message's part is as good as a text
             let part: JSON = [["type": "text", "text": .string(texts[1])]]
-            let other = try await server.post("/v1/moderations", ["input": part])
+            let other = try await server.post("/v1/moderations", ["model": "moods", "input": part])
             #expect(other.json["model"] == "moods" && other.json["results"] == .array([results[1]]))
             let several = try await server.post("/v1/moderations", ["model": "insults", "input": .string(texts[0])])
             let labels = try models.many.classify([texts[0]])[0].labels
@@ -87,11 +87,20 @@ import Testing
             for (fields, param) in [
                 (#""model": "fit", "input": "x""#, "model"), (#""model": "vectors", "input": "x""#, "model"),
                 (#""input": [{"type": "image_url", "image_url": {"url": "x"}}]"#, "input[0].type"),
-                (#""input": [1]"#, "input[0]"), (#""input": 1"#, "input"), (#""inputs": "x""#, "input"),
+                (#""input": "x""#, "model"), (#""input": [1]"#, "input[0]"), (#""input": 1"#, "input"),
+                (#""inputs": "x""#, "input"),
             ] {
                 let refused = try await server.request("POST", "/v1/moderations", body: "{\(fields)}")
                 #expect(refused.status == 400 && refused.errorParam == param, "\(refused)")
             }
+        }
+    }
+
+    @Test func theFirstModelModeratesUnlessAnotherIsNamed() async throws {
+        let models = try LabellingModels()
+        try await TestServer.run([ServedModel(name: "moods", .classifier(models.single))]) { server in
+            let answer = try await server.post("/v1/moderations", ["input": "x"])
+            #expect(answer.status == 200 && answer.json["model"] == "moods")
         }
     }
 

@@ -96,7 +96,7 @@ import Testing
             func vector(_ answer: TestResponse) -> [Float]? { answer.json["data"]?[0]?["embedding"]?.numbers }
             #expect(vector(try await ask(("input", "ferry"), ("prompt_name", "query"))) == asked)
             let unknown = try await ask(("input", "ferry"), ("prompt_name", "passage"))
-            #expect(unknown.errorParam == "prompt_name" && unknown.status == 404)
+            #expect(unknown.errorParam == "prompt_name" && unknown.status == 400)
             let refused = try await ask(("input", ["ferry", .string(long)]))
             #expect(refused.status == 400 && refused.errorCode == "context_length_exceeded")
             #expect(refused.errorParam == "input[1]")
