@@ -1,5 +1,5 @@
-"""Multiple negatives ranking (InfoNCE) on given vectors by plain torch: the loss, and its gradients with respect to the
-vectors. Writes Tests/MoruTrainingTests/Goldens/embeddings.json."""
+"""Multiple negatives ranking (InfoNCE), and the squared error of cosines against scores (CosineSimilarityLoss of
+sentence-transformers), on given vectors by plain torch: the loss, and its gradients with respect to the vectors. Writes Tests/MoruTrainingTests/Goldens/embeddings.json."""
 import json
 import pathlib
 
@@ -27,5 +27,16 @@ def case(anchors, negatives, width, scale):
             "gradients": [rounded(a.grad.flatten().tolist()), rounded(c.grad.flatten().tolist())]}
 
 
+def scored(pairs, width):
+    a = tensor(f"first.{pairs}", [pairs, width]).requires_grad_()
+    b = tensor(f"second.{pairs}", [pairs, width]).requires_grad_()
+    scores = tensor(f"scores.{pairs}", [pairs])
+    loss = F.mse_loss(F.cosine_similarity(a, b), scores, reduction="sum")
+    loss.backward()
+    return {"first": rounded(a.detach().flatten().tolist()), "second": rounded(b.detach().flatten().tolist()),
+            "shape": [pairs, width], "scores": rounded(scores.tolist()), "loss": loss.item(),
+            "gradients": [rounded(a.grad.flatten().tolist()), rounded(b.grad.flatten().tolist())]}
+
+
 path = pathlib.Path(__file__).parents[2] / "Tests/MoruTrainingTests/Goldens/embeddings.json"
-path.write_text(json.dumps([case(**c) for c in CASES]) + "\n")
+path.write_text(json.dumps([case(**c) for c in CASES] + [scored(5, 8), scored(1, 3)]) + "\n")

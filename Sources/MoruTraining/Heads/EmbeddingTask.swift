@@ -126,13 +126,7 @@ public final class EmbeddingTask: DatasetTask {
     }
 
     /// A sample of the model's weights, how it makes vectors, and every example of the data.
-    public var identity: [(key: String, value: String)] {
-        let modules = embedder.modules
-        return [
-            ("the base model's weights", embedder.model.base.fingerprintText),
-            ("the pooling", modules.poolings.map(\.rawValue).joined(separator: ", ")),
-        ] + dataIdentity
-    }
+    public var identity: [(key: String, value: String)] { embedder.identity + dataIdentity }
 
     /// Names a parameter of the base model or the adapter that is not finite.
     public func diagnosis() -> String? { embedder.model.base.diagnosis(embedder.adapter) }

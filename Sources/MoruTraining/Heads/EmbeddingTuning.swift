@@ -57,19 +57,36 @@ public struct EmbeddingTuning: RecipeTuning {
         let limit = try recipe.maximumLength(context: base.facts.contextLength)
         let training = try dataset(recipe.data.trainingSources(), limit: limit)
         let validation = try recipe.data.validation.map { try dataset([recipe.data.source($0)], limit: limit) }
-        guard recipe.training.batchSize > 1 || training.examples.allSatisfy({ $0.hasNegatives }) else {
-            throw MoruError(
-                .recipeValue, "training.batch_size is 1, so that there is no other text to tell a positive from",
-                remedy: "raise training.batch_size, or give each record a negative")
-        }
         let (method, adapter) = try method()
-        let task = EmbeddingTask(
-            embedder: embedder.adapted(by: adapter), training: training, validation: validation,
-            scale: recipe.embedding.scale)
+        let adapted = embedder.adapted(by: adapter)
+        let task: any TrainingTask
+        if try isScored(training, validation) {
+            task = SimilarityTask(embedder: adapted, training: training, validation: validation)
+        } else {
+            guard recipe.training.batchSize > 1 || training.examples.allSatisfy({ $0.hasNegatives }) else {
+                throw MoruError(
+                    .recipeValue, "training.batch_size is 1, so that there is no other text to tell a positive from",
+                    remedy: "raise training.batch_size, or give each record a negative")
+            }
+            task = EmbeddingTask(
+                embedder: adapted, training: training, validation: validation, scale: recipe.embedding.scale)
+        }
         return TuningWork(
             recipe, task, method, adapter: adapter,
             notices: [pools, recipe.targetNotice(adapter), training.notice, validation?.notice],
             unused: (training.skippedCount, training.truncatedCount))
+    }
+
+    /// Whether the data are pairs with scores, all of them.
+    private func isScored(_ training: HeadDataset, _ validation: HeadDataset?) throws(MoruError) -> Bool {
+        let examples = training.examples + (validation?.examples ?? [])
+        let count = examples.count(where: \.isScored)
+        guard count == 0 || count == examples.count else {
+            throw MoruError(
+                .dataMalformed, "\(training.source): \(count) of \(examples.count) records have a score",
+                remedy: "give every record text_a, text_b and score, or anchor and positive")
+        }
+        return count > 0
     }
 
     /// How vectors come about, for people.
@@ -84,14 +101,19 @@ public struct EmbeddingTuning: RecipeTuning {
         return try HeadDataset(
             labelled, tooLong: recipe.data.tooLong, epochEnd: recipe.data.epochEnd
         ) { record, truncates throws(MoruError) in
-            guard case .texts(let anchor, let positive, let negatives) = record else {
-                preconditionFailure("a record without a text that belongs to it")
+            func tokens(_ text: String) throws(MoruError) -> [Int32] {
+                try embedder.tokens(of: text, limit: limit, truncates: truncates)
             }
-            var texts: [[Int32]] = []
-            for text in [anchor, positive] + negatives {
-                texts.append(try embedder.tokens(of: text, limit: limit, truncates: truncates))
+            switch record {
+            case .texts(let anchor, let positive, let negatives):
+                let anchor = try tokens(anchor)
+                var others: [[Int32]] = []
+                for text in [positive] + negatives { others.append(try tokens(text)) }
+                return HeadExample(tokens: anchor, target: .texts(others))
+            case .pair(let first, let second, let score):
+                return HeadExample(tokens: try tokens(first), target: .scored(try tokens(second), score: score))
+            case .text, .spans, .words: preconditionFailure("a record without another text")
             }
-            return HeadExample(tokens: texts[0], target: .texts(Array(texts.dropFirst())))
         }
     }
 
@@ -120,4 +142,6 @@ public struct EmbeddingTuning: RecipeTuning {
 extension HeadExample {
     /// Whether there is a text that does not belong to it.
     fileprivate var hasNegatives: Bool { if case .texts(let texts) = target { texts.count > 1 } else { false } }
+
+    fileprivate var isScored: Bool { if case .scored = target { true } else { false } }
 }

@@ -17,7 +17,7 @@ struct HeadCounts {
                 count(rows[begin].map { $0 >= 0 }, labels.map { $0 >= 0.5 })
                 begin += 1
             case .value: begin += 1
-            case .texts: preconditionFailure("a head does not compare texts")
+            case .texts, .scored: preconditionFailure("a head does not compare texts")
             case .tags(let tags):
                 count(rows[begin..<begin + tags.count].map(Self.best), tags.map(Int.init), configuration.labels)
                 begin += tags.count

@@ -53,7 +53,7 @@ struct HeadData {
                 case .text(_, .labels(let several)): (labels, tagged, multi) = (several, false, true)
                 case .spans(_, let spans): (labels, tagged, multi) = (spans.map(\.label), false, false)
                 case .words(_, let tags): (labels, tagged, multi) = (tags, true, false)
-                case .text(_, .value), .texts: continue
+                case .text(_, .value), .texts, .pair: continue
                 }
                 guard isTagged ?? tagged == tagged, isMulti ?? multi == multi else {
                     throw MoruError(
@@ -134,7 +134,7 @@ struct HeadData {
                 return HeadExample(tokens: tokens.ids, target: .tags(numbers))
             case .words(let words, let tags):
                 return try encode(words, tags, for: model, limit: limit, truncates: truncates)
-            case .texts: preconditionFailure("a head does not compare texts")
+            case .texts, .pair: preconditionFailure("a head does not compare texts")
             }
         }
         guard misaligned > 0, let first else { return (data, nil) }

@@ -15,6 +15,8 @@ public struct HeadExample: Sendable, Hashable {
         case tags([Int32])
         /// The tokens of the text that belongs to it, and of any that do not.
         case texts([[Int32]])
+        /// The tokens of another text, and how near it is, from -1 to 1.
+        case scored([Int32], score: Float)
     }
 
     /// The token ids.
@@ -122,6 +124,9 @@ public struct HeadDataset: LearningSet {
                     fingerprint.add(text.count)
                     for token in text { fingerprint.add(Int(token)) }
                 }
+            case .scored(let tokens, let score):
+                for token in tokens { fingerprint.add(Int(token)) }
+                fingerprint.add(UInt64(score.bitPattern))
             }
         }
         return fingerprint.description

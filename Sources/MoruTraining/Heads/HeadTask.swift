@@ -64,7 +64,7 @@ public struct HeadTask: DatasetTask {
             case .tags(let tags): ids += tags
             case .labels(let labels): values += labels
             case .value(let value): values.append(value)
-            case .texts: preconditionFailure("a head does not compare texts")
+            case .texts, .scored: preconditionFailure("a head does not compare texts")
             }
         }
         return (ids, values)

@@ -2,7 +2,7 @@ import MoruBase
 import MoruModels
 
 /// What a record of labelled data says, before any model has seen it.
-enum LabelledRecord: Sendable {
+package enum LabelledRecord: Sendable {
     /// A text, and what it is.
     case text(String, Answer)
     /// A text, and what is found in it.
@@ -11,9 +11,11 @@ enum LabelledRecord: Sendable {
     case words([String], tags: [String])
     /// A text, one that belongs to it, and some that do not.
     case texts(String, positive: String, negatives: [String])
+    /// Two texts, and how near they are.
+    case pair(String, String, score: Float)
 
     /// What a text is.
-    enum Answer: Sendable, Hashable {
+    package enum Answer: Sendable, Hashable {
         case label(String)
         case labels([String])
         case value(Float)
@@ -21,16 +23,21 @@ enum LabelledRecord: Sendable {
 }
 
 /// Reads records of labelled data.
-struct LabelledRecordParser: Sendable {
+package struct LabelledRecordParser: Sendable {
     /// What is learnt.
     let objective: Recipe.Objective
     /// What fields are called, by their usual names.
     var fields: [String: String] = [:]
 
+    /// Makes a parser.
+    package init(objective: Recipe.Objective, fields: [String: String] = [:]) {
+        (self.objective, self.fields) = (objective, fields)
+    }
+
     /// Reads a record.
     ///
     /// - Throws: ``MoruError/Code/dataMalformed``.
-    func parse(_ json: JSON, place: String) throws(MoruError) -> LabelledRecord {
+    package func parse(_ json: JSON, place: String) throws(MoruError) -> LabelledRecord {
         switch objective {
         case .classification:
             if value(json, "labels") != nil {
@@ -42,11 +49,25 @@ struct LabelledRecordParser: Sendable {
             if value(json, "tokens") != nil { return try words(json, place) }
             return .spans(try text(json, "text", place), try spans(json, place))
         case .embedding:
+            if value(json, "score") != nil {
+                return .pair(
+                    try text(json, "text_a", place), try text(json, "text_b", place), score: try score(json, place))
+            }
             return .texts(
                 try text(json, "anchor", place), positive: try text(json, "positive", place),
                 negatives: try negatives(json, place))
         case .sft, .dpo, .distillation: preconditionFailure("\(objective.rawValue) learns of no labels")
         }
+    }
+
+    private func score(_ json: JSON, _ place: String) throws(MoruError) -> Float {
+        let score = try number(json, "score", place)
+        guard -1...1 ~= score else {
+            throw malformed(
+                place, "\(field("score")) is \(score)",
+                "it must be a cosine, from -1 to 1: divide ratings by the highest there is")
+        }
+        return score
     }
 
     /// One text, a list of them, or none.

@@ -186,4 +186,64 @@ import Testing
         }
         expectGradients(at: [anchors, candidates], step: 1e-3, absolute: 2e-2) { loss($0) }
     }
+
+    /// The squared error of cosines and its gradients as PyTorch has them.
+    @Test(.tags(.golden), arguments: [3, 4]) func theLossOfScoresMatchesTorch(index: Int) throws {
+        let golden = try Goldens.json("embeddings.json", beside: #filePath.replacing("/Heads/", with: "/"))
+        let expected = try #require(golden[index])
+        let shape = try #require(expected["shape"]?.ints)
+        let inputs = ["first", "second"].map { Tensor(expected[$0]?.floats ?? [], shape: shape) }
+        let (value, gradients) = Runtime.withPrecision(.f32) {
+            valueAndGradients(at: inputs) {
+                SimilarityTask.loss(of: SimilarityTask.cosines($0[0], $0[1]), expected["scores"]?.floats ?? [])
+            }
+        }
+        expectClose([value.scalar], [Float(expected["loss"]?.double ?? 0)], absolute: 0, relative: 1e-5, "loss")
+        for (position, gradient) in gradients.enumerated() {
+            let wanted = expected["gradients"]?[position]?.floats ?? []
+            expectClose(gradient.values(), wanted, absolute: 2e-5, relative: 1e-4, "gradient \(position)")
+        }
+    }
+
+    @Test(arguments: [(true, "lora"), (false, "full")]) func cosinesLearnScores(
+        isEncoder: Bool, method: String
+    ) throws {
+        let scores = [0.9, 0.1, 0.5, -0.3]
+        let lines = zip(Self.pairs, scores).map {
+            #"{"text_a": "\#($0.0)", "text_b": "\#($0.1)", "score": \#($1)}"#
+        }
+        // Pairs are independent, so that batches may be summed up
+        let recipe = try recipe(
+            ["method=\(method)", "training.batch_size=2", "training.gradient_accumulation=2", "training.epochs=40"],
+            lines: lines)
+        var figures: [[String: Double]] = []
+        let result = try EmbeddingTuning(recipe, embedder: embedder(isEncoder)).run {
+            if case .validation(let validation) = $0 { figures.append(validation.others) }
+        }
+        #expect(try #require(result.summary.bestValidationLoss) < 0.02)
+        #expect(
+            try #require(figures.last?["pearson"]) > 0.9 && figures.last?["spearman"] == 1, "\(figures.last ?? [:])")
+    }
+
+    @Test func scoresAreChecked() throws {
+        func run(_ line: String) throws {
+            let recipe = try recipe(lines: [#"{"text_a": "a", "text_b": "b", "score": 0.5}"#, line])
+            _ = try EmbeddingTuning(recipe, embedder: embedder(true)).run()
+        }
+        expectError(.dataMalformed, "line 2: score is 4.5", "divide ratings") {
+            try run(#"{"text_a": "a", "text_b": "b", "score": 4.5}"#)
+        }
+        expectError(.dataMalformed, "text_b is missing") { try run(#"{"text_a": "a", "score": 1}"#) }
+        expectError(.dataMalformed, "2 of 4 records have a score") {
+            try run(#"{"anchor": "a", "positive": "b"}"#)
+        }
+    }
+
+    @Test func correlationsByHand() throws {
+        let (x, y) = ([1.0, 2, 3, 4], [1.5, 2, 2, 5])
+        #expect(abs(try #require(Correlation.pearson(x, y)) - 5.25 / (5 * 7.6875).squareRoot()) < 1e-12)
+        // The ranks of y are 0, 1.5, 1.5, 3
+        #expect(abs(try #require(Correlation.spearman(x, y)) - 4.5 / (5 * 4.5).squareRoot()) < 1e-12)
+        #expect(Correlation.pearson(x, [2, 2, 2, 2]) == nil)
+    }
 }
