@@ -76,6 +76,57 @@ import Testing
         }
     }
 
+    @Test("a head of several labels")
+    func severalLabels() async throws {
+        let lines = [
+            #"{"text": "one", "labels": ["joy", "2"]}"#, #"{"text": "two words", "labels": []}"#,
+            #"{"text": "three of them", "labels": ["anger"]}"#,
+        ]
+        let head = HeadConfiguration(.sequence, labels: ["anger", "joy", "fear"], problem: .multiLabel)
+        try await withHead(head, lines) { model, data in
+            let comparison = try await run(model, data, gates: ["micro_f1 >= 0", "joy.recall <= 1"])
+            let report = try #require(comparison.columns[0].report as? SetReport)
+            let found = try HeadedModel.load(model).classify(["one", "two words", "three of them"])
+            #expect(report.outcomes.map { Set($0.answer.map(\.label)) } == found.map { Set($0.labels) })
+            #expect(report.outcomes.map { $0.reference.map(\.label) } == [["joy", "fear"], [], ["anger"]])
+            let right = zip(report.outcomes, found).reduce(0) {
+                $0 + Set($1.0.reference.map(\.label)).intersection($1.1.labels).count
+            }
+            let given = found.reduce(3) { $0 + $1.labels.count }
+            #expect(report.figure("label.micro_f1")?.value == Double(2 * right) / Double(given))
+            let saved = try JSON.parse(report.json(includingOutcomes: true).text(), source: "r")
+            #expect(try SavedReport.read(saved, source: "r").figures == report.figures)
+            #expect(EvaluationPage(comparison, EvaluationRecipe(data: data, models: [])).html.contains("anger F1"))
+        }
+    }
+
+    @Test("a head that finds spans")
+    func spans() async throws {
+        let lines = [
+            #"{"text": "Ada met Bo", "entities": [{"start": 0, "end": 3, "label": "PER"}]}"#,
+            #"{"tokens": ["Bo", "was", "in", "New", "York"], "tags": ["B-PER", "O", "O", "B-LOC", "I-LOC"]}"#,
+        ]
+        let head = HeadConfiguration(.token, labels: TagScheme.tags(for: ["PER", "LOC"]))
+        try await withHead(head, lines) { model, data in
+            let comparison = try await run(model, data, gates: ["span.micro_f1 <= 1", "LOC.f1 <= 1"])
+            let report = try #require(comparison.columns[0].report as? SetReport)
+            let found = try HeadedModel.load(model).extract(["Ada met Bo", "Bo was in New York"])
+            #expect(report.outcomes.map { $0.answer.map(\.label) } == found.map { $0.map(\.label) })
+            #expect(report.outcomes[1].reference == [.init("PER", 0..<2), .init("LOC", 10..<18)])
+            #expect(report.cases[1].reference == "PER: Bo; LOC: New York")
+        }
+        for (line, message) in [
+            (#"{"text": "Ada", "entities": [{"start": 0, "end": 3, "label": "ORG"}]}"#, "no label ORG"),
+            (#"{"text": "Ada", "entities": [{"start": 0, "end": 4, "label": "PER"}]}"#, "3 characters"),
+            (#"{"text": "Ada", "label": "PER"}"#, "gives spans, the data give labels"),
+        ] {
+            try await withHead(head, [line]) { model, data in
+                let error = await #expect(throws: MoruError.self) { _ = try await run(model, data) }
+                #expect(error?.message.contains(message) == true, "\(error as Any)")
+            }
+        }
+    }
+
     @Test(
         "says what does not fit",
         arguments: [

@@ -25,6 +25,13 @@ public enum TagScheme {
         [outside] + labels.flatMap { ["B-" + $0, "I-" + $0] }
     }
 
+    /// The labels that tags have, each once.
+    public static func labels(of tags: [String]) -> [String] {
+        var labels: [String] = []
+        for case let label? in tags.map({ parts(of: $0)?.label }) where !labels.contains(label) { labels.append(label) }
+        return labels
+    }
+
     /// A tag's mark and label; nil for the outside.
     static func parts(of tag: String) -> (mark: Character, label: String)? {
         if tag == outside { return nil }

@@ -14,6 +14,16 @@ public struct ClassificationMetrics: Sendable, Hashable {
         public let f1: Double
         /// The number of examples with this value.
         public let support: Int
+
+        /// The figures as JSON.
+        ///
+        /// - Parameter figure: F1 with its interval.
+        func json(f1 figure: Figure?) -> JSON {
+            [
+                "precision": .double(precision), "recall": .double(recall), "f1": .double(f1),
+                "f1_interval": figure?.interval?.json ?? .null, "support": .int(support),
+            ]
+        }
     }
 
     /// The label's name.
@@ -62,14 +72,17 @@ public struct ClassificationMetrics: Sendable, Hashable {
             kind("micro_f1", "\(name) micro F1", isDetail: true),
             kind("weighted_f1", "\(name) weighted F1", isDetail: true),
         ]
-        return whole
-            + values.flatMap { value in
-                [
-                    kind("\(value).precision", "  \(value) precision", isDetail: true),
-                    kind("\(value).recall", "  \(value) recall", isDetail: true),
-                    kind("\(value).f1", "  \(value) F1", isDetail: false),
-                ]
+        return whole + valueKinds(name, values)
+    }
+
+    /// Precision, recall and F1 of each value.
+    static func valueKinds(_ name: String, _ values: [String]) -> [Figure.Kind] {
+        values.flatMap { value in
+            [("precision", "precision", true), ("recall", "recall", true), ("f1", "F1", false)].map {
+                Figure.Kind(
+                    "\(name).\(value).\($0.0)", "  \(value) \($0.1)", label: name, isDetail: $0.2)
             }
+        }
     }
 
     /// The number of examples.
@@ -138,16 +151,7 @@ public struct ClassificationMetrics: Sendable, Hashable {
 
     /// The figures as JSON.
     public var json: JSON {
-        let labels = byValue.map { value -> (String, JSON) in
-            (
-                value.value,
-                [
-                    "precision": .double(value.precision), "recall": .double(value.recall), "f1": .double(value.f1),
-                    "f1_interval": figure("\(value.value).f1")?.interval?.json ?? .null,
-                    "support": .int(value.support),
-                ]
-            )
-        }
+        let labels = byValue.map { ($0.value, $0.json(f1: figure("\($0.value).f1"))) }
         return [
             "accuracy": .double(accuracy), "accuracy_interval": figure("accuracy")?.interval?.json ?? .null,
             "macro_f1": .double(macroF1), "macro_f1_interval": figure("macro_f1")?.interval?.json ?? .null,

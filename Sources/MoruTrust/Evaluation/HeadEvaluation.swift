@@ -4,31 +4,41 @@ import MoruTraining
 
 /// A text, and what a head should say of it.
 public struct HeadEvaluationExample: Sendable, Hashable {
+    /// What is right.
+    public enum Truth: Sendable, Hashable {
+        /// One label.
+        case label(String)
+        /// A number.
+        case value(Double)
+        /// Any number of labels.
+        case labels([String])
+        /// What is to be found in the text.
+        case spans([TextSpan])
+    }
+
     /// The text.
     public let text: String
-    /// The label, or the number as the data gives it.
-    public let reference: String
-    /// The number; nil where it is a label.
-    public let value: Double?
+    /// What is right.
+    public let truth: Truth
     /// The file and line that it was read from, for error messages.
     public let place: String
 
-    /// Reads lines with `text` and `label`, or with `text` and `value`.
+    /// Reads lines with `text` and `label`, `value`, `labels` or `entities`, or with `tokens` and `tags`, all of one kind.
     ///
     /// - Parameters:
     ///   - path: A file of records: JSONL, JSON, CSV or TSV.
     ///   - limit: How many to read at most.
-    /// - Throws: ``MoruError/Code/evaluationData``, naming file and line; ``MoruError/Code/dataEmpty`` without any; or
-    ///   what reading data throws.
+    /// - Throws: ``MoruError/Code/evaluationData`` or ``MoruError/Code/dataMalformed``, naming file and line;
+    ///   ``MoruError/Code/dataEmpty`` without any; or what reading data throws.
     public static func read(_ path: String, limit: Int? = nil) throws(MoruError) -> [HeadEvaluationExample] {
         var reader = try SourceReader(DataSource(path))
         var examples: [HeadEvaluationExample] = []
         while examples.count < limit ?? Int.max, let record = try reader.next() {
             let example = try HeadEvaluationExample(record.value, place: "\(record.place)")
-            if let first = examples.first, (first.value == nil) != (example.value == nil) {
+            if let first = examples.first, first.truth.name != example.truth.name {
                 throw MoruError(
-                    .evaluationData, "\(example.place): a label beside numbers, or a number beside labels",
-                    remedy: "evaluate classification and regression one by one")
+                    .evaluationData, "\(example.place): \(example.truth.name) beside \(first.truth.name)",
+                    remedy: "evaluate each kind of head on a file of its own")
             }
             examples.append(example)
         }
@@ -42,28 +52,93 @@ public struct HeadEvaluationExample: Sendable, Hashable {
         func wrong(_ message: String, _ remedy: String) -> MoruError {
             MoruError(.evaluationData, "\(place): \(message)", remedy: remedy)
         }
+        self.place = place
+        let keys = Set(record.object?.keys ?? [])
+        if !keys.isDisjoint(with: ["labels", "entities", "tokens"]) {
+            (text, truth) = try Self.sets(record, keys.contains("labels") ? .classification : .extraction, place)
+            return
+        }
         guard let text = record["text"]?.string, !text.isEmpty else {
             throw wrong(
-                "there is no \"text\"", "a model with a head is evaluated on lines with text and label, or value")
+                "there is no \"text\"",
+                "a model with a head is evaluated on lines with text and label, value, labels or entities")
         }
-        (self.text, self.place) = (text, place)
+        self.text = text
         switch (record["label"], record["value"]) {
-        case (.string(let label)?, _) where !label.isEmpty: (reference, value) = (label, nil)
-        case (.int(let number)?, _): (reference, value) = (String(number), nil)
-        case (.bool(let flag)?, _): (reference, value) = (String(flag), nil)
+        case (.string(let label)?, _) where !label.isEmpty: truth = .label(label)
+        case (.int(let number)?, _): truth = .label(String(number))
+        case (.bool(let flag)?, _): truth = .label(String(flag))
         case (nil, let given?):
             // CSV has nothing but strings
             guard let number = given.double ?? given.string.flatMap({ Double($0) }), number.isFinite else {
                 throw wrong("\"value\" is \(given.text())", "it must be a number")
             }
-            (reference, value) = ("\(number)", number)
+            truth = .value(number)
         default:
-            throw wrong("there is neither a \"label\" nor a \"value\"", "give the right label, or the number")
+            throw wrong(
+                "there is neither a \"label\" nor a \"value\"",
+                "give the right label, or the number; labels or entities where there may be several")
+        }
+    }
+
+    /// What a record of several labels or spans says.
+    private static func sets(
+        _ record: JSON, _ objective: Recipe.Objective, _ place: String
+    ) throws(MoruError) -> (text: String, truth: Truth) {
+        switch try LabelledRecordParser(objective: objective).parse(record, place: place) {
+        case .text(let text, .labels(let labels)): return (text, .labels(labels))
+        case .spans(let text, let spans): return (text, .spans(spans))
+        case .words(let words, let tags):
+            // Words are joined by spaces, as in training
+            var (ranges, begin): ([Range<Int>], Int) = ([], 0)
+            for word in words {
+                ranges.append(begin..<begin + word.unicodeScalars.count)
+                begin += word.unicodeScalars.count + 1
+            }
+            let spans = TagScheme.spans(of: tags).map { span in
+                TextSpan(
+                    ranges[span.tokens.lowerBound].lowerBound..<ranges[span.tokens.upperBound - 1].upperBound,
+                    span.label)
+            }
+            return (words.joined(separator: " "), .spans(spans))
+        case .text, .texts, .pair: preconditionFailure("a record of sets has neither labels nor spans")
         }
     }
 }
 
-/// Compares what a model's head says of texts with what it should say: labels, or a number.
+extension HeadEvaluationExample.Truth {
+    /// What it is, for messages.
+    var name: String {
+        switch self {
+        case .label: "labels"
+        case .value: "numbers"
+        case .labels: "sets of labels"
+        case .spans: "spans"
+        }
+    }
+
+    /// The fields that give it.
+    fileprivate static func fields(of name: String) -> String {
+        switch name {
+        case "labels": "text and label"
+        case "numbers": "text and value"
+        case "sets of labels": "text and labels"
+        default: "text and entities, or tokens and tags"
+        }
+    }
+
+    /// The labels that it names.
+    fileprivate var labels: [String] {
+        switch self {
+        case .label(let label): [label]
+        case .value: []
+        case .labels(let labels): labels
+        case .spans(let spans): spans.map(\.label)
+        }
+    }
+}
+
+/// Compares what a model's head says of texts with what it should say: labels, spans, or a number.
 public struct HeadEvaluation: Sendable {
     private let model: HeadedModel
     private let examples: [HeadEvaluationExample]
@@ -73,65 +148,119 @@ public struct HeadEvaluation: Sendable {
         (self.model, self.examples) = (model, examples)
     }
 
-    /// Classifies every text.
+    /// Classifies every text, or finds the spans in it.
     ///
     /// - Parameter progress: Told now and then how many texts are done.
     /// - Throws: ``MoruError/Code/evaluationData`` when the data are of another kind than the head, or a label is none of
     ///   the head's; ``MoruError/Code/textTooLong``, naming the text's place.
-    public func run(progress: (Evaluation.Progress) -> Void = { _ in }) throws(MoruError) -> HeadReport {
-        let isNumber = try requireFit()
-        let references = try examples.map { example throws(MoruError) in
-            isNumber ? example.reference : try label(example)
-        }
-        let begin = ContinuousClock.now
-        var outcomes: [HeadReport.Outcome] = []
-        for first in stride(from: 0, to: examples.count, by: 64) {
-            let part = first..<min(first + 64, examples.count)
-            let found = try model.classify(examples[part].map(\.text))
-            for (index, found) in zip(part, found) {
-                guard let best = found.scores.first else { continue }
-                outcomes.append(
-                    HeadReport.Outcome(
-                        text: examples[index].text, reference: references[index],
-                        answer: isNumber ? "\(best.score)" : best.label,
-                        confidence: isNumber ? nil : Double(best.score)))
+    public func run(progress: (Evaluation.Progress) -> Void = { _ in }) throws(MoruError) -> any ScoredReport {
+        try requireFit()
+        let (head, begin) = (model.configuration, ContinuousClock.now)
+        func seconds() -> Double { (ContinuousClock.now - begin).seconds }
+        if head.place == .token {
+            let outcomes = try predictions(progress) { texts throws(MoruError) in
+                try model.extract(texts)
+            } outcome: { example, found throws(MoruError) in
+                guard case .spans(let spans) = example.truth else { preconditionFailure("the data are not of spans") }
+                return SetReport.Outcome(
+                    text: example.text, reference: spans.map { SetReport.Item($0.label, $0.range) },
+                    answer: found.map { SetReport.Item($0.label, $0.start..<$0.end) })
             }
-            progress(Evaluation.Progress(done: part.upperBound, total: examples.count))
+            return SetReport(outcomes, labels: nil, seconds: seconds())
         }
-        return HeadReport(outcomes, isNumber: isNumber, seconds: (ContinuousClock.now - begin).seconds)
+        if head.problem == .multiLabel {
+            let outcomes = try predictions(progress) { texts throws(MoruError) in
+                try model.classify(texts)
+            } outcome: { example, found throws(MoruError) in
+                let right = Set(
+                    try example.truth.labels.map { label throws(MoruError) in try name(of: label, example) })
+                return SetReport.Outcome(
+                    text: example.text,
+                    reference: head.labels.filter(right.contains).map { SetReport.Item($0) },
+                    answer: head.labels.filter(found.labels.contains).map { SetReport.Item($0) })
+            }
+            return SetReport(outcomes, labels: head.labels, seconds: seconds())
+        }
+        let isNumber = head.problem == .regression
+        let outcomes = try predictions(progress) { texts throws(MoruError) in
+            try model.classify(texts)
+        } outcome: { example, found throws(MoruError) in
+            let best = found.scores[0]
+            var reference = ""
+            switch example.truth {
+            case .label(let label): reference = try name(of: label, example)
+            case .value(let value): reference = "\(value)"
+            case .labels, .spans: preconditionFailure("the data are sets")
+            }
+            return HeadReport.Outcome(
+                text: example.text, reference: reference, answer: isNumber ? "\(best.score)" : best.label,
+                confidence: isNumber ? nil : Double(best.score))
+        }
+        return HeadReport(outcomes, isNumber: isNumber, seconds: seconds())
+    }
+
+    /// What becomes of every example, some texts at a time.
+    private func predictions<Prediction, Outcome>(
+        _ progress: (Evaluation.Progress) -> Void, _ predict: ([String]) throws(MoruError) -> [Prediction],
+        outcome: (HeadEvaluationExample, Prediction) throws(MoruError) -> Outcome
+    ) throws(MoruError) -> [Outcome] {
+        var outcomes: [Outcome] = []
+        for first in stride(from: 0, to: examples.count, by: 64) {
+            let part = examples[first..<min(first + 64, examples.count)]
+            for (example, found) in zip(part, try predict(part.map(\.text))) {
+                outcomes.append(try outcome(example, found))
+            }
+            progress(Evaluation.Progress(done: part.endIndex, total: examples.count))
+        }
+        return outcomes
     }
 
     /// Refuses a head or texts that cannot be evaluated.
-    ///
-    /// - Returns: Whether the head tells a number.
-    private func requireFit() throws(MoruError) -> Bool {
+    private func requireFit() throws(MoruError) {
         let (head, path) = (model.configuration, model.trunk.path)
-        let isNumber = head.problem == .regression
-        guard head.place == .sequence, head.problem != .multiLabel, !isNumber || head.labels.count == 1 else {
+        guard head.problem != .regression || head.labels.count == 1 else {
             throw MoruError(
-                .evaluationData, "\(path): a head that gives a text no single label or number cannot be evaluated",
-                remedy: "use moru classify or moru extract with --output, and compare what it writes")
+                .evaluationData, "\(path): a head of \(head.labels.count) numbers cannot be evaluated",
+                remedy: "use moru classify with --output, and compare what it writes")
         }
-        guard isNumber == (examples.first?.value != nil) else {
+        let given: String =
+            switch (head.place, head.problem) {
+            case (.token, _): "spans"
+            case (_, .multiLabel): "sets of labels"
+            case (_, .regression): "numbers"
+            case (_, .singleLabel): "labels"
+            }
+        guard let first = examples.first, first.truth.name == given else {
             throw MoruError(
                 .evaluationData,
-                "\(path): the head gives "
-                    + (isNumber ? "a number, the data give labels" : "labels, the data give numbers"),
-                remedy: isNumber ? "give lines with text and value" : "give lines with text and label")
+                "\(path): the head gives \(given), the data give \(examples.first?.truth.name ?? "nothing")",
+                remedy: "give lines with " + HeadEvaluationExample.Truth.fields(of: given))
         }
         for example in examples {
             do throws(MoruError) { _ = try model.tokens(of: example.text) } catch { throw error.within(example.place) }
+            for label in example.truth.labels { _ = try name(of: label, example) }
         }
-        return isNumber
     }
 
     /// The head's name of an example's label, which may be given as its number.
-    private func label(_ example: HeadEvaluationExample) throws(MoruError) -> String {
-        let (labels, wanted) = (model.configuration.labels, example.reference)
+    private func name(of wanted: String, _ example: HeadEvaluationExample) throws(MoruError) -> String {
+        let head = model.configuration
+        let labels = head.place == .sequence ? head.labels : TagScheme.labels(of: head.labels)
         if labels.contains(wanted) { return wanted }
-        if let number = Int(wanted), labels.indices.contains(number) { return labels[number] }
+        if head.place == .sequence, let number = Int(wanted), labels.indices.contains(number) { return labels[number] }
         throw MoruError(
             .evaluationData, "\(example.place): the head has no label \(wanted)",
             remedy: "its labels are \(labels.joined(separator: ", "))")
+    }
+
+    /// The figures that an evaluation on examples will give.
+    static func figureKinds(_ examples: [HeadEvaluationExample]) -> [Figure.Kind] {
+        let labels = Set(examples.flatMap(\.truth.labels))
+        switch examples.first?.truth {
+        case .value?: return HeadReport.numberFigures
+        case .labels?: return SetReport.figureKinds(labels: labels, areSpans: false)
+        case .spans?: return SetReport.figureKinds(labels: labels, areSpans: true)
+        case .label?, nil: return HeadReport.labelFigures(labels)
+        }
     }
 }

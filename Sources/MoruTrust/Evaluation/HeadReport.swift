@@ -1,5 +1,6 @@
 import Foundation
 import MoruBase
+import MoruTraining
 
 /// What evaluating a model's head found.
 public struct HeadReport: ScoredReport {
@@ -54,20 +55,14 @@ public struct HeadReport: ScoredReport {
     /// does not vary.
     private static func errors(_ pairs: [(truth: Double, found: Double)]) -> [Double?] {
         let count = Double(pairs.count)
-        let means = (
-            truth: pairs.reduce(0) { $0 + $1.truth } / count, found: pairs.reduce(0) { $0 + $1.found } / count
-        )
-        var (squares, distances, truths, founds, products) = (0.0, 0.0, 0.0, 0.0, 0.0)
-        for pair in pairs {
-            let (error, x, y) = (pair.found - pair.truth, pair.truth - means.truth, pair.found - means.found)
-            squares += error * error
-            distances += abs(error)
-            truths += x * x
-            founds += y * y
-            products += x * y
+        let (squares, distances) = pairs.reduce((0.0, 0.0)) { sums, pair in
+            let error = pair.found - pair.truth
+            return (sums.0 + error * error, sums.1 + abs(error))
         }
-        let spread = (truths * founds).squareRoot()
-        return [(squares / count).squareRoot(), distances / count, spread > 0 ? products / spread : nil]
+        return [
+            (squares / count).squareRoot(), distances / count,
+            Correlation.pearson(pairs.map(\.truth), pairs.map(\.found)),
+        ]
     }
 }
 
@@ -81,13 +76,12 @@ extension HeadReport {
         Figure.Kind("pearson", "Pearson", unit: .number),
     ]
 
-    /// The figures that an evaluation on examples will give.
-    static func figureKinds(_ examples: [HeadEvaluationExample]) -> [Figure.Kind] {
-        let measured =
-            examples.first?.value != nil
-            ? numberKinds
-            : ClassificationMetrics.kinds(labelName, Set(examples.map(\.reference)).sorted()) + Calibration.figureKinds
-        return measured + [Figure.seconds]
+    /// The figures of numbers.
+    static var numberFigures: [Figure.Kind] { numberKinds + [Figure.seconds] }
+
+    /// The figures of labels.
+    static func labelFigures(_ labels: Set<String>) -> [Figure.Kind] {
+        ClassificationMetrics.kinds(labelName, labels.sorted()) + Calibration.figureKinds + [Figure.seconds]
     }
 
     /// The texts; the worst are those whose wrong label the head is surest of, or whose number is farthest off.

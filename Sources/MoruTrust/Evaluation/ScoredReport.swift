@@ -8,7 +8,7 @@ public enum EvaluationTask: String, Sendable, Hashable, CaseIterable {
     case choice
     /// It reads texts, and what counts is how well it predicts them.
     case text
-    /// Its head labels texts, or tells a number of them.
+    /// Its head labels texts, finds spans in them, or tells a number of them.
     case head
 }
 
@@ -58,7 +58,7 @@ enum SavedReport {
             case .answers: EvaluationReport(json)
             case .choice: MultipleChoice.Report(json)
             case .text: TextReport(json)
-            case .head: HeadReport(json)
+            case .head: json["sets"] == nil ? HeadReport(json) : SetReport(json)
             }
         guard let report else {
             throw MoruError(

@@ -68,7 +68,7 @@ public struct EvaluationRun {
         case .head:
             let examples = try HeadEvaluationExample.read(recipe.data, limit: recipe.limit)
             data = .head(examples)
-            kinds = HeadReport.figureKinds(examples)
+            kinds = HeadEvaluation.figureKinds(examples)
         case .answers, .auto:
             let examples = try EvaluationExample.read(
                 recipe.data, limit: recipe.limit, instruction: recipe.instruction)

@@ -71,6 +71,7 @@ extension ScoredReport {
         switch self {
         case let report as EvaluationReport: report.answersText
         case let report as MultipleChoice.Report: report.choiceText
+        case let report as SetReport: report.setsText
         default:
             (labelTables + [figuresText, "\(cases.count) texts, \(Format.duration(figure("seconds")?.value ?? 0))"])
                 .joined(separator: "\n\n")
@@ -79,7 +80,11 @@ extension ScoredReport {
 
     /// The figures that are not about labels, a line each.
     fileprivate var figuresText: String {
-        let shown = figures.filter { $0.kind.label == nil && [.share, .number].contains($0.kind.unit) }
+        Self.lines(figures.filter { $0.kind.label == nil && [.share, .number].contains($0.kind.unit) })
+    }
+
+    /// Figures, a line each.
+    fileprivate static func lines(_ shown: [Figure]) -> String {
         let width = shown.map(\.kind.title.count).max() ?? 0
         return shown.map { figure in
             figure.kind.title.padding(toLength: width, withPad: " ", startingAt: 0) + "  " + Format.figure(figure)
@@ -87,19 +92,25 @@ extension ScoredReport {
         }.joined(separator: "\n")
     }
 
+    /// Precision, recall and F1 of each value.
+    fileprivate static func table(
+        _ name: String, _ values: [ClassificationMetrics.ValueMetrics], f1: (String) -> Figure?
+    ) -> String {
+        var table = Table(
+            [name, "precision", "recall", "F1", "examples"], [.left, .right, .right, .right, .right])
+        for value in values {
+            table.add(
+                value.value, Format.percent(value.precision), Format.percent(value.recall),
+                Format.percent(value.f1) + (f1(value.value).map(Format.range) ?? ""), "\(value.support)")
+        }
+        return table.text
+    }
+
     /// The figures and the confusion matrix of each label.
     fileprivate var labelTables: [String] {
         var parts: [String] = []
         for metrics in labels {
-            var table = Table(
-                [metrics.name, "precision", "recall", "F1", "examples"], [.left, .right, .right, .right, .right])
-            for value in metrics.byValue {
-                let f1 = metrics.figure("\(value.value).f1").map(Format.range) ?? ""
-                table.add(
-                    value.value, Format.percent(value.precision), Format.percent(value.recall),
-                    Format.percent(value.f1) + f1, "\(value.support)")
-            }
-            parts.append(table.text)
+            parts.append(Self.table(metrics.name, metrics.byValue) { metrics.figure("\($0).f1") })
             let figures = ["accuracy", "macro_f1", "micro_f1", "weighted_f1"].compactMap { key in
                 metrics.figure(key).map { figure in
                     let name = key.replacing("_f1", with: " F1")
@@ -124,6 +135,16 @@ extension EvaluationReport {
                 + "(\(promptTokens) read, \(generatedTokens) written); "
                 + "\(perplexity.tokens) tokens of right answers scored")
         return parts.joined(separator: "\n\n")
+    }
+}
+
+extension SetReport {
+    fileprivate var setsText: String {
+        let whole = sets.figures.prefix { !$0.kind.title.hasPrefix(" ") }
+        return [
+            Self.table(sets.name, sets.byLabel) { sets.figure("\($0).f1") }, Self.lines(Array(whole)),
+            "\(outcomes.count) texts, \(Format.duration(seconds))",
+        ].joined(separator: "\n\n")
     }
 }
 

@@ -30,9 +30,11 @@ struct Eval: AsyncParsableCommand {
             and by that for its length, as in the lm-eval harness. Lines with text alone,
             text files and folders are read: perplexity and bits per byte.
 
-            A model with a head (one that moru classify takes) is evaluated by its head, on
-            lines with text and label, or text and value: accuracy, F1, confusion and
-            calibration, or RMSE, MAE and Pearson's correlation.
+            A model with a head (one that moru classify or moru extract takes) is
+            evaluated by its head, on lines with text and label, or text and value:
+            accuracy, F1, confusion and calibration, or RMSE, MAE and Pearson's
+            correlation; on lines with text and labels, or text and entities:
+            precision, recall and F1 of the labels, or of whole spans.
 
             Several models, or a model with adapters, stand side by side; ▲ and ▼ mark
             what is better or worse than the first one by more than chance. --gate sets
