@@ -87,4 +87,35 @@ import Testing
             #expect(table.output.contains("AMOUNT") && table.output.contains("LABEL"))
         }
     }
+
+    @Test func gatesOfARecipeHoldOrFail() throws {
+        try TestModels.writeTinyDirectory(home + "/tiny")
+        defer { FileSystem.remove(home) }
+        let lines = ["good tea", "bad tea"].map { #"{"text": "\#($0)", "label": "\#($0.prefix(3))"}"# }
+        try FileSystem.write(lines.joined(separator: "\n").utf8, to: home + "/train.jsonl")
+        func tune(_ gate: String, _ options: String...) throws -> BuiltProgram.Outcome {
+            let recipe = """
+                model: ./tiny
+                output: run
+                objective: classification
+                data: {train: train.jsonl}
+                training: {steps: 2, batch_size: 2}
+                evaluation: {data: train.jsonl, gates: ["\(gate)"]}
+                """
+            try FileSystem.write(recipe.utf8, to: home + "/recipe.yaml")
+            return try moru.run(["tune", home + "/recipe.yaml", "--overwrite"] + options)
+        }
+        let passed = try tune("accuracy >= 0", "--json")
+        #expect(passed.code == 0, "\(passed.errors)")
+        let json = try JSON.parse(passed.output, source: "output")
+        #expect(json["passed"] == true && json["gates"]?[0]?["model"] == "tuned", "\(passed.output)")
+        #expect(try JSON.parse(file: home + "/run/evaluation.json")["passed"] == true)
+        let failed = try tune("accuracy > 1")
+        #expect(failed.code == 8 && failed.errors.contains("1 of 1 gates failed"), "\(failed.errors)")
+        #expect(try FileSystem.readText(home + "/run/evaluation.html").contains("accuracy &gt; 1"))
+        // Refused before the run, which stays as it was
+        let misspelt = try tune("acuracy > 1")
+        #expect(misspelt.code != 8 && misspelt.errors.contains("did you mean accuracy"), "\(misspelt.errors)")
+        #expect(FileSystem.exists(home + "/run/evaluation.html"))
+    }
 }

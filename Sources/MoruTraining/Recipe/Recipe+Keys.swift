@@ -190,6 +190,13 @@ extension Recipe {
             .withoutEffect(),
         .integer("evaluation.max_tokens", 1...Int.max, \.evaluation.maxTokens).withoutEffect(),
         .names("evaluation.labels", allowsEmpty: true, \.evaluation.labels).withoutEffect(),
+        RecipeKey(
+            path: "evaluation.gates", expectation: "a list of conditions such as accuracy >= 0.8", decidesResult: false,
+            get: { .list($0.evaluation.gates) },
+            set: { recipe, value in
+                recipe.evaluation.gates = value.items
+                return !value.items.contains("")
+            }),
     ]
 
     /// The values that decide what a run learns, by key.

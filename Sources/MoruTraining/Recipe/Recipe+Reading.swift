@@ -178,6 +178,11 @@ private struct RecipeReader {
                 "\(source): the method is \(recipe.method.rawValue), whose virtual tokens no sentence encoder pools",
                 remedy: "choose lora, ia3, last_layers or full for the objective embedding")
         }
+        if !recipe.evaluation.gates.isEmpty, recipe.evaluation.data == nil {
+            throw MoruError(
+                .recipeValue, "\(source): evaluation.gates is set, but evaluation.data is missing",
+                remedy: "name the examples that the tuned model is measured on")
+        }
         if recipe.quantize != nil, recipe.method == .full || recipe.method == .lastLayers {
             throw MoruError(
                 .recipeValue, "\(source): quantize is set, but \(recipe.method.rawValue) moves the model's own weights",

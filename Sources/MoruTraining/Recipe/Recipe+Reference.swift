@@ -142,5 +142,8 @@ extension Recipe {
         "evaluation.data": "Labelled examples that `moru eval` asks.",
         "evaluation.max_tokens": "The most tokens of an answer.",
         "evaluation.labels": "The lines of an answer, each `label: value`; empty when the whole answer is the label.",
+        "evaluation.gates":
+            "What must hold of the tuned model on `evaluation.data`, as for `moru eval --gate`; else `moru tune` ends with "
+            + "exit code 8.",
     ]
 }

@@ -264,11 +264,14 @@ public struct EvaluationSettings: Sendable, Hashable {
     public var maxTokens: Int
     /// The labels that an answer gives, each on a line `label: value`; empty when the whole answer is the label.
     public var labels: [String]
+    /// What must hold of the tuned model, such as `accuracy >= 0.8`; measured after the run.
+    public var gates: [String]
 
     /// Makes settings.
-    public init(data: String? = nil, maxTokens: Int = 32, labels: [String] = []) {
+    public init(data: String? = nil, maxTokens: Int = 32, labels: [String] = [], gates: [String] = []) {
         self.data = data
         self.maxTokens = maxTokens
         self.labels = labels
+        self.gates = gates
     }
 }

@@ -24,6 +24,21 @@ extension EvaluationComparison {
         return parts.joined(separator: "\n\n")
     }
 
+    /// Ends the command with an exit code of its own where a gate failed.
+    ///
+    /// - Parameters:
+    ///   - report: A page to point to.
+    ///   - isShown: Whether to say what the gates came to.
+    func requireGates(report: String? = nil, isShown: Bool = false) throws {
+        if isShown { Terminal.talk(gateTable) }
+        if let report { Terminal.talk("report: \(report)") }
+        let failed = gates.filter { !$0.passes }
+        guard failed.isEmpty else {
+            Terminal.talk(Terminal.paint("\(failed.count) of \(gates.count) gates failed", .red))
+            throw Eval.gateExitCode
+        }
+    }
+
     private var table: String {
         // Only two have a single difference
         let showsChange = columns.count == 2

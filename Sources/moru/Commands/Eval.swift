@@ -153,11 +153,7 @@ struct Eval: AsyncParsableCommand {
             try FileSystem.write(EvaluationPage(comparison, recipe).html.utf8, to: report)
             Terminal.talk("report: \(report)")
         }
-        let failed = comparison.gates.filter { !$0.passes }
-        guard failed.isEmpty else {
-            Terminal.talk(Terminal.paint("\(failed.count) of \(comparison.gates.count) gates failed", .red))
-            throw Self.gateExitCode
-        }
+        try comparison.requireGates()
     }
 
     /// What the recipe and the options say together.

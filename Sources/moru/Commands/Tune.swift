@@ -44,6 +44,7 @@ struct TuningOptions: ParsableArguments {
     /// Tunes, as the command of a name.
     func run(command: String) async throws {
         let recipe = try recipe.read()
+        let gates = try TuningGates(recipe)
         let display = RunDisplay("tuning", heldOut: "validation")
         let result: TuningResult
         do {
@@ -71,15 +72,21 @@ struct TuningOptions: ParsableArguments {
         }
         try RunEnvironment.write(to: recipe.output, version: Moru.version)
         try RunReport.write(recipe.output)
+        let comparison = try await gates?.measure(result)
         if output.json {
             var json = result.summary.json.object ?? JSONObject()
             json[result.isAdapter ? "adapter" : "model"] = .string(result.directory)
+            if let comparison {
+                json["gates"] = .array(comparison.gates.map(\.json))
+                json["passed"] = .bool(comparison.passes)
+            }
             Terminal.result(JSON.object(json).text(pretty: true))
         } else {
             let what = result.isAdapter ? "adapter" : "model"
             Terminal.talk("tuned in \(Format.duration(result.summary.seconds)); the \(what) is ready:")
             Terminal.result(result.directory)
         }
+        try comparison?.requireGates(report: recipe.output + "/evaluation.html", isShown: !output.json)
     }
 
     private var existingRun: ExistingRun { resume ? .resume : overwrite ? .overwrite : .refuse }
