@@ -185,4 +185,23 @@ import Testing
         let length = last.reduce(Float(0)) { $0 + $1 * $1 }.squareRoot()
         expectClose(try embedder.embed(["abcdefghijkl"]).vectors.values(), last.map { $0 / length }, absolute: 1e-5)
     }
+
+    /// An adapter of an encoder, saved and opened again, gives the same vectors to the bit.
+    @Test func aReloadedAdapterGivesTheSameVectors() throws {
+        let directory = TestNeeds.temporaryPath("embedder-adapter")
+        defer { FileSystem.remove(directory) }
+        try embedder(SentenceModules(poolings: [.cls])).save(to: directory + "/base", dtype: nil)
+        let base = try TextEmbedder.load(directory + "/base")
+        let adapter = try LoRAAdapter(
+            LoRAConfiguration(rank: 3, targets: ["query", "dense"]), adapting: base.model.base.linears, seed: 5)
+        for pair in adapter.pairs.values { pair.b.value = Deterministic.tensor(pair.b.path, pair.b.value.shape) }
+        let adapted = base.adapted(by: adapter)
+        try adapter.save(to: directory + "/adapter", baseModel: directory + "/base", withModulesOf: adapted)
+        let again = try TextEmbedder.load(directory + "/base", adapter: directory + "/adapter")
+        #expect(again.modules.poolings == [.cls] && again.adapter != nil)
+        let vectors = try again.embed(Self.texts).vectors.values()
+        #expect(try vectors == adapted.embed(Self.texts).vectors.values())
+        let plain = try base.embed(Self.texts).vectors.values()
+        #expect(disagreement(plain, vectors, absolute: 0.05, relative: 0) != nil, "the adapter changes nothing")
+    }
 }
