@@ -91,7 +91,7 @@ let package = Package(
             "MoruServerTests", ["MoruServer", asyncHTTPClient, logging, nioCore, serviceLifecycleTestKit],
             exclude: ["Clients"]),
         // These run what the package builds: the program and the snippets.
-        tests("CommandTests", ["moru"]),
+        tests("CommandTests", ["moru", yams]),
         tests("ExamplesTests", ["MoruTrust"]),
         benchmark("EngineBenchmark", ["MoruEngine"]),
         benchmark("TokenizerBenchmark", ["MoruText"]),

@@ -22,6 +22,10 @@ import ServiceLifecycle
 /// | `POST /classify` | says which labels texts have |
 /// | `POST /score`, `POST /v1/score` | says how well pairs of texts fit |
 /// | `POST /rerank`, `POST /v1/rerank`, `POST /v2/rerank` | finds the documents that answer a query best |
+/// | `GET /v2`, `GET /v2/health/live`, `GET /v2/health/ready` | the server, as the Open Inference Protocol asks for it |
+/// | `GET /v2/models`, `GET /v2/models/{name}[/ready]` | what models read and give |
+/// | `POST /v2/models/{name}/infer` | generates, classifies or embeds tensors of texts |
+/// | `POST /v2/models/{name}/generate`, `.../generate_stream` | continues a text, as Triton has it |
 public struct MoruServer: Sendable {
     private let configuration: ServerConfiguration
     private let catalog: @Sendable () throws -> ModelCatalog
@@ -44,7 +48,8 @@ public struct MoruServer: Sendable {
         catalog = { try ModelCatalog(loaded: models) }
     }
 
-    /// Serves until SIGINT, SIGTERM or cancellation. Requests at work then have
+    /// Serves until SIGINT, SIGTERM or cancellation. After a signal, the server says that it is not ready for
+    /// ``ServerConfiguration/drainDelay`` while it goes on; then requests at work have
     /// ``ServerConfiguration/shutdownGrace`` to end.
     ///
     /// - Parameter onReady: Called with the port once the server listens.
@@ -52,10 +57,10 @@ public struct MoruServer: Sendable {
     ///   ``MoruError/Code/addressUnusable``, or why a model that is loaded at start cannot be.
     public func run(onReady: @escaping @Sendable (_ port: Int) -> Void = { _ in }) async throws {
         try configuration.validate()
-        let catalog = try catalog()
+        let (catalog, readiness) = (try catalog(), ServerReadiness())
         try await catalog.prepare()
         var application = Application(
-            router: router(for: catalog),
+            router: router(for: catalog, readiness),
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [ConnectionMonitorHandler()], idleTimeout: .seconds(60))),
@@ -65,9 +70,10 @@ public struct MoruServer: Sendable {
         // What the framework says of itself is for those who debug it.
         application.logger.logLevel = max(logger.logLevel, .info)
         var group = ServiceGroupConfiguration(
-            services: [application], gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
+            services: [application, DrainService(readiness: readiness, delay: configuration.drainDelay)],
+            gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         // Requests end by themselves when the grace is over; connections that do not are cut a little later.
-        group.maximumGracefulShutdownDuration = configuration.shutdownGrace + .seconds(2)
+        group.maximumGracefulShutdownDuration = configuration.drainDelay + configuration.shutdownGrace + .seconds(2)
         do {
             try await ServiceGroup(configuration: group).run()
         } catch {
@@ -75,7 +81,7 @@ public struct MoruServer: Sendable {
         }
     }
 
-    private func router(for list: ModelCatalog) -> Router<ServerContext> {
+    private func router(for list: ModelCatalog, _ readiness: ServerReadiness) -> Router<ServerContext> {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
         let meter = RequestMeter()
         router.add(middleware: RequestLogMiddleware(meter: meter))
@@ -104,6 +110,15 @@ public struct MoruServer: Sendable {
         router.route(.post, "/tokenize", tokenizers.tokenize)
         router.route(.post, "/detokenize", tokenizers.detokenize)
         router.route(.get, "/tokenizer_info", tokenizers.info)
+        let inference = OpenInferenceEndpoints(
+            catalog: list, configuration: configuration, readiness: readiness, labelling: labelling)
+        router.route(.get, "/v2", inference.server)
+        router.route(.get, "/v2/health/live", inference.live)
+        router.route(.get, "/v2/health/ready", inference.ready)
+        router.route(.get, "/v2/models", inference.models)
+        for method in [HTTPRequest.Method.get, .post, .put, .patch, .delete, .options] {
+            router.on("/v2/models/**", method: method, use: inference.model)
+        }
         return router
     }
 
@@ -147,11 +162,7 @@ extension Router<ServerContext> {
         for other in others where other != method && !(isRead && other == .head) {
             on(path, method: other) { request, _ -> Response in
                 let allowed = isRead ? "GET, HEAD" : method.rawValue
-                var error = APIError.invalid(
-                    "method_not_allowed", "\(request.method) \(request.uri.path) is not possible; use \(allowed).",
-                    status: .methodNotAllowed)
-                error.headers[.allow] = allowed
-                throw error
+                throw APIError.methodNotAllowed(request.method, request.uri.path, allowed: allowed)
             }
         }
     }

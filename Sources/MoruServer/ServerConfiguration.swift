@@ -12,7 +12,10 @@ public struct ServerConfiguration: Sendable {
     public var maximumBodyBytes: Int
     /// The longest that a request may take, waiting included; nil for no limit.
     public var requestTimeout: Duration?
-    /// How long requests at work may go on after a signal to stop.
+    /// How long the server goes on after a signal to stop, saying that it is not ready, so that load balancers can send
+    /// requests elsewhere.
+    public var drainDelay: Duration
+    /// How long requests at work may go on after that.
     public var shutdownGrace: Duration
     /// The most tokens of texts to embed or classify that may wait; nil for no bound.
     public var maximumWaitingTokens: Int? = 1 << 20
@@ -23,13 +26,15 @@ public struct ServerConfiguration: Sendable {
     /// Makes a configuration.
     public init(
         host: String = "127.0.0.1", port: Int = 8080, apiKey: String? = nil, maximumBodyBytes: Int = 8 << 20,
-        requestTimeout: Duration? = .seconds(600), shutdownGrace: Duration = .seconds(10)
+        requestTimeout: Duration? = .seconds(600), drainDelay: Duration = .zero,
+        shutdownGrace: Duration = .seconds(10)
     ) {
         self.host = host
         self.port = port
         self.apiKey = apiKey
         self.maximumBodyBytes = maximumBodyBytes
         self.requestTimeout = requestTimeout
+        self.drainDelay = drainDelay
         self.shutdownGrace = shutdownGrace
     }
 
@@ -46,6 +51,9 @@ public struct ServerConfiguration: Sendable {
         guard maximumBodyBytes >= 1 else {
             throw MoruError(
                 .serverConfiguration, "the most bytes of a body are \(maximumBodyBytes)", remedy: "use 1 or more")
+        }
+        guard drainDelay >= .zero else {
+            throw MoruError(.serverConfiguration, "the drain delay is \(drainDelay)", remedy: "use 0 or more")
         }
         if let requestTimeout, requestTimeout <= .zero {
             throw MoruError(

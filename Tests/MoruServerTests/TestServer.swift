@@ -105,12 +105,26 @@ extension TestServer {
     func request(
         _ method: String, _ path: String, body: String? = nil, headers: [(String, String)] = []
     ) async throws -> TestResponse {
-        let response = try await HTTPClient.shared.execute(
-            prepared(method, path, body: body, headers: headers), timeout: .seconds(60))
+        try await response(to: prepared(method, path, body: body, headers: headers))
+    }
+
+    private func response(to request: HTTPClientRequest) async throws -> TestResponse {
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(60))
         let text = String(buffer: try await response.body.collect(upTo: 16 << 20))
         let headers = Dictionary(
             response.headers.map { ($0.name.lowercased(), $0.value) }, uniquingKeysWith: { first, _ in first })
         return TestResponse(status: Int(response.status.code), headers: headers, body: text)
+    }
+
+    /// Sends bytes without saying what they are, and waits for the whole answer.
+    ///
+    /// - Throws: What the client throws.
+    func request(
+        _ method: String, _ path: String, bytes: [UInt8], headers: [(String, String)] = []
+    ) async throws -> TestResponse {
+        var request = prepared(method, path, body: nil, headers: headers)
+        request.body = .bytes(ByteBuffer(bytes: bytes))
+        return try await response(to: request)
     }
 
     /// Posts JSON, and waits for the whole answer.

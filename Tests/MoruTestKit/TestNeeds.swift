@@ -16,6 +16,13 @@ public enum TestNeeds {
     /// The real all-MiniLM-L6-v2 directory; nil when it is not there.
     public static let miniLM = models.map { $0 + "/all-MiniLM-L6-v2" }.flatMap { FileSystem.exists($0) ? $0 : nil }
 
+    /// Whether the Python of ``python`` has a module that only some tests need.
+    public static func pythonHas(_ module: String) -> Bool {
+        guard python != nil else { return false }
+        let program = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+        return (try? runPython(program, arguments: [module])) != nil
+    }
+
     private static func existing(_ variable: String) -> String? {
         guard let path = ProcessInfo.processInfo.environment[variable], !path.isEmpty else { return nil }
         return FileSystem.exists(path) ? path : nil

@@ -25,7 +25,7 @@ struct AnswerStream: Sendable {
                     let rendered = APIError(error)
                     context.record.note(failure: rendered.code)
                     context.note(error, rendered)
-                    try await writer.write(ServerSentEvents.frame(rendered.json))
+                    try await writer.write(ServerSentEvents.frame(format.failure(rendered)))
                 }
                 try await writer.finish(nil)
             })
@@ -56,7 +56,7 @@ struct AnswerStream: Sendable {
         try Task.checkCancellation()
         context.record.note(usage)
         if includesUsage { try await write(ServerSentEvents.frame(format.usageChunk(usage)), to: &writer) }
-        try await write(ServerSentEvents.done, to: &writer)
+        if let ending = format.ending { try await write(ending, to: &writer) }
     }
 
     private func write(_ chunk: JSON, to writer: inout any ResponseBodyWriter) async throws {

@@ -5,12 +5,13 @@ struct APIKeyMiddleware: RouterMiddleware {
     typealias Context = ServerContext
 
     let key: String
+    private static let openPaths: Set = ["/health", "/metrics", "/v2/health/live", "/v2/health/ready"]
 
     func handle(
         _ request: Request, context: Context, next: (Request, Context) async throws -> Response
     ) async throws -> Response {
         // Whether something answers and how it fares is no secret, and is asked by machines that have no key.
-        if ["/health", "/metrics"].contains(request.uri.path) { return try await next(request, context) }
+        if Self.openPaths.contains(request.uri.path) { return try await next(request, context) }
         guard let given = request.headers[.authorization], given.lowercased().hasPrefix("bearer "),
             Self.areSame(Array(given.utf8.dropFirst(7)), Array(key.utf8))
         else {

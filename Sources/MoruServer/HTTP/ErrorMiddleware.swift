@@ -1,7 +1,8 @@
 import Hummingbird
 import MoruBase
 
-/// Turns whatever a request throws into a response in OpenAI's shape.
+/// Turns whatever a request throws into a response in OpenAI's shape, or that of the Open Inference
+/// Protocol below `/v2`.
 struct ErrorMiddleware: RouterMiddleware {
     typealias Context = ServerContext
 
@@ -11,16 +12,32 @@ struct ErrorMiddleware: RouterMiddleware {
         do {
             return try await next(request, context)
         } catch let error as HTTPError where error.status == .notFound {
-            return Response(
+            let places =
+                request.isOpenInference
+                ? "/v2, /v2/models and /v2/models/{name}/infer"
+                : "/v1/models, /v1/chat/completions, /v1/completions and /health"
+            return response(
                 .invalid(
-                    "unknown_url",
-                    "There is nothing at \(request.method) \(request.uri.path); see /v1/models, "
-                        + "/v1/chat/completions, /v1/completions and /health.", status: .notFound))
+                    "unknown_url", "There is nothing at \(request.method) \(request.uri.path); see \(places).",
+                    status: .notFound), to: request)
         } catch {
             let rendered = APIError(error)
             context.note(error, rendered)
-            return Response(rendered)
+            return response(rendered, to: request)
         }
+    }
+
+    private func response(_ error: APIError, to request: Request) -> Response {
+        request.isOpenInference
+            ? Response(error.openInferenceJSON, status: error.status, headers: error.headers) : Response(error)
+    }
+}
+
+extension Request {
+    /// Whether its path is one of the Open Inference Protocol, whose errors have a shape of their own.
+    fileprivate var isOpenInference: Bool {
+        // Reranking has Cohere's path, and errors as everything else
+        uri.path == "/v2" || uri.path.hasPrefix("/v2/") && uri.path != "/v2/rerank"
     }
 }
 

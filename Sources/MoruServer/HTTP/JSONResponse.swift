@@ -27,15 +27,20 @@ extension Request {
                 "unsupported_media_type", "The body's content type is \(type); send 'Content-Type: application/json'.",
                 status: .unsupportedMediaType)
         }
-        var buffer: ByteBuffer
+        return try JSON.parse(try await bytes(upTo: maximumBytes), source: "request body")
+    }
+
+    /// The body.
+    ///
+    /// - Throws: ``APIError`` when it is too large.
+    func bytes(upTo maximumBytes: Int) async throws -> [UInt8] {
         do {
-            buffer = try await body.collect(upTo: maximumBytes)
+            var buffer = try await body.collect(upTo: maximumBytes)
+            return buffer.readBytes(length: buffer.readableBytes) ?? []
         } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
             throw APIError.invalid(
                 "request_too_large", "The request body is larger than this server's limit of \(maximumBytes) bytes.",
                 status: .contentTooLarge)
         }
-        let bytes = buffer.readBytes(length: buffer.readableBytes) ?? []
-        return try JSON.parse(bytes, source: "request body")
     }
 }

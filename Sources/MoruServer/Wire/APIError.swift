@@ -34,6 +34,9 @@ struct APIError: Error, Sendable, Hashable {
             ]
         ]
     }
+
+    /// The body of the response below `/v2`, as the Open Inference Protocol has it.
+    var openInferenceJSON: JSON { ["error": .string(message)] }
 }
 
 extension APIError {
@@ -60,6 +63,16 @@ extension APIError {
     /// A value of OpenAI's API that this server does not act on.
     static func unsupportedValue(_ param: String, _ reason: String) -> APIError {
         .invalid("unsupported_value", "'\(param)' \(reason).", param: param)
+    }
+
+    /// A method that a path does not have.
+    ///
+    /// - Parameter allowed: Those that it has, such as `GET, HEAD`.
+    static func methodNotAllowed(_ method: HTTPRequest.Method, _ path: String, allowed: String) -> APIError {
+        var error = invalid(
+            "method_not_allowed", "\(method) \(path) is not possible; use \(allowed).", status: .methodNotAllowed)
+        error.headers[.allow] = allowed
+        return error
     }
 
     /// A field that no API has.

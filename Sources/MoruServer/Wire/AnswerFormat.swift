@@ -1,14 +1,10 @@
 import MoruBase
 import MoruEngine
 import MoruText
+import NIOCore
 
 /// How an answer is written, whole or in chunks: the difference between the two completion endpoints.
 protocol AnswerFormat: Sendable {
-    /// What its objects have in common.
-    var head: AnswerHead { get }
-    /// Whether tokens come with log-probabilities.
-    var hasScores: Bool { get }
-
     /// The whole answer.
     func answer(_ choices: [CollectedChoice], _ usage: TokenUsage) -> JSON
     /// The chunk that opens a choice, if there is one.
@@ -21,6 +17,15 @@ protocol AnswerFormat: Sendable {
     func closing(of index: Int, _ reason: FinishReason, hasCalls: Bool) -> JSON
     /// The chunk after all choices that says what they cost.
     func usageChunk(_ usage: TokenUsage) -> JSON
+    /// The frame that ends a stream, if there is one.
+    var ending: ByteBuffer? { get }
+    /// What a stream ends with when answering fails.
+    func failure(_ error: APIError) -> JSON
+}
+
+extension AnswerFormat {
+    var ending: ByteBuffer? { ServerSentEvents.done }
+    func failure(_ error: APIError) -> JSON { error.json }
 }
 
 /// Chat completions.
