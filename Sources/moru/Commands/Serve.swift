@@ -10,14 +10,16 @@ import MoruStore
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve models over the OpenAI API.",
-        usage: "moru serve <model> [--adapter <name>=<directory> ...] [<options>]",
+        usage: "moru serve [<model>] [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
             POST /v1/embeddings, POST /v1/moderations, GET /health, GET /metrics (for
             Prometheus); and POST /classify, POST /score, POST /rerank, POST /tokenize,
-            POST /detokenize, GET /tokenizer_info, as vLLM has them. Each adapter is a
-            model of its own name on the same base. Set MORU_API_KEY to ask clients for a
-            key.
+            POST /detokenize, GET /tokenizer_info, as vLLM has them; and the Open Inference
+            Protocol of KServe and Triton: GET /v2, GET /v2/health/live, GET
+            /v2/health/ready, GET /v2/models/NAME, POST /v2/models/NAME/infer, .../generate
+            and .../generate_stream. Each adapter is a model of its own name on the same
+            base. Set MORU_API_KEY to ask clients for a key.
 
             What a model does follows from its files: with a head it classifies, an encoder
             or a sentence-transformers directory makes vectors, others generate text; and
@@ -28,16 +30,23 @@ struct Serve: AsyncParsableCommand {
             share the machine fairly; and a server that has too much to do says so at once
             (429). An answer is the same, whatever else is being answered.
 
+            The options with which containers start vLLM's and KServe's servers are taken
+            too, and the server then listens on every address: --model,
+            --served-model-name, --max-model-len, --max-num-seqs, --lora-modules, --api-key
+            and those that ask for what happens anyway (docs/serving.md).
+
             Examples:
               moru serve smollm2-135m-instruct
               moru serve smollm2-135m-instruct --adapter feedback=runs/feedback/adapter
               moru serve smollm2-135m-instruct --parallel 32 --kv-memory 4096 --max-wait 20
+              moru serve --port=8080 --model=/mnt/models --served-model-name=support
               curl http://127.0.0.1:8080/v1/chat/completions \\
                 -H 'Content-Type: application/json' -d '{"model":
                 "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Hi"}]}'
             """)
 
-    @OptionGroup var model: ModelArgument
+    @Argument(help: "A model: a name that `moru models` lists, a directory, or a .gguf file.")
+    var model: String?
     @Option(
         name: .customLong("adapter"),
         help: ArgumentHelp("An adapter to serve beside the model; may be repeated.", valueName: "name=directory"))
@@ -73,25 +82,38 @@ struct Serve: AsyncParsableCommand {
         help: ArgumentHelp(
             "Memory for all models; those not in use are unloaded for others. Default: no bound.", valueName: "MiB"))
     var memoryMebibytes: Int?
+    @Option(
+        name: .customLong("drain-delay"),
+        help: ArgumentHelp(
+            "After SIGTERM, go on for so long while saying not to be ready.", valueName: "seconds"))
+    var drainDelay = 0.0
+    @OptionGroup var compatibility: ServeCompatibility
     @Flag(help: "Log every request: model, tokens, times.")
     var verbose = false
 
     func validate() throws {
+        if model != nil, compatibility.model != nil { throw ValidationError("There are two models: name one.") }
+        if source == nil { throw ValidationError("Missing expected argument '<model>'") }
+        guard (0...3600).contains(drainDelay) else {
+            throw ValidationError("--drain-delay is \(drainDelay); use 0 to 3600 seconds.")
+        }
         for text in adapters { _ = try Self.parse(text) }
     }
+
+    private var source: String? { model ?? compatibility.source }
 
     func run() async throws {
         let settings = try Settings.load()
         let catalog = try ModelCatalog(
             specifications(), budget: memoryMebibytes.map { $0 << 20 }, locate: { try ModelArgument.path(of: $0) })
         var configuration = ServerConfiguration()
-        configuration.host = host ?? settings.value(.host)
-        configuration.port = port ?? settings.port
-        let key = settings.value(.apiKey)
-        configuration.apiKey = key.isEmpty ? nil : key
+        configuration.host = host ?? compatibility.host(settings)
+        configuration.port = port ?? compatibility.httpPort ?? settings.port
+        configuration.apiKey = compatibility.key(settings)
+        configuration.drainDelay = .seconds(drainDelay)
         configuration.maximumWaitSeconds = maximumWait
         var logger = Logger(label: "moru.server")
-        logger.logLevel = verbose ? .info : .warning
+        logger.logLevel = verbose || compatibility.logsRequests ? .info : .warning
         let names = catalog.names.joined(separator: ", ")
         let shownHost = configuration.host
         let server = MoruServer(configuration: configuration, catalog: catalog, logger: logger)
@@ -108,13 +130,14 @@ struct Serve: AsyncParsableCommand {
         engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
         engineConfiguration.maximumWaitSeconds = maximumWait
         engineConfiguration.maximumWaitingTokens = Self.maximumWaitingTokens
-        let baseName = name ?? Self.servedName(model.model)
+        compatibility.apply(to: &engineConfiguration)
+        guard let source else { return [] }
+        let baseName = name ?? compatibility.names.first ?? Self.servedName(source)
         let base = ModelSpecification(
-            name: baseName, source: model.model, task: task, engine: engineConfiguration, draft: draft)
+            name: baseName, source: source, task: task, engine: engineConfiguration, draft: draft)
         return try [base]
-            + adapters.map { text in
-                let (name, directory) = try Self.parse(text)
-                return ModelSpecification(name: name, source: directory, base: baseName)
+            + (adapters.map(Self.parse) + compatibility.adapters()).map { name, directory in
+                ModelSpecification(name: name, source: directory, base: baseName)
             }
     }
 
