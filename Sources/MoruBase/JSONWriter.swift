@@ -61,6 +61,12 @@ private struct JSONWriter {
 
     private mutating func write(string: String) {
         output += "\""
+        defer { output += "\"" }
+        // Most strings are what they are
+        let isPlain = string.utf8.allSatisfy {
+            $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+        }
+        if isPlain { return output += string }
         for scalar in string.unicodeScalars {
             switch scalar {
             case "\"": output += "\\\""
@@ -74,6 +80,5 @@ private struct JSONWriter {
             default: output.unicodeScalars.append(scalar)
             }
         }
-        output += "\""
     }
 }

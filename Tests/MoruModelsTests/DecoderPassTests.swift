@@ -7,7 +7,7 @@ import Testing
 
 /// A pass of few rows computes what the operations of the layers compute, bit for bit.
 @Suite struct DecoderPassTests {
-    /// An adapter that changes nothing leads through the layers' own operations.
+    /// An adapter that scales layers, by 1, leads through the layers' own operations.
     private func hidden(
         _ model: any LanguageModel, _ sequences: [[[Int32]]], _ adapter: (any Adapter)?, _ dtype: DType
     ) -> [[Float]] {
@@ -53,8 +53,8 @@ import Testing
         for layer in model.linears where layer.inputs % dtype.blockElements == 0 {
             layer.weight.value = layer.weight.value.converted(to: dtype)
         }
-        let adapter = try LoRAAdapter(
-            LoRAConfiguration(rank: 1, targets: ["down_proj"]), adapting: model.linears, seed: 1)
+        let adapter = try IA3Adapter(
+            IA3Configuration(targets: ["v_proj"], inputTargets: []), adapting: model.linears)
         let sequences: [[[Int32]]] = [
             [[1, 2, 3, 4], [5], [6, 7], [8]], [[9], [10, 11], [], [12]], [[13, 14], [15], [16, 17, 18], [19]],
         ]

@@ -123,6 +123,13 @@ import Testing
         }
     }
 
+    @Test func answersWithItsFirstModelWhereNoneIsNamed() async throws {
+        try await TestServer.run(try TestServer.tinyModels()) { server in
+            let response = try await server.post("/v1/completions", ["prompt": "a", "max_tokens": 1])
+            #expect(response.status == 200 && response.json["model"] == "tiny", "\(response)")
+        }
+    }
+
     @Test func computesAPromptAnewWhereAsked() async throws {
         try await TestServer.run(try TestServer.tinyModels()) { server in
             for (caches, isKnown) in [(true, false), (true, true), (false, false)] {

@@ -95,31 +95,19 @@ public struct TextGenerator: Sendable {
     public func stream(
         _ prompt: Prompt, _ options: GenerationOptions = .init()
     ) -> AsyncThrowingStream<TextEvent, any Error> {
-        let (stream, continuation) = AsyncThrowingStream.makeStream(of: TextEvent.self)
         do throws(MoruError) {
             let request = try request(prompt, options)
             // Submitted here and now, so that requests run in the order of the calls.
             let (events, cancellation) = engine.submit(request)
-            var assembler = TextAssembler(
+            let assembler = TextAssembler(
                 StreamingDetokenizer(
                     tokenizer: pretrained.tokenizer, skipSpecialTokens: !options.showsSpecialTokens),
                 StopStringMatcher(options.stop))
-            let reader = Task {
-                do {
-                    for try await event in events {
-                        for textEvent in assembler.take(event) { continuation.yield(textEvent) }
-                        if assembler.hasStopped { cancellation.cancel() }
-                    }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
-                }
-            }
-            continuation.onTermination = { _ in reader.cancel() }
+            let reader = TextReader(events, cancellation, assembler)
+            return AsyncThrowingStream { try await reader.next() }
         } catch {
-            continuation.finish(throwing: error)
+            return AsyncThrowingStream { throw error }
         }
-        return stream
     }
 
     /// Generates, and returns the whole answer.
@@ -173,6 +161,31 @@ public struct TextGenerator: Sendable {
             }
             return answers.compactMap { $0 }
         }
+    }
+}
+
+/// Reads an engine's events as events of text, in the task of whoever reads those: a task of its own would be one more to
+/// wake for every token. Like any asynchronous stream it is read by one task at a time.
+private final class TextReader: @unchecked Sendable {
+    private var events: AsyncThrowingStream<GenerationEvent, any Error>.Iterator
+    private let cancellation: Cancellation
+    private var assembler: TextAssembler
+    private var ready: [TextEvent] = []
+
+    init(
+        _ events: AsyncThrowingStream<GenerationEvent, any Error>, _ cancellation: Cancellation,
+        _ assembler: TextAssembler
+    ) {
+        (self.events, self.cancellation, self.assembler) = (events.makeAsyncIterator(), cancellation, assembler)
+    }
+
+    func next() async throws -> TextEvent? {
+        while ready.isEmpty {
+            guard let event = try await events.next() else { return nil }
+            ready = assembler.take(event)
+            if assembler.hasStopped { cancellation.cancel() }
+        }
+        return ready.removeFirst()
     }
 }
 

@@ -83,12 +83,12 @@ public final class ModelCatalog: Sendable {
 
     // MARK: - Use
 
-    /// The model of a name, to be used; it is loaded first where it is not.
+    /// The model of a name, or the first where none is given, to be used; it is loaded first where it is not.
     ///
     /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded.
-    func lease(_ name: String) async throws(APIError) -> ModelLease {
+    func lease(_ name: String?) async throws(APIError) -> ModelLease {
         do {
-            let resident = try await resident(of: name)
+            let resident = try await resident(of: name ?? defaultName)
             RequestRecord.current?.note(model: resident.model.name)
             return lease(on: resident)
         } catch {

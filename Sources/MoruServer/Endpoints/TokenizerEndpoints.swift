@@ -60,6 +60,6 @@ struct TokenizerEndpoints: Sendable {
     }
 
     private func lease(_ fields: inout RequestObject) async throws(APIError) -> ModelLease {
-        try await list.lease(try fields.string("model") ?? list.defaultName)
+        try await list.lease(try fields.string("model"))
     }
 }

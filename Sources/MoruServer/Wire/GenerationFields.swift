@@ -11,8 +11,8 @@ struct GenerationFields: Sendable, Hashable {
     /// The most alternatives at each token.
     static let maximumAlternatives = 20
 
-    /// The name of the model.
-    var model: String
+    /// The name of the model; nil for the server's first, as vLLM and llama.cpp have it.
+    var model: String?
     var sampling: SamplingFields
     /// How many answers to each prompt.
     var choiceCount: Int
@@ -35,8 +35,7 @@ struct GenerationFields: Sendable, Hashable {
 
     /// Reads the fields.
     init(_ request: inout RequestObject) throws(APIError) {
-        guard let model = try request.string("model") else { throw .missing("model") }
-        self.model = model
+        model = try request.string("model")
         sampling = try SamplingFields(&request)
         choiceCount = try request.int("n", in: 1...Self.maximumChoices) ?? 1
         stop = try Self.stop(&request)
