@@ -31,12 +31,13 @@ extension HeadedModel {
         var encoded: [TokenizedText] = []
         for text in texts { encoded.append(try tokens(of: text, truncates: truncates)) }
         return zip(zip(texts, encoded), logits(of: encoded)).map { pair, logits in
-            spans(in: pair.0, pair.1, logits)
+            spans(in: pair.0, pair.1, logits: logits.values())
         }
     }
 
-    private func spans(in text: String, _ tokens: TokenizedText, _ logits: Tensor) -> [ExtractedSpan] {
-        let (values, labels) = (logits.values(), configuration.labels)
+    /// What the logits [tokens, labels] of a text's tokens say that is in it.
+    package func spans(in text: String, _ tokens: TokenizedText, logits values: [Float]) -> [ExtractedSpan] {
+        let labels = configuration.labels
         let placed = tokens.ranges.indices.filter { tokens.ranges[$0]?.isEmpty == false }
         let best = placed.map { token -> (label: String, score: Float) in
             let row = Array(values[token * labels.count..<(token + 1) * labels.count])

@@ -62,6 +62,29 @@ struct Labelling: Sendable {
         }
     }
 
+    /// What a model finds in texts, as `moru extract` does, and the tokens read.
+    func extract(
+        _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
+    ) async throws -> (spans: [[ExtractedSpan]], tokenCount: Int) {
+        guard case .classifier(let headed) = lease.model.function, headed.configuration.place == .token else {
+            throw APIError.unsuitable(lease.model, for: "find things in texts")
+        }
+        try texts.checkCount()
+        let reading = TextReading(headed)
+        let labelled = try await logits(of: texts.inputs.map(\.size), with: headed, lease, context) {
+            index throws(APIError) in
+            try reading.tokens(of: index, in: texts)
+        }
+        var spans: [[ExtractedSpan]] = []
+        for ((input, name), row) in zip(zip(texts.inputs, texts.names), labelled.rows) {
+            guard case .text(let text) = input else {
+                throw APIError.wrongValue(name, "must be text: what is found is told by its place in it")
+            }
+            spans.append(headed.spans(in: text, try headed.tokens(of: text), logits: row))
+        }
+        return (spans, labelled.tokenCount)
+    }
+
     /// How well pairs of texts fit, a row of one number each: what a cross-encoder says of them, or the cosine of their
     /// vectors.
     func score(

@@ -1,6 +1,7 @@
 import Foundation
 import Hummingbird
 import MoruBase
+import MoruModels
 
 /// The Open Inference Protocol (KServe's v2) over REST, with Triton's binary tensor data and generate extensions.
 ///
@@ -99,8 +100,17 @@ struct OpenInferenceEndpoints: Sendable {
             ]
             answer.parameters["prompt_tokens"] = .int(usage.promptTokens)
             answer.parameters["completion_tokens"] = .int(usage.completionTokens)
+        case .classifier(let model) where model.configuration.place == .token:
+            let inputs = try InferenceTexts(wire.inputs)
+            guard case .texts = inputs else {
+                throw APIError.wrongValue("inputs", "are token ids, and the model tells where in a text things are")
+            }
+            let texts = try TextInputs(inputs, parameters: wire.parameters, allowing: [])
+            let found = try await labelling.extract(texts, with: lease, context)
+            answer.outputs = [OutputTensor("spans", found.spans.map { JSON.array($0.map(\.json)).text() })]
+            answer.parameters["prompt_tokens"] = .int(found.tokenCount)
         case .classifier(let model):
-            let texts = try TextInputs(InferenceTexts(wire.inputs), parameters: wire.parameters, isEmbedder: false)
+            let texts = try TextInputs(InferenceTexts(wire.inputs), parameters: wire.parameters, allowing: [.truncate])
             let labelled = try await labelling.classify(texts, with: lease, context)
             let head = model.configuration
             let said = labelled.rows.map { head.classification($0).labels }
@@ -114,7 +124,8 @@ struct OpenInferenceEndpoints: Sendable {
             answer.outputs.append(OutputTensor("scores", labelled.rows.map(head.probabilities)))
             answer.parameters["prompt_tokens"] = .int(labelled.tokenCount)
         case .embedder:
-            let texts = try TextInputs(InferenceTexts(wire.inputs), parameters: wire.parameters, isEmbedder: true)
+            let texts = try TextInputs(
+                InferenceTexts(wire.inputs), parameters: wire.parameters, allowing: [.truncate, .prompt])
             let labelled = try await labelling.embed(texts, with: lease, context)
             answer.outputs = [OutputTensor("embedding", labelled.rows)]
             answer.parameters["prompt_tokens"] = .int(labelled.tokenCount)
@@ -184,5 +195,15 @@ extension Request {
         throw .invalid(
             "unsupported_media_type", "The body is compressed (\(encoding)); send it as it is.",
             status: .unsupportedMediaType)
+    }
+}
+
+extension ExtractedSpan {
+    /// The span as an element of `spans` has it; places are counted as Python counts characters.
+    fileprivate var json: JSON {
+        [
+            "label": .string(label), "start": .int(start), "end": .int(end), "text": .string(text),
+            "score": .shortest(score),
+        ]
     }
 }

@@ -44,6 +44,33 @@ import Testing
         }
     }
 
+    @Test func findsWhatTheModelFinds() async throws {
+        let base = try files.llama("base", seed: 4)
+        let path = files.path + "/tagger"
+        let head = HeadConfiguration(.token, labels: ["O", "B-A", "I-A", "B-B"])
+        try HeadedModel.start(base, head: head, seed: 6).save(to: path)
+        let expected = try HeadedModel.load(path).extract(texts)
+        #expect(expected.contains { !$0.isEmpty }, "the test needs something that is found")
+        let catalog = try files.catalog([files.specification("tagger", path)])
+        let answer = try await TestServer.run(catalog) { server in
+            let ids = try await server.post(
+                "/v2/models/tagger/infer",
+                ["inputs": [["name": "input_ids", "shape": [2], "datatype": "INT32", "data": [97, 98]]]])
+            #expect(ids.status == 400, "\(ids)")
+            return try await infer(server, "tagger")
+        }
+        #expect(answer.json["outputs"]?[0]?["name"] == "spans", "\(answer)")
+        let found = answer.json["outputs"]?[0]?["data"]?.array?.compactMap(\.string) ?? []
+        try #require(found.count == 3)
+        for (text, spans) in zip(found, expected) {
+            let told = try JSON.parse(text, source: "spans").array ?? []
+            #expect(told.compactMap { $0["label"]?.string } == spans.map(\.label))
+            #expect(told.compactMap { $0["start"]?.int } == spans.map(\.start))
+            #expect(told.compactMap { $0["end"]?.int } == spans.map(\.end))
+            #expect(told.compactMap { $0["score"]?.double.map { Float($0) } } == spans.map(\.score))
+        }
+    }
+
     @Test func embedsAsTheModelDoes() async throws {
         let path = try files.encoder("bert")
         let expected = try TextEmbedder.load(path).embed(texts).vectors
