@@ -40,7 +40,7 @@ struct Labelling: Sendable {
             network: ObjectIdentifier(embedder.model.base), adapter: embedder.adapter.map(ObjectIdentifier.init),
             isClassifier: false, skippedTokens: skipped)
         let reading = TextReading(embedder)
-        return try await rows(of: texts.inputs.map(\.size), with: model, context) { index throws(APIError) in
+        return try await rows(of: texts.inputs.map(\.size), with: model, context) { index in
             try reading.tokens(of: index, in: texts)
         } _: { [lease] batch in
             withExtendedLifetime(lease) {
@@ -57,7 +57,7 @@ struct Labelling: Sendable {
         let headed = try lease.model.classifying()
         try texts.checkCount()
         let reading = TextReading(headed)
-        return try await logits(of: texts.inputs.map(\.size), with: headed, lease, context) { index throws(APIError) in
+        return try await logits(of: texts.inputs.map(\.size), with: headed, lease, context) { index in
             try reading.tokens(of: index, in: texts)
         }
     }
@@ -98,7 +98,7 @@ struct Labelling: Sendable {
         let sizes = pairs.second.inputs.indices.map { index in
             pairs.first.inputs[pairs.firstIndex(index)].size + pairs.second.inputs[index].size
         }
-        var labelled = try await logits(of: sizes, with: headed, lease, context) { index throws(APIError) in
+        var labelled = try await logits(of: sizes, with: headed, lease, context) { index in
             try headed.tokens(of: index, in: pairs)
         }
         labelled.rows = labelled.rows.map { $0.map(activation) }
@@ -127,7 +127,7 @@ struct Labelling: Sendable {
 
     private func logits(
         of sizes: [Int], with headed: HeadedModel, _ lease: ModelLease, _ context: ServerContext,
-        _ read: @escaping @Sendable (_ index: Int) throws(APIError) -> TokenSequence
+        _ read: @escaping @Sendable (_ index: Int) throws -> TokenSequence
     ) async throws -> LabelledTexts {
         let model = LabellingEngine.Model(
             network: ObjectIdentifier(headed.base), adapter: headed.adapter.map(ObjectIdentifier.init),
@@ -139,7 +139,7 @@ struct Labelling: Sendable {
 
     private func rows(
         of sizes: [Int], with model: LabellingEngine.Model, _ context: ServerContext,
-        _ read: @escaping @Sendable (_ index: Int) throws(APIError) -> TokenSequence,
+        _ read: @escaping @Sendable (_ index: Int) throws -> TokenSequence,
         _ compute: @escaping LabellingEngine.Computation
     ) async throws -> LabelledTexts {
         let monitor = try await ConnectionMonitorHandler.monitor(of: context.channel)

@@ -20,7 +20,7 @@ actor TextReader {
     ///   - read: Gives the tokens of one of them.
     /// - Throws: What reading throws, or `CancellationError`.
     nonisolated func sequences(
-        ofSizes sizes: [Int], _ read: @Sendable (_ index: Int) throws(APIError) -> TokenSequence
+        ofSizes sizes: [Int], _ read: @escaping @Sendable (_ index: Int) throws -> TokenSequence
     ) async throws -> [TokenSequence] {
         var (results, begin): ([TokenSequence], Int) = ([], 0)
         while begin < sizes.count {
@@ -37,11 +37,9 @@ actor TextReader {
     }
 
     private func turn(
-        _ range: Range<Int>, _ read: (_ index: Int) throws(APIError) -> TokenSequence
-    ) throws(APIError) -> [TokenSequence] {
-        var results: [TokenSequence] = []
-        for index in range { results.append(try read(index)) }
-        return results
+        _ range: Range<Int>, _ read: @Sendable (_ index: Int) throws -> TokenSequence
+    ) throws -> [TokenSequence] {
+        try range.map(read)
     }
 }
 
