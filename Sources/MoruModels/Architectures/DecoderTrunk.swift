@@ -146,6 +146,21 @@ extension Weights {
         return blocks
     }
 
+    /// Queries, keys and values by the names of the Llama family; keys and values have as many elements.
+    func queryKeyValue(inputs: Int, queries: Int, keys: Int, bias: Bool) throws(MoruError) -> LinearGroup {
+        LinearGroup(
+            try linear("q_proj", inputs: inputs, outputs: queries, bias: bias),
+            try linear("k_proj", inputs: inputs, outputs: keys, bias: bias),
+            try linear("v_proj", inputs: inputs, outputs: keys, bias: bias))
+    }
+
+    /// A feed-forward's gate and what it gates, by the names of the Llama family.
+    func gateUp(inputs: Int, outputs: Int, bias: Bool = false) throws(MoruError) -> LinearGroup {
+        LinearGroup(
+            try linear("gate_proj", inputs: inputs, outputs: outputs, bias: bias),
+            try linear("up_proj", inputs: inputs, outputs: outputs, bias: bias))
+    }
+
     /// The projection to logits `name.weight` [V, D], or the table of the tokens [V, D] where they are tied.
     func outputProjection(_ name: String, of tokens: Embedding, isTied: Bool) throws(MoruError) -> Parameter {
         isTied ? tokens.weight : try self[name].parameter("weight", tokens.weight.value.shape)

@@ -22,10 +22,8 @@ struct GemmaAttention: Sendable {
     init(_ weights: Weights, _ configuration: GemmaConfiguration, layer: Int) throws(MoruError) {
         let (c, bias) = (configuration, configuration.hasAttentionBias)
         (self.layer, heads, kvHeads, headDim) = (layer, c.headCount, c.kvHeadCount, c.headDim)
-        let query = try weights.linear("q_proj", inputs: c.hiddenSize, outputs: heads * headDim, bias: bias)
-        let key = try weights.linear("k_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: bias)
-        let value = try weights.linear("v_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: bias)
-        projections = LinearGroup(query, key, value)
+        projections = try weights.queryKeyValue(
+            inputs: c.hiddenSize, queries: heads * headDim, keys: kvHeads * headDim, bias: bias)
         output = try weights.linear("o_proj", inputs: heads * headDim, outputs: c.hiddenSize, bias: bias)
         let isNormalized = c.normalizesQueriesAndKeys
         queryNorm = isNormalized ? try weights.gemmaNorm("q_norm", dim: headDim, c) : nil
@@ -59,9 +57,7 @@ struct GemmaFeedForward: Sendable {
 
     init(_ weights: Weights, _ configuration: GemmaConfiguration) throws(MoruError) {
         let (dim, inner) = (configuration.hiddenSize, configuration.intermediateSize)
-        let gate = try weights.linear("gate_proj", inputs: dim, outputs: inner)
-        let up = try weights.linear("up_proj", inputs: dim, outputs: inner)
-        self.gated = LinearGroup(gate, up)
+        gated = try weights.gateUp(inputs: dim, outputs: inner)
         down = try weights.linear("down_proj", inputs: inner, outputs: dim)
         activation = configuration.activation
     }

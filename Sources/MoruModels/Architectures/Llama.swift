@@ -20,10 +20,8 @@ struct LlamaAttention: Sendable {
     init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
         let c = configuration
         (self.layer, heads, kvHeads, headDim) = (layer, c.headCount, c.kvHeadCount, c.headDim)
-        let query = try weights.linear("q_proj", inputs: c.hiddenSize, outputs: heads * headDim, bias: c.hasQKVBias)
-        let key = try weights.linear("k_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
-        let value = try weights.linear("v_proj", inputs: c.hiddenSize, outputs: kvHeads * headDim, bias: c.hasQKVBias)
-        projections = LinearGroup(query, key, value)
+        projections = try weights.queryKeyValue(
+            inputs: c.hiddenSize, queries: heads * headDim, keys: kvHeads * headDim, bias: c.hasQKVBias)
         output = try weights.linear("o_proj", inputs: heads * headDim, outputs: c.hiddenSize, bias: c.hasOutputBias)
         let isNormalized = c.normalizesQueriesAndKeys
         queryNorm = isNormalized ? try weights.rmsNorm("q_norm", dim: headDim, epsilon: c.normEpsilon) : nil
@@ -96,9 +94,7 @@ struct LlamaFeedForward: Sendable {
         let (dim, inner, bias) = (
             configuration.hiddenSize, configuration.intermediateSize, configuration.hasFeedForwardBias
         )
-        let gate = try weights.linear("gate_proj", inputs: dim, outputs: inner, bias: bias)
-        let up = try weights.linear("up_proj", inputs: dim, outputs: inner, bias: bias)
-        gated = LinearGroup(gate, up)
+        gated = try weights.gateUp(inputs: dim, outputs: inner, bias: bias)
         down = try weights.linear("down_proj", inputs: inner, outputs: dim, bias: bias)
     }
 

@@ -20,10 +20,8 @@ struct OLMo2Attention: Sendable {
         let c = configuration
         (self.layer, heads, kvHeads, headDim) = (layer, c.headCount, c.kvHeadCount, c.headDim)
         let (queries, keys) = (heads * headDim, kvHeads * headDim)
-        projections = LinearGroup(
-            try weights.linear("q_proj", inputs: c.hiddenSize, outputs: queries, bias: c.hasQKVBias),
-            try weights.linear("k_proj", inputs: c.hiddenSize, outputs: keys, bias: c.hasQKVBias),
-            try weights.linear("v_proj", inputs: c.hiddenSize, outputs: keys, bias: c.hasQKVBias))
+        projections = try weights.queryKeyValue(
+            inputs: c.hiddenSize, queries: queries, keys: keys, bias: c.hasQKVBias)
         output = try weights.linear("o_proj", inputs: queries, outputs: c.hiddenSize, bias: c.hasOutputBias)
         queryNorm = try weights.rmsNorm("q_norm", dim: queries, epsilon: c.normEpsilon)
         keyNorm = try weights.rmsNorm("k_norm", dim: keys, epsilon: c.normEpsilon)
