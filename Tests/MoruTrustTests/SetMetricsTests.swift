@@ -40,7 +40,7 @@ import Testing
         let labels = try #require(golden["labels"]?.array).compactMap(\.string)
         let report = SetReport(outcomes, labels: labels, seconds: 1)
         try expect(report.sets, golden, "case \(index)")
-        #expect(report.figure("label.exact_set")?.value == golden["subset_accuracy"]?.double)
+        #expect(report.figure("label.subset_accuracy")?.value == golden["subset_accuracy"]?.double)
     }
 
     @Test(.tags(.golden), arguments: 0..<3) func spansAsSeqevalCounts(index: Int) throws {
@@ -61,7 +61,7 @@ import Testing
 
     @Test func nothingToFind() throws {
         let report = SetReport([.init(text: "t", reference: [], answer: [])], labels: nil, seconds: 1)
-        #expect(report.figure("span.micro_f1")?.value == nil && report.figure("span.exact_set")?.value == 1)
+        #expect(report.figure("span.micro_f1")?.value == nil && report.figure("span.subset_accuracy")?.value == 1)
         #expect(report.cases[0].isRight == true && report.cases[0].reference == "(nothing)")
     }
 }

@@ -132,8 +132,8 @@ extension Recipe {
         "training.keep": "Checkpoints that are kept; older ones are removed.",
         "training.precision": "`auto` may round the inputs of matrix products to bf16, where that is faster.",
         "training.recompute":
-            "Compute activations again for the backward pass rather than keep them, in models of the Llama family: "
-            + "less memory for about a third more time, and the same result.",
+            "Compute activations again for the backward pass rather than keep them, whatever the architecture but a "
+            + "recurrent one: less memory for about a third more time, and the same result.",
         "early_stopping.patience": "Measurements without an improvement after which the run ends.",
         "early_stopping.metric":
             "What is watched: `validation_loss`, another validation figure that the run reports, or `loss`.",

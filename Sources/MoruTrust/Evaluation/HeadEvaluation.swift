@@ -35,9 +35,10 @@ public struct HeadEvaluationExample: Sendable, Hashable {
         var examples: [HeadEvaluationExample] = []
         while examples.count < limit ?? Int.max, let record = try reader.next() {
             let example = try HeadEvaluationExample(record.value, place: "\(record.place)")
-            if let first = examples.first, first.truth.name != example.truth.name {
+            if let first = examples.first, first.truth.kind != example.truth.kind {
                 throw MoruError(
-                    .evaluationData, "\(example.place): \(example.truth.name) beside \(first.truth.name)",
+                    .evaluationData,
+                    "\(example.place): \(example.truth.kind.rawValue) beside \(first.truth.kind.rawValue)",
                     remedy: "evaluate each kind of head on a file of its own")
             }
             examples.append(example)
@@ -107,23 +108,27 @@ public struct HeadEvaluationExample: Sendable, Hashable {
 }
 
 extension HeadEvaluationExample.Truth {
-    /// What it is, for messages.
-    var name: String {
-        switch self {
-        case .label: "labels"
-        case .value: "numbers"
-        case .labels: "sets of labels"
-        case .spans: "spans"
+    /// Which of the four it is, by what messages call it.
+    enum Kind: String {
+        case label = "labels", value = "numbers", labels = "sets of labels", spans
+
+        /// The fields that give it.
+        var fields: String {
+            switch self {
+            case .label: "text and label"
+            case .value: "text and value"
+            case .labels: "text and labels"
+            case .spans: "text and entities, or tokens and tags"
+            }
         }
     }
 
-    /// The fields that give it.
-    fileprivate static func fields(of name: String) -> String {
-        switch name {
-        case "labels": "text and label"
-        case "numbers": "text and value"
-        case "sets of labels": "text and labels"
-        default: "text and entities, or tokens and tags"
+    var kind: Kind {
+        switch self {
+        case .label: .label
+        case .value: .value
+        case .labels: .labels
+        case .spans: .spans
         }
     }
 
@@ -155,59 +160,78 @@ public struct HeadEvaluation: Sendable {
     ///   the head's; ``MoruError/Code/textTooLong``, naming the text's place.
     public func run(progress: (Evaluation.Progress) -> Void = { _ in }) throws(MoruError) -> any ScoredReport {
         try requireFit()
-        let (head, begin) = (model.configuration, ContinuousClock.now)
+        let begin = ContinuousClock.now
         func seconds() -> Double { (ContinuousClock.now - begin).seconds }
-        if head.place == .token {
-            let outcomes = try predictions(progress) { texts throws(MoruError) in
-                try model.extract(texts)
-            } outcome: { example, found throws(MoruError) in
-                guard case .spans(let spans) = example.truth else { preconditionFailure("the data are not of spans") }
-                return SetReport.Outcome(
-                    text: example.text, reference: spans.map { SetReport.Item($0.label, $0.range) },
-                    answer: found.map { SetReport.Item($0.label, $0.start..<$0.end) })
-            }
+        switch kind {
+        case .label, .value:
+            let outcomes = try outcomes(progress, model.classify, single)
+            return HeadReport(outcomes, isNumber: kind == .value, seconds: seconds())
+        case .labels:
+            let outcomes = try outcomes(progress, model.classify, labels)
+            return SetReport(outcomes, labels: model.configuration.labels, seconds: seconds())
+        case .spans:
+            let outcomes = try outcomes(progress, model.extract, spans)
             return SetReport(outcomes, labels: nil, seconds: seconds())
         }
-        if head.problem == .multiLabel {
-            let outcomes = try predictions(progress) { texts throws(MoruError) in
-                try model.classify(texts)
-            } outcome: { example, found throws(MoruError) in
-                let right = Set(
-                    try example.truth.labels.map { label throws(MoruError) in try name(of: label, example) })
-                return SetReport.Outcome(
-                    text: example.text,
-                    reference: head.labels.filter(right.contains).map { SetReport.Item($0) },
-                    answer: head.labels.filter(found.labels.contains).map { SetReport.Item($0) })
-            }
-            return SetReport(outcomes, labels: head.labels, seconds: seconds())
+    }
+
+    /// What the head gives.
+    private var kind: HeadEvaluationExample.Truth.Kind {
+        switch (model.configuration.place, model.configuration.problem) {
+        case (.token, _): .spans
+        case (_, .multiLabel): .labels
+        case (_, .regression): .value
+        case (_, .singleLabel): .label
         }
-        let isNumber = head.problem == .regression
-        let outcomes = try predictions(progress) { texts throws(MoruError) in
-            try model.classify(texts)
-        } outcome: { example, found throws(MoruError) in
-            let best = found.scores[0]
-            var reference = ""
-            switch example.truth {
-            case .label(let label): reference = try name(of: label, example)
-            case .value(let value): reference = "\(value)"
-            case .labels, .spans: preconditionFailure("the data are sets")
-            }
+    }
+
+    private func single(
+        _ example: HeadEvaluationExample, _ found: TextClassification
+    ) throws(MoruError) -> HeadReport.Outcome {
+        let best = found.scores[0]
+        switch example.truth {
+        case .label(let label):
             return HeadReport.Outcome(
-                text: example.text, reference: reference, answer: isNumber ? "\(best.score)" : best.label,
-                confidence: isNumber ? nil : Double(best.score))
+                text: example.text, reference: try name(of: label, example), answer: best.label,
+                confidence: Double(best.score))
+        case .value(let value):
+            return HeadReport.Outcome(
+                text: example.text, reference: "\(value)", answer: "\(best.score)", confidence: nil)
+        case .labels, .spans: preconditionFailure("the data are sets")
         }
-        return HeadReport(outcomes, isNumber: isNumber, seconds: seconds())
+    }
+
+    private func labels(
+        _ example: HeadEvaluationExample, _ found: TextClassification
+    ) throws(MoruError) -> SetReport.Outcome {
+        var right: Set<String> = []
+        for label in example.truth.labels { right.insert(try name(of: label, example)) }
+        // In the order of the head's
+        let all = model.configuration.labels
+        return SetReport.Outcome(
+            text: example.text, reference: all.filter(right.contains).map { SetReport.Item($0) },
+            answer: all.filter(found.labels.contains).map { SetReport.Item($0) })
+    }
+
+    private func spans(
+        _ example: HeadEvaluationExample, _ found: [ExtractedSpan]
+    ) throws(MoruError) -> SetReport.Outcome {
+        guard case .spans(let spans) = example.truth else { preconditionFailure("the data are no spans") }
+        return SetReport.Outcome(
+            text: example.text, reference: spans.map { SetReport.Item($0.label, $0.range) },
+            answer: found.map { SetReport.Item($0.label, $0.start..<$0.end) })
     }
 
     /// What becomes of every example, some texts at a time.
-    private func predictions<Prediction, Outcome>(
-        _ progress: (Evaluation.Progress) -> Void, _ predict: ([String]) throws(MoruError) -> [Prediction],
-        outcome: (HeadEvaluationExample, Prediction) throws(MoruError) -> Outcome
+    private func outcomes<Prediction, Outcome>(
+        _ progress: (Evaluation.Progress) -> Void,
+        _ predict: (_ texts: [String], _ truncates: Bool) throws(MoruError) -> [Prediction],
+        _ outcome: (HeadEvaluationExample, Prediction) throws(MoruError) -> Outcome
     ) throws(MoruError) -> [Outcome] {
         var outcomes: [Outcome] = []
         for first in stride(from: 0, to: examples.count, by: 64) {
             let part = examples[first..<min(first + 64, examples.count)]
-            for (example, found) in zip(part, try predict(part.map(\.text))) {
+            for (example, found) in zip(part, try predict(part.map(\.text), false)) {
                 outcomes.append(try outcome(example, found))
             }
             progress(Evaluation.Progress(done: part.endIndex, total: examples.count))
@@ -223,18 +247,12 @@ public struct HeadEvaluation: Sendable {
                 .evaluationData, "\(path): a head of \(head.labels.count) numbers cannot be evaluated",
                 remedy: "use moru classify with --output, and compare what it writes")
         }
-        let given: String =
-            switch (head.place, head.problem) {
-            case (.token, _): "spans"
-            case (_, .multiLabel): "sets of labels"
-            case (_, .regression): "numbers"
-            case (_, .singleLabel): "labels"
-            }
-        guard let first = examples.first, first.truth.name == given else {
+        let (wanted, found) = (kind, examples.first?.truth.kind)
+        guard found == wanted else {
             throw MoruError(
                 .evaluationData,
-                "\(path): the head gives \(given), the data give \(examples.first?.truth.name ?? "nothing")",
-                remedy: "give lines with " + HeadEvaluationExample.Truth.fields(of: given))
+                "\(path): the head gives \(wanted.rawValue), the data give \(found?.rawValue ?? "nothing")",
+                remedy: "give lines with " + wanted.fields)
         }
         for example in examples {
             do throws(MoruError) { _ = try model.tokens(of: example.text) } catch { throw error.within(example.place) }

@@ -80,11 +80,11 @@ public struct SetMetrics: Sendable, Hashable {
     /// The figures of things with some labels.
     static func kinds(_ name: String, _ labels: [String]) -> [Figure.Kind] {
         let whole = [
-            ("micro_f1", "micro F1", false), ("micro_precision", "precision", false),
-            ("micro_recall", "recall", false), ("macro_f1", "macro F1", false), ("weighted_f1", "weighted F1", true),
-            ("exact_set", "texts without a mistake", false),
+            ("micro_f1", "\(name) micro F1", false), ("micro_precision", "\(name) precision", false),
+            ("micro_recall", "\(name) recall", false), ("macro_f1", "\(name) macro F1", false),
+            ("weighted_f1", "\(name) weighted F1", true), ("subset_accuracy", "texts without a mistake", false),
         ]
-        return whole.map { Figure.Kind("\(name).\($0.0)", "\(name) \($0.1)", label: name, isDetail: $0.2) }
+        return whole.map { Figure.Kind("\(name).\($0.0)", $0.1, label: name, isDetail: $0.2) }
             + ClassificationMetrics.valueKinds(name, labels)
     }
 
