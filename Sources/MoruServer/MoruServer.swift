@@ -16,7 +16,8 @@ import ServiceLifecycle
 /// | `GET /metrics` | how it fares, for Prometheus |
 /// | `GET /v1/models`, `GET /v1/models/{id}` | the models |
 /// | `POST /v1/chat/completions` | continues a conversation |
-/// | `POST /v1/completions` | continues or scores prompts |
+/// | `POST /v1/completions` | continues or scores prompts, or fills a gap |
+/// | `POST /v1/responses` | continues a conversation; nothing is stored |
 /// | `POST /v1/embeddings` | makes vectors of texts |
 /// | `POST /v1/moderations` | says what a classifier flags in texts |
 /// | `POST /classify` | says which labels texts have |
@@ -95,6 +96,7 @@ public struct MoruServer: Sendable {
         router.route(.get, "/v1/models/**", models.one)
         router.route(.post, "/v1/chat/completions", completions.chat)
         router.route(.post, "/v1/completions", completions.completion)
+        router.route(.post, "/v1/responses", completions.response)
         let labelling = Labelling(configuration)
         let labels = LabellingEndpoints(list: list, configuration: configuration, labelling: labelling)
         router.route(.post, "/v1/embeddings", labels.embeddings)

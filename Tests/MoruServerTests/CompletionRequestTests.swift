@@ -20,6 +20,14 @@ private func request(_ fields: String) throws -> CompletionRequest {
         #expect(request.promptNames == names)
     }
 
+    @Test func readsWhatComesAfterAndHowManyToChooseFrom() throws {
+        let request = try request(#""prompt": "Hi", "suffix": "!", "best_of": 5, "n": 2"#)
+        #expect(request.suffix == "!" && request.bestOf == 5)
+        #expect(try MoruServerTests.request(#""prompt": "Hi", "suffix": "", "n": 3"#).suffix == nil)
+        #expect(try MoruServerTests.request(#""prompt": "Hi", "n": 3"#).bestOf == 3)
+        #expect(try MoruServerTests.request(#""prompt": "Hi", "best_of": 1, "stream": true"#).bestOf == 1)
+    }
+
     @Test func readsItsFields() throws {
         let request = try request(#""prompt": "Hi", "echo": true, "max_tokens": 0, "logprobs": 5, "user": "u""#)
         #expect(request.fields.echo && request.maximumTokens == 0 && request.logProbabilities == 5)
@@ -37,8 +45,11 @@ private func request(_ fields: String) throws -> CompletionRequest {
         (#""prompt": [1, 99999999999]"#, "prompt[1]", "invalid_value"),
         (#""prompt": [[1], []]"#, "prompt[1]", "invalid_value"),
         (#""prompt": [[1], [2.5]]"#, "prompt[1][0]", "invalid_type"),
-        (#""prompt": "Hi", "suffix": "x""#, "suffix", "unsupported_parameter"),
-        (#""prompt": "Hi", "best_of": 2"#, "best_of", "unsupported_parameter"),
+        (#""prompt": "Hi", "suffix": "x", "echo": true"#, "echo", "invalid_value"),
+        (#""prompt": "Hi", "suffix": 1"#, "suffix", "invalid_type"),
+        (#""prompt": "Hi", "best_of": 2, "n": 3"#, "best_of", "invalid_value"),
+        (#""prompt": "Hi", "best_of": 2, "stream": true"#, "best_of", "invalid_value"),
+        (#""prompt": ["a", "b"], "best_of": 65"#, "best_of", "invalid_value"),
         (#""prompt": "Hi", "max_tokens": 0"#, "max_tokens", "invalid_value"),
         (#""prompt": "Hi", "max_tokens": -1"#, "max_tokens", "invalid_value"),
         (#""prompt": "Hi", "logprobs": true"#, "logprobs", "invalid_type"),

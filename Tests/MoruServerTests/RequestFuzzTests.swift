@@ -19,6 +19,15 @@ import Testing
          "stop": "a", "stream": true, "stream_options": {"include_usage": false}, "echo": true, "logprobs": 2,
          "max_tokens": 0, "ignore_eos": true, "cache_prompt": false, "suffix": "", "best_of": null}
         """
+    private static let response = """
+        {"model": "m", "instructions": "b", "input": [{"role": "user", "content": [{"type": "input_text", "text": "a"}]},
+          {"type": "function_call", "id": "i", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"},
+          {"type": "function_call_output", "call_id": "c", "output": "o"}],
+         "temperature": 1, "stop": ["a"], "stream": true, "stream_options": {"include_obfuscation": false},
+         "max_output_tokens": 5, "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}},
+         "tools": [{"type": "function", "name": "f", "parameters": {}}], "tool_choice": "auto", "store": false,
+         "include": ["message.output_text.logprobs"], "top_logprobs": 2, "reasoning": {"effort": null}, "background": false}
+        """
     private static let embedding = """
         {"model": "m", "input": [[1, 2], [3]], "encoding_format": "base64", "dimensions": 8, "user": "u",
          "prompt_name": "query", "truncate_prompt_tokens": -1, "add_special_tokens": false}
@@ -39,6 +48,7 @@ import Testing
     private static let readers: [(name: String, body: String, read: @Sendable (JSON) throws(APIError) -> Void)] = [
         ("chat", chat, { json throws(APIError) in _ = try ChatCompletionRequest(json) }),
         ("completion", completion, { json throws(APIError) in _ = try CompletionRequest(json) }),
+        ("response", response, { json throws(APIError) in _ = try ResponsesRequest(json) }),
         ("embedding", embedding, { json throws(APIError) in _ = try EmbeddingRequest(json) }),
         ("classification", classification, { json throws(APIError) in _ = try ClassificationRequest(json) }),
         ("moderation", moderation, { json throws(APIError) in _ = try ModerationRequest(json) }),

@@ -42,6 +42,8 @@ public struct GenerationOptions: Sendable {
     public var structure: StructuredOutput?
     /// Texts that end the generation; the one that does is not part of the answer.
     public var stop: [String]
+    /// Tokens that end the generation besides the model's own end tokens.
+    public var furtherEndIDs: Set<Int32> = []
     /// The adapter that acts on this generation.
     public var adapter: (any Adapter)?
     /// Whose request it is; see ``GenerationRequest/client``.

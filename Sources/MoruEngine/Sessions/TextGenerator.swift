@@ -74,7 +74,8 @@ public struct TextGenerator: Sendable {
         return GenerationRequest(
             prompt: try tokens(of: prompt), sampling: options.sampling(pretrained.generationDefaults),
             maximumTokens: options.maximumTokens ?? GenerationOptions.defaultMaximumTokens,
-            endIDs: options.ignoresEndTokens ? [] : Set(pretrained.generationDefaults.endIDs),
+            endIDs: options.ignoresEndTokens
+                ? [] : options.furtherEndIDs.union(pretrained.generationDefaults.endIDs),
             logProbabilities: options.logProbabilities, promptLogProbabilities: options.promptLogProbabilities,
             adapter: options.adapter,
             grammar: try options.structure.map { form throws(MoruError) in try matcher(for: form) },

@@ -130,6 +130,8 @@ struct GeneratingModel: Sendable {
     let adapter: (any Adapter)?
     /// The most tokens of a prompt and its answer together.
     let contextLength: Int
+    /// The tokenizer.
+    var tokenizer: Tokenizer { generator.pretrained.tokenizer }
 }
 
 extension APIError {

@@ -1,7 +1,7 @@
 import Hummingbird
 import MoruBase
 
-/// `POST /v1/chat/completions` and `POST /v1/completions`.
+/// `POST /v1/chat/completions`, `POST /v1/completions` and `POST /v1/responses`.
 struct CompletionEndpoints: Sendable {
     let list: ModelCatalog
     let configuration: ServerConfiguration
@@ -24,6 +24,15 @@ struct CompletionEndpoints: Sendable {
         return try await respond(to: wire.fields, AnswerPlan(wire, for: lease), as: format, context)
     }
 
+    /// Continues a conversation, as a response.
+    func response(_ request: Request, _ context: ServerContext) async throws -> Response {
+        let wire = try ResponsesRequest(try await body(of: request))
+        let lease = try await list.lease(wire.fields.model)
+        let plan = try AnswerPlan(wire, for: lease)
+        let format = ResponsesFormat(wire, plan, head: AnswerHead(prefix: "resp_", model: lease.model))
+        return try await respond(to: wire.fields, plan, as: format, context)
+    }
+
     private func body(of request: Request) async throws -> JSON {
         try await request.json(upTo: configuration.maximumBodyBytes)
     }
@@ -38,8 +47,8 @@ struct CompletionEndpoints: Sendable {
         if fields.streams {
             // Once the stream has begun, its status is sent
             try plan.checkLoad()
-            return AnswerStream(run: run, format: format, includesUsage: fields.includesUsage, context: context)
-                .response
+            let frames = format.frames(includingUsage: fields.includesUsage)
+            return AnswerStream(run: run, frames: frames, context: context).response
         }
         let (choices, usage) = try await run.collect()
         context.record.note(usage)

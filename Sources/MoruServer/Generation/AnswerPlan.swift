@@ -12,13 +12,15 @@ struct AnswerPlan: Sendable {
     let choices: [ChoicePlan]
     /// Tokens of all prompts, each counted once.
     let promptTokens: Int
-    /// How many answers each prompt gets.
+    /// How many answers to each prompt are generated.
     let choicesPerPrompt: Int
+    /// How many of them are given: the likeliest.
+    let answersPerPrompt: Int
 
     /// The answers to a conversation.
     ///
     /// - Throws: ``APIError`` when the model's template refuses the conversation, or its context is too short.
-    init(_ request: ChatCompletionRequest, for lease: ModelLease) throws(APIError) {
+    init(_ request: some ConversationRequest, for lease: ModelLease) throws(APIError) {
         let model = try lease.model.generating()
         (self.lease, self.model) = (lease, model)
         var choice: ChoicePlan
@@ -26,16 +28,17 @@ struct AnswerPlan: Sendable {
             let prompt = try model.generator.pretrained.prompt(for: request.messages, calling: request.tools.shown)
             choice = ChoicePlan(prompt: prompt)
         } catch {
-            throw APIError(error, param: "messages")
+            throw APIError(error, param: request.messagesParam)
         }
-        try Self.check(choice.prompt, for: model, generating: request.maximumTokens ?? 1, param: "messages")
+        try Self.check(
+            choice.prompt, for: model, generating: request.maximumTokens ?? 1, param: request.messagesParam)
         choice.options.maximumTokens = request.maximumTokens ?? model.contextLength - choice.prompt.count
         choice.options.logProbabilities = request.logProbabilities
         if request.fields.echo { choice.echo = request.messages.last?.content }
         if !request.tools.shown.isEmpty { try Self.prepare(&choice, request.tools, for: model) }
-        choices = try Self.repeated(choice, request.fields, for: model)
+        choices = try Self.repeated(choice, request.fields.choiceCount, request.fields, for: model)
         promptTokens = choice.prompt.count
-        choicesPerPrompt = request.fields.choiceCount
+        (choicesPerPrompt, answersPerPrompt) = (request.fields.choiceCount, request.fields.choiceCount)
     }
 
     /// Lets an answer call functions, one of them for certain where that is asked for.
@@ -64,23 +67,48 @@ struct AnswerPlan: Sendable {
     init(_ request: CompletionRequest, for lease: ModelLease) throws(APIError) {
         let model = try lease.model.generating()
         (self.lease, self.model) = (lease, model)
+        (choicesPerPrompt, answersPerPrompt) = (request.bestOf, request.fields.choiceCount)
+        let gap: FillInMiddle?
+        do { gap = try request.suffix.map { _ throws(MoruError) in try FillInMiddle(model.tokenizer) } } catch {
+            throw APIError(error, param: "suffix")
+        }
         var (choices, promptTokens): ([ChoicePlan], Int) = ([], 0)
         for (prompt, name) in zip(request.prompts, request.promptNames) {
-            var choice = Self.choice(for: prompt, model.generator.pretrained.tokenizer, echo: request.fields.echo)
+            var choice = Self.choice(for: prompt, model.tokenizer, echo: request.fields.echo)
+            if let gap, let suffix = request.suffix {
+                choice = Self.choice(filling: gap, between: prompt, and: suffix, model.tokenizer)
+            }
             try Self.check(choice.prompt, for: model, generating: request.maximumTokens, param: name)
             choice.options.maximumTokens = request.maximumTokens
-            choice.options.logProbabilities = request.logProbabilities
+            choice.options.logProbabilities =
+                request.logProbabilities ?? (choicesPerPrompt > answersPerPrompt ? 0 : nil)
             if request.fields.echo {
                 choice.options.promptLogProbabilities = request.logProbabilities
                 // Who scores a text asks for one token more, and counts on its being there to be left out
                 choice.scoresEnd = request.logProbabilities != nil && request.maximumTokens == 1
                 choice.options.ignoresEndTokens = choice.scoresEnd
             }
-            choices += try Self.repeated(choice, request.fields, for: model)
+            choices += try Self.repeated(choice, choicesPerPrompt, request.fields, for: model)
             promptTokens += choice.prompt.count
         }
         (self.choices, self.promptTokens) = (choices, promptTokens)
-        choicesPerPrompt = request.fields.choiceCount
+    }
+
+    /// The answers to give of those that were generated: for each prompt the likeliest, likeliest first, by the mean
+    /// log-probability of their tokens. An answer without tokens comes last.
+    func best(of collected: [CollectedChoice]) -> [CollectedChoice] {
+        guard choicesPerPrompt > answersPerPrompt else { return collected }
+        var best: [CollectedChoice] = []
+        for begin in stride(from: 0, to: collected.count, by: choicesPerPrompt) {
+            let ranked = collected[begin..<begin + choicesPerPrompt].map { choice in
+                let plan = choices[choice.index]
+                let promptCount = plan.options.promptLogProbabilities == nil ? 0 : plan.prompt.count
+                return (choice, score: choice.tokens.dropFirst(promptCount).meanLogProbability)
+            }.sorted { ($1.score, $0.0.index) < ($0.score, $1.0.index) }
+            best += ranked.prefix(answersPerPrompt).map(\.0)
+        }
+        for place in best.indices { best[place].index = place }
+        return best
     }
 
     /// What the answer with this number has cost, added to what others have.
@@ -121,9 +149,21 @@ struct AnswerPlan: Sendable {
         }
     }
 
-    /// As many of a choice as the request wants. With a seed, each is a sample of its own that can be repeated.
+    private static func choice(
+        filling gap: FillInMiddle, between prompt: TextInput, and suffix: String, _ tokenizer: Tokenizer
+    ) -> ChoicePlan {
+        var choice: ChoicePlan
+        switch prompt {
+        case .text(let text): choice = ChoicePlan(prompt: gap.prompt(before: text, after: suffix, with: tokenizer))
+        case .tokens(let ids): choice = ChoicePlan(prompt: gap.prompt(before: ids, after: suffix, with: tokenizer))
+        }
+        choice.options.furtherEndIDs = Set(gap.ends)
+        return choice
+    }
+
+    /// So many of a choice. With a seed, each is a sample of its own that can be repeated.
     private static func repeated(
-        _ choice: ChoicePlan, _ fields: GenerationFields, for model: GeneratingModel
+        _ choice: ChoicePlan, _ count: Int, _ fields: GenerationFields, for model: GeneratingModel
     ) throws(APIError) -> [ChoicePlan] {
         let vocabularySize = model.generator.pretrained.model.facts.vocabularySize
         if let id = fields.sampling.logitBias.keys.filter({ Int($0) >= vocabularySize }).min() {
@@ -135,7 +175,7 @@ struct AnswerPlan: Sendable {
                 throw APIError(error, param: fields.structure.param)
             }
         }
-        return (0..<fields.choiceCount).map { number in
+        return (0..<count).map { number in
             var choice = choice
             fields.sampling.apply(to: &choice.options, for: model.generator.pretrained)
             choice.options.seed = fields.sampling.seed.map { $0 &+ UInt64(number) }

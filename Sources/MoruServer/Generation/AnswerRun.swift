@@ -39,7 +39,7 @@ struct AnswerRun: Sendable {
             if case .finished(_, let cost) = event { plan.add(cost, of: index, to: &usage) }
         }
         try Task.checkCancellation()
-        return (choices, usage)
+        return (plan.best(of: choices), usage)
     }
 
     private func generate(_ yield: @escaping @Sendable (Int, ChoiceEvent) -> Void) async throws {

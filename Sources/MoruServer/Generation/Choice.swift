@@ -20,10 +20,12 @@ enum ChoiceEvent: Sendable {
 /// A whole answer.
 struct CollectedChoice: Sendable {
     /// Its place among the request's answers.
-    let index: Int
+    var index: Int
     var text = ""
     var tokens: [ScoredToken] = []
     var calls: [ToolCall] = []
+    /// How many calls came before the text.
+    private var callsBeforeText = 0
     var reason = FinishReason.cancelled
 
     init(index: Int) { self.index = index }
@@ -32,10 +34,20 @@ struct CollectedChoice: Sendable {
     mutating func apply(_ event: ChoiceEvent) {
         switch event {
         case .piece(let piece):
+            if text.isEmpty, tokens.isEmpty { callsBeforeText = calls.count }
             text += piece.text
             tokens += piece.tokens
         case .call(let call, _): calls.append(call)
         case .finished(let reason, _): self.reason = reason
         }
+    }
+
+    /// What happened, its text in one piece.
+    var events: [ChoiceEvent] {
+        var events = calls.enumerated().map { ChoiceEvent.call($1, number: $0) }
+        if !text.isEmpty || !tokens.isEmpty {
+            events.insert(.piece(ChoicePiece(text: text, tokens: tokens)), at: callsBeforeText)
+        }
+        return events + [.finished(reason, GenerationUsage(promptTokens: 0))]
     }
 }

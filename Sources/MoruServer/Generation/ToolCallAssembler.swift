@@ -3,6 +3,7 @@ import MoruText
 /// Takes the calls of functions out of an answer's pieces.
 struct ToolCallAssembler: Sendable {
     private var scanner: ToolCallScanner
+    private let format: ToolCallFormat
     private let allowsSeveral: Bool
     private var count = 0
     /// Tokens whose text is held back with theirs.
@@ -10,6 +11,7 @@ struct ToolCallAssembler: Sendable {
 
     init(_ format: ToolCallFormat, allowsSeveral: Bool) {
         scanner = ToolCallScanner(format)
+        self.format = format
         self.allowsSeveral = allowsSeveral
     }
 
@@ -38,8 +40,11 @@ struct ToolCallAssembler: Sendable {
             case .text(let text):
                 events.append(.piece(ChoicePiece(text: text, tokens: tokens)))
                 tokens = []
-            case .call(let call):
+            case .call(var call):
                 guard allowsSeveral || count == 0 else { continue }
+                call.id =
+                    format.wantsShortIDs
+                    ? AnswerHead.identifier("", length: 9) : AnswerHead.identifier("call_", length: 24)
                 events.append(.call(call, number: count))
                 count += 1
             }

@@ -37,7 +37,7 @@ struct GenerateRequest: Sendable, Hashable {
 }
 
 /// How an answer of the generate extension is written, whole or in pieces.
-struct GenerateFormat: AnswerFormat {
+struct GenerateFormat: ChunkFormat {
     let modelName: String
     let modelVersion: String
 

@@ -166,7 +166,7 @@ struct OpenInferenceEndpoints: Sendable {
         }
         // Once the stream has begun, its status is sent
         try plan.checkLoad()
-        return AnswerStream(run: run, format: format, includesUsage: false, context: context).response
+        return AnswerStream(run: run, frames: format.frames(includingUsage: false), context: context).response
     }
 
     private func run(_ plan: AnswerPlan, _ context: ServerContext) async throws -> AnswerRun {

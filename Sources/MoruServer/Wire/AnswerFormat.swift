@@ -3,10 +3,18 @@ import MoruEngine
 import MoruText
 import NIOCore
 
-/// How an answer is written, whole or in chunks: the difference between the two completion endpoints.
+/// How an answer is written: the difference between the endpoints that generate.
 protocol AnswerFormat: Sendable {
     /// The whole answer.
     func answer(_ choices: [CollectedChoice], _ usage: TokenUsage) -> JSON
+    /// What writes it as an event stream.
+    ///
+    /// - Parameter includingUsage: Whether a stream that need not say what it cost does.
+    func frames(includingUsage: Bool) -> any AnswerFrames
+}
+
+/// An answer that is written in chunks which look like it.
+protocol ChunkFormat: AnswerFormat {
     /// The chunk that opens a choice, if there is one.
     func opening(of index: Int) -> JSON?
     /// A chunk with the next piece of a choice.
@@ -23,13 +31,16 @@ protocol AnswerFormat: Sendable {
     func failure(_ error: APIError) -> JSON
 }
 
-extension AnswerFormat {
+extension ChunkFormat {
     var ending: ByteBuffer? { ServerSentEvents.done }
+
     func failure(_ error: APIError) -> JSON { error.json }
+
+    func frames(includingUsage: Bool) -> any AnswerFrames { ChunkFrames(self, includesUsage: includingUsage) }
 }
 
 /// Chat completions.
-struct ChatCompletionFormat: AnswerFormat {
+struct ChatCompletionFormat: ChunkFormat {
     let head: AnswerHead
     let hasScores: Bool
 
@@ -76,7 +87,7 @@ struct ChatCompletionFormat: AnswerFormat {
 }
 
 /// Completions.
-struct CompletionFormat: AnswerFormat {
+struct CompletionFormat: ChunkFormat {
     let head: AnswerHead
     let hasScores: Bool
 
@@ -116,7 +127,7 @@ extension ToolCall {
     /// The call as OpenAI's API gives it: its arguments as text.
     fileprivate var json: JSON {
         [
-            "id": .string(AnswerHead.identifier("call_", length: 24)), "type": "function",
+            "id": .string(id ?? ""), "type": "function",
             "function": ["name": .string(name), "arguments": .string(arguments.text())],
         ]
     }

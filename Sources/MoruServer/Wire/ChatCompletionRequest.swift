@@ -5,15 +5,12 @@ import MoruText
 ///
 /// Fields of OpenAI's API that would change the answer, and that this server does not act on, are refused by name.
 /// `user`, `metadata`, `safety_identifier` and `prompt_cache_key` are taken and change nothing.
-struct ChatCompletionRequest: Sendable {
+struct ChatCompletionRequest: ConversationRequest {
     var fields: GenerationFields
-    /// The conversation so far.
     var messages: [ChatMessage]
-    /// The functions that the model may call.
+    let messagesParam = "messages"
     var tools: ToolFields
-    /// The most tokens of an answer; nil for as many as the context holds.
     var maximumTokens: Int?
-    /// Whether tokens come with their log-probability, and with how many alternatives.
     var logProbabilities: Int?
 
     /// Reads the body.
@@ -22,10 +19,7 @@ struct ChatCompletionRequest: Sendable {
         fields = try GenerationFields(&request)
         messages = try Self.messages(&request)
         tools = try ToolFields(&request)
-        if !tools.required.isEmpty, fields.structure.structure != nil {
-            throw .wrongValue(
-                fields.structure.param, "stands beside a 'tool_choice' that asks for a call; an answer has one form")
-        }
+        try tools.check(against: fields.structure)
         maximumTokens = try Self.maximumTokens(&request)
         logProbabilities = try Self.logProbabilities(&request)
         try Self.refuseUnsupported(&request)

@@ -61,19 +61,23 @@ enum ChatMessageFields {
             var function = try RequestObject(try call.required("function"), path: "\(path).function")
             guard let callee = try function.string("name") else { throw .missing("\(path).function.name") }
             let text = try function.string("arguments") ?? "{}"
-            let arguments: JSON
-            do { arguments = try JSON.parse(text, source: "arguments") } catch {
-                throw APIError(error, param: "\(path).function.arguments")
-            }
+            calls.append(try self.call(id, callee, arguments: text, param: "\(path).function.arguments"))
             try function.finish()
             call.accept("index")
             try call.finish()
-            calls.append([
-                "id": .string(id), "type": "function",
-                "function": ["name": .string(callee), "arguments": arguments],
-            ])
         }
         return calls
+    }
+
+    /// A call as templates read it.
+    ///
+    /// - Parameter param: The field that holds the arguments.
+    static func call(_ id: String, _ name: String, arguments: String, param: String) throws(APIError) -> JSON {
+        let parsed: JSON
+        do { parsed = try JSON.parse(arguments, source: "arguments") } catch { throw APIError(error, param: param) }
+        return [
+            "id": .string(id), "type": "function", "function": ["name": .string(name), "arguments": parsed],
+        ]
     }
 
     private static func content(

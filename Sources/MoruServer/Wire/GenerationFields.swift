@@ -1,6 +1,6 @@
 import MoruBase
 
-/// The fields that chat completions and completions have in common.
+/// The fields that the endpoints which generate have in common.
 ///
 /// `ignore_eos` is an extension, named as vLLM and llama.cpp name it; `cache_prompt` is llama.cpp's.
 struct GenerationFields: Sendable, Hashable {
@@ -33,7 +33,7 @@ struct GenerationFields: Sendable, Hashable {
     /// Whose request it is, as `user` says; the engine is shared fairly between users.
     var client: String
 
-    /// Reads the fields.
+    /// Reads the fields of a chat completion or a completion.
     init(_ request: inout RequestObject) throws(APIError) {
         model = try request.string("model")
         sampling = try SamplingFields(&request)
@@ -45,12 +45,35 @@ struct GenerationFields: Sendable, Hashable {
         echo = try request.bool("echo") ?? false
         ignoresEnd = try request.bool("ignore_eos") ?? false
         reusesPrefixes = try request.bool("cache_prompt") ?? true
-        client = try request.string("user") ?? ""
-        // How the answer is booked or cached: nothing of it changes the answer.
+        client = try Self.client(&request)
+    }
+
+    /// Reads the fields of a response, which is one answer and always says what it cost.
+    init(response request: inout RequestObject) throws(APIError) {
+        model = try request.string("model")
+        sampling = try SamplingFields(&request)
+        (choiceCount, includesUsage, echo) = (1, true, false)
+        ignoresEnd = try request.bool("ignore_eos") ?? false
+        reusesPrefixes = try request.bool("cache_prompt") ?? true
+        stop = try Self.stop(&request)
+        structure = try StructureFields(response: &request)
+        streams = try request.bool("stream") ?? false
+        client = try Self.client(&request)
+        if let value = request.value("stream_options") {
+            guard streams else { throw .wrongValue("stream_options", "is only allowed with 'stream': true") }
+            var options = try RequestObject(value, path: "stream_options")
+            try Self.refuseObfuscation(&options)
+            try options.finish()
+        }
+    }
+
+    /// Whose request it is. How the answer is booked or cached is taken too: nothing of it changes the answer.
+    private static func client(_ request: inout RequestObject) throws(APIError) -> String {
         request.accept("metadata", "safety_identifier", "prompt_cache_key")
         try request.refuse("store", unless: [false], "answers are not stored; leave it out or send false")
         try request.refuse(
             "service_tier", unless: ["auto", "default"], "there is one service tier; leave it out or send 'auto'")
+        return try request.string("user") ?? ""
     }
 
     private static func stop(_ request: inout RequestObject) throws(APIError) -> [String] {
@@ -81,8 +104,12 @@ struct GenerationFields: Sendable, Hashable {
         }
         var options = try RequestObject(value, path: "stream_options")
         let includesUsage = try options.bool("include_usage") ?? false
-        try options.refuse("include_obfuscation", unless: [false], "chunks are not padded; leave it out or send false")
+        try refuseObfuscation(&options)
         try options.finish()
         return includesUsage
+    }
+
+    private static func refuseObfuscation(_ options: inout RequestObject) throws(APIError) {
+        try options.refuse("include_obfuscation", unless: [false], "chunks are not padded; leave it out or send false")
     }
 }

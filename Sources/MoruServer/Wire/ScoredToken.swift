@@ -46,20 +46,30 @@ struct ScoredToken: Sendable, Hashable {
     }
 }
 
+extension Sequence<ScoredToken> {
+    /// The mean of what the model made of them; less than anything where there are none.
+    var meanLogProbability: Float {
+        let known = compactMap(\.token.logProbability)
+        return known.isEmpty ? -.infinity : known.reduce(0, +) / Float(known.count)
+    }
+}
+
 extension [ScoredToken] {
     /// `logprobs` of a chat completion's choice.
-    var chatJSON: JSON {
+    var chatJSON: JSON { ["content": .array(chatEntries), "refusal": nil] }
+
+    /// The tokens, as chat completions and responses list them.
+    var chatEntries: [JSON] {
         func entry(_ candidate: ScoredToken.Candidate) -> [(String, JSON)] {
             [
                 ("token", .string(candidate.text)), ("logprob", candidate.logProbabilityJSON),
                 ("bytes", .array(candidate.bytes.map { .int(Int($0)) })),
             ]
         }
-        let content = map { scored -> JSON in
+        return map { scored in
             let alternatives = scored.alternatives.map { JSON.object(JSONObject(entry($0))) }
             return .object(JSONObject(entry(scored.token) + [("top_logprobs", .array(alternatives))]))
         }
-        return ["content": .array(content), "refusal": nil]
     }
 
     /// `logprobs` of a completion's choice. The alternatives always include the token itself.

@@ -9,7 +9,11 @@ enum ServerSentEvents {
     ]
 
     /// A frame with a value. JSON text has no line breaks, so that one `data` line holds it.
-    static func frame(_ json: JSON) -> ByteBuffer { ByteBuffer(string: "data: \(json.text())\n\n") }
+    ///
+    /// - Parameter event: The event's name, for streams whose events have one.
+    static func frame(_ json: JSON, event: String? = nil) -> ByteBuffer {
+        ByteBuffer(string: (event.map { "event: \($0)\n" } ?? "") + "data: \(json.text())\n\n")
+    }
 
     /// The frame that ends a whole stream.
     static var done: ByteBuffer { ByteBuffer(string: "data: [DONE]\n\n") }

@@ -9,11 +9,28 @@ struct StructureFields: Sendable, Hashable {
     /// The field that asks for it.
     var param = "response_format"
 
-    /// Reads the fields.
+    /// Reads the fields of a chat completion or a completion.
     init(_ request: inout RequestObject) throws(APIError) {
+        let format = request.value("response_format")
+        try self.init(&request, format, path: "response_format", isFlat: false)
+    }
+
+    /// Reads the fields of a response: `text.format`, in which a schema stands beside `type`.
+    init(response request: inout RequestObject) throws(APIError) {
+        var format: JSON?
+        if let value = request.value("text") {
+            var text = try RequestObject(value, path: "text")
+            format = text.value("format")
+            try text.refuse("verbosity", unless: ["medium"], "the model decides itself; ask for it in 'instructions'")
+            try text.finish()
+        }
+        try self.init(&request, format, path: "text.format", isFlat: true)
+    }
+
+    private init(_ request: inout RequestObject, _ format: JSON?, path: String, isFlat: Bool) throws(APIError) {
         var found: [(param: String, structure: StructuredOutput)] = []
-        if let value = request.value("response_format"), let structure = try Self.format(value) {
-            found.append(("response_format", structure))
+        if let format, let structure = try Self.format(format, path: path, isFlat: isFlat) {
+            found.append((path, structure))
         }
         if let schema = request.value("guided_json") {
             found.append(("guided_json", .jsonSchema(try Self.schema(schema))))
@@ -31,28 +48,33 @@ struct StructureFields: Sendable, Hashable {
         (structure, param) = (one.structure, one.param)
     }
 
-    /// `{"type": "text"}`, `{"type": "json_object"}` or `{"type": "json_schema", "json_schema": {"name", "schema"}}`.
-    private static func format(_ value: JSON) throws(APIError) -> StructuredOutput? {
-        var format = try RequestObject(value, path: "response_format")
-        guard let type = try format.string("type") else { throw .missing("response_format.type") }
+    /// `{"type": "text"}`, `{"type": "json_object"}` or `{"type": "json_schema", "json_schema": {"name", "schema"}}`;
+    /// flat, what is in `json_schema` stands beside `type`.
+    private static func format(_ value: JSON, path: String, isFlat: Bool) throws(APIError) -> StructuredOutput? {
+        var format = try RequestObject(value, path: path)
+        guard let type = try format.string("type") else { throw .missing("\(path).type") }
         var result: StructuredOutput?
         switch type {
         case "text": break
         case "json_object": result = .jsonObject
+        case "json_schema" where isFlat: result = .jsonSchema(try schema(of: &format))
         case "json_schema":
-            var wrapper = try RequestObject(try format.required("json_schema"), path: "response_format.json_schema")
-            // The name and what is said of it are for the client; every schema is followed strictly
-            _ = try wrapper.string("name")
-            _ = try wrapper.string("description")
-            _ = try wrapper.bool("strict")
-            result = .jsonSchema(try wrapper.required("schema"))
+            var wrapper = try RequestObject(try format.required("json_schema"), path: "\(path).json_schema")
+            result = .jsonSchema(try schema(of: &wrapper))
             try wrapper.finish()
         default:
-            throw .wrongValue(
-                "response_format.type", "is '\(type)', and must be one of text, json_object and json_schema")
+            throw .wrongValue("\(path).type", "is '\(type)', and must be one of text, json_object and json_schema")
         }
         try format.finish()
         return result
+    }
+
+    private static func schema(of object: inout RequestObject) throws(APIError) -> JSON {
+        // The name and what is said of it are for the client; every schema is followed strictly
+        _ = try object.string("name")
+        _ = try object.string("description")
+        _ = try object.bool("strict")
+        return try object.required("schema")
     }
 
     /// A schema, as an object or as its text.

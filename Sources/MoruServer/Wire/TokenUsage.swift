@@ -11,7 +11,17 @@ struct TokenUsage: Sendable, Hashable {
     /// Seconds from the request to the first token of an answer, for the log; nil where there is none.
     var secondsToFirstToken: Double?
 
-    /// `usage` as OpenAI's API gives it.
+    /// `usage` of a response.
+    var responseJSON: JSON {
+        [
+            "input_tokens": .int(promptTokens),
+            "input_tokens_details": ["cached_tokens": .int(cachedTokens), "cache_write_tokens": 0],
+            "output_tokens": .int(completionTokens), "output_tokens_details": ["reasoning_tokens": 0],
+            "total_tokens": .int(promptTokens + completionTokens),
+        ]
+    }
+
+    /// `usage` of a completion.
     var json: JSON {
         [
             "prompt_tokens": .int(promptTokens), "completion_tokens": .int(completionTokens),

@@ -30,20 +30,29 @@ struct ToolFields: Sendable, Hashable {
         var parameters: JSON
     }
 
+    /// Where a tool's function is described.
+    enum Form: Sendable {
+        /// In `function`, as chat completions have it.
+        case nested
+        /// Beside `type`, as responses have it.
+        case flat
+    }
+
     /// Reads the fields.
-    init(_ request: inout RequestObject) throws(APIError) {
+    init(_ request: inout RequestObject, _ form: Form = .nested) throws(APIError) {
         if let value = request.value("tools") {
             guard let elements = value.array else { throw .wrongType("tools", expected: "an array", found: value) }
             for (position, element) in elements.enumerated() {
-                functions.append(try Self.function(element, path: "tools[\(position)]"))
+                let (function, shown) = try Self.function(element, form, path: "tools[\(position)]")
+                functions.append(function)
+                tools.append(shown)
             }
-            tools = elements
             if let twice = Dictionary(grouping: functions, by: \.name).first(where: { $1.count > 1 })?.key {
                 throw .wrongValue("tools", "names the function '\(twice)' more than once")
             }
         }
         allowsSeveral = try request.bool("parallel_tool_calls") ?? true
-        choice = try Self.choice(&request, functions)
+        choice = try Self.choice(&request, functions, form)
         try request.refuse("functions", unless: [[]], "it has become 'tools'; send that")
         try request.refuse("function_call", unless: ["none", "auto"], "it has become 'tool_choice'; send that")
     }
@@ -60,28 +69,50 @@ struct ToolFields: Sendable, Hashable {
         }
     }
 
-    private static func function(_ json: JSON, path: String) throws(APIError) -> Function {
+    /// Refuses a form of the answer beside a call that must be made.
+    func check(against structure: StructureFields) throws(APIError) {
+        guard !required.isEmpty, structure.structure != nil else { return }
+        throw .wrongValue(
+            structure.param, "stands beside a 'tool_choice' that asks for a call; an answer has one form")
+    }
+
+    /// A tool, and how templates are shown it.
+    private static func function(
+        _ json: JSON, _ form: Form, path: String
+    ) throws(APIError) -> (Function, shown: JSON) {
         var tool = try RequestObject(json, path: path)
         guard let type = try tool.string("type") else { throw .missing("\(path).type") }
         guard type == "function" else {
             throw .unsupportedValue("\(path).type", "is '\(type)', and the tools of this server are functions")
         }
-        var function = try RequestObject(try tool.required("function"), path: "\(path).function")
-        guard let name = try function.string("name"), !name.isEmpty else { throw .missing("\(path).function.name") }
-        _ = try function.string("description")
-        // Arguments are followed strictly where a call is required, and read as they come where it is not
-        _ = try function.bool("strict")
-        let parameters = function.value("parameters") ?? ["type": "object", "properties": [:]]
-        guard parameters.object != nil else {
-            throw .wrongType("\(path).function.parameters", expected: "a JSON schema", found: parameters)
+        if form == .nested {
+            let description = try tool.required("function")
+            try tool.finish()
+            var object = try RequestObject(description, path: "\(path).function")
+            return (try function(&object), json)
         }
-        try function.finish()
-        try tool.finish()
+        let function = try function(&tool)
+        var description = json.object ?? JSONObject()
+        description["type"] = nil
+        description["strict"] = nil
+        return (function, ["type": "function", "function": .object(description)])
+    }
+
+    private static func function(_ object: inout RequestObject) throws(APIError) -> Function {
+        guard let name = try object.string("name"), !name.isEmpty else { throw .missing(object.name(of: "name")) }
+        _ = try object.string("description")
+        // Arguments are followed strictly where a call is required, and read as they come where it is not
+        _ = try object.bool("strict")
+        let parameters = object.value("parameters") ?? ["type": "object", "properties": [:]]
+        guard parameters.object != nil else {
+            throw .wrongType(object.name(of: "parameters"), expected: "a JSON schema", found: parameters)
+        }
+        try object.finish()
         return Function(name: name, parameters: parameters)
     }
 
     private static func choice(
-        _ request: inout RequestObject, _ functions: [Function]
+        _ request: inout RequestObject, _ functions: [Function], _ form: Form
     ) throws(APIError) -> Choice {
         guard let value = request.value("tool_choice") else { return .auto }
         let names = functions.map { "'\($0.name)'" }.joined(separator: ", ")
@@ -98,15 +129,27 @@ struct ToolFields: Sendable, Hashable {
         guard try object.string("type") == "function" else {
             throw .wrongValue("tool_choice.type", "must be 'function'")
         }
-        var function = try RequestObject(try object.required("function"), path: "tool_choice.function")
-        guard let name = try function.string("name") else { throw .missing("tool_choice.function.name") }
-        try function.finish()
+        let name: String
+        let param: String
+        if form == .flat {
+            param = "tool_choice.name"
+            name = try Self.name(&object)
+        } else {
+            param = "tool_choice.function.name"
+            var function = try RequestObject(try object.required("function"), path: "tool_choice.function")
+            name = try Self.name(&function)
+            try function.finish()
+        }
         try object.finish()
         guard functions.contains(where: { $0.name == name }) else {
             throw .wrongValue(
-                "tool_choice.function.name",
-                "is '\(name)', and \(functions.isEmpty ? "there are no tools" : "the tools are \(names)")")
+                param, "is '\(name)', and \(functions.isEmpty ? "there are no tools" : "the tools are \(names)")")
         }
         return .function(name)
+    }
+
+    private static func name(_ object: inout RequestObject) throws(APIError) -> String {
+        guard let name = try object.string("name") else { throw .missing(object.name(of: "name")) }
+        return name
     }
 }

@@ -32,6 +32,8 @@ struct TokenizerParts: Sendable {
     var endOfSequence: Int32?
     var unknown: Int32?
     var padding: Int32?
+    /// The marks that ask for the text between two others, where the file names them.
+    var fillInMiddle: FillInMiddle?
 
     init(vocabulary: Vocabulary, model: TokenizerModel) {
         self.vocabulary = vocabulary

@@ -6,11 +6,14 @@ public struct ToolCall: Sendable, Hashable {
     public var name: String
     /// Its arguments, an object.
     public var arguments: JSON
+    /// What its result will refer to it by; nil while it has no such name.
+    public var id: String?
 
     /// Makes a call.
-    public init(name: String, arguments: JSON) {
+    public init(name: String, arguments: JSON, id: String? = nil) {
         self.name = name
         self.arguments = arguments
+        self.id = id
     }
 
     /// Reads a call as models write it: the name with `arguments` or `parameters`, also inside `function`.
@@ -55,6 +58,9 @@ public enum ToolCallFormat: Sendable, Hashable, CaseIterable {
                 .tagged
             }
     }
+
+    /// Whether templates of the family take ids of nine letters and digits alone.
+    public var wantsShortIDs: Bool { self == .mistral }
 
     /// What begins calls, and what ends them; nil for the end of the answer.
     var marks: (begin: String, end: String?) {

@@ -13,13 +13,14 @@ struct Serve: AsyncParsableCommand {
         usage: "moru serve [<model>] [--adapter <name>=<directory> ...] [<options>]",
         discussion: """
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
-            POST /v1/embeddings, POST /v1/moderations, GET /health, GET /metrics (for
-            Prometheus); and POST /classify, POST /score, POST /rerank, POST /tokenize,
-            POST /detokenize, GET /tokenizer_info, as vLLM has them; and the Open Inference
-            Protocol of KServe and Triton: GET /v2, GET /v2/health/live, GET
-            /v2/health/ready, GET /v2/models/NAME, POST /v2/models/NAME/infer, .../generate
-            and .../generate_stream. Each adapter is a model of its own name on the same
-            base. Set MORU_API_KEY to ask clients for a key.
+            POST /v1/responses, POST /v1/embeddings, POST /v1/moderations, GET /health,
+            GET /metrics (for Prometheus); and POST /classify, POST /score, POST /rerank,
+            POST /tokenize, POST /detokenize, GET /tokenizer_info, as vLLM has them; and
+            the Open Inference Protocol of KServe and Triton: GET /v2, GET
+            /v2/health/live, GET /v2/health/ready, GET /v2/models/NAME, POST
+            /v2/models/NAME/infer, .../generate and .../generate_stream. Each adapter is a
+            model of its own name on the same base. Set MORU_API_KEY to ask clients for a
+            key.
 
             What a model does follows from its files: with a head it classifies, an encoder
             or a sentence-transformers directory makes vectors, others generate text; and

@@ -88,6 +88,7 @@ private struct GGUFTokenizerReader {
         parts.endOfSequence = try id("eos")
         parts.padding = try id("padding")
         if let unknown = try id("unknown") { parts.unknown = unknown }
+        parts.fillInMiddle = try fillInMiddle()
         for (index, type) in types.enumerated() where type == Kind.control || type == Kind.userDefined {
             let content = Array(vocabularyPiece(index, model).utf8)
             parts.addedTokens.append(
@@ -95,6 +96,21 @@ private struct GGUFTokenizerReader {
         }
         try addSequenceMarks(&parts, model)
         return parts
+    }
+
+    /// The marks that ask for the text between two others, under the keys of newer and older converters.
+    private func fillInMiddle() throws(MoruError) -> FillInMiddle? {
+        for keys in [["fim_pre", "fim_suf", "fim_mid"], ["prefix", "suffix", "middle"]] {
+            guard let prefix = try id(keys[0]), let suffix = try id(keys[1]), let middle = try id(keys[2]) else {
+                continue
+            }
+            var ends: [Int32] = []
+            for key in ["fim_pad", "fim_rep", "fim_sep", "eot"] {
+                if let end = try id(key) { ends.append(end) }
+            }
+            return FillInMiddle(prefix: prefix, suffix: suffix, middle: middle, ends: ends)
+        }
+        return nil
     }
 
     private func addSequenceMarks(_ parts: inout TokenizerParts, _ model: String) throws(MoruError) {
