@@ -81,7 +81,7 @@ import Testing
         }
         #expect(
             refusals == [
-                "invalid_type", "invalid_value", "missing_required_parameter", "unknown_parameter",
+                "invalid_type", "invalid_value", "malformed_json", "missing_required_parameter", "unknown_parameter",
                 "unsupported_parameter", "unsupported_value",
             ])
     }
