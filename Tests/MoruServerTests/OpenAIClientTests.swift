@@ -1,6 +1,8 @@
 import Dispatch
 import Foundation
 import MoruBase
+import MoruEngine
+import MoruServer
 import MoruTestKit
 import Testing
 
@@ -8,16 +10,36 @@ import Testing
     /// The checks of `Clients/openai_client.py`.
     @Test(.enabled(if: TestNeeds.python != nil, "needs MORU_TEST_PYTHON"))
     func theOfficialClientIsServed() async throws {
-        let path = (#filePath as NSString).deletingLastPathComponent + "/Clients/openai_client.py"
-        let program = try FileSystem.readText(path)
-        let printed = try await TestServer.run(try TestServer.tinyModels(contextLength: 2048)) { server in
+        let held = try await checks(
+            of: "openai_client.py", with: ["tiny", "tiny-tuned"], on: try TestServer.tinyModels(contextLength: 2048))
+        #expect(held.count == 17 && held.first == "models" && held.last == "abandoned_stream", "\(held)")
+    }
+
+    /// The checks of `Clients/openai_responses.py`.
+    @Test(.enabled(if: TestNeeds.python != nil, "needs MORU_TEST_PYTHON"))
+    func theOfficialClientGetsResponsesAndRefusals() async throws {
+        var narrow = EngineConfiguration()
+        (narrow.maximumSequences, narrow.maximumWaitingTokens) = (1, 64)
+        let models = [
+            try TestServer.tinyModels(contextLength: 2048)[0], try ServedModel.gapFiller(),
+            try ServedModel.alphabet(secondsPerStep: 0.002, configuration: narrow),
+        ]
+        let held = try await checks(of: "openai_responses.py", with: ["tiny", "coder", "alphabet"], on: models)
+        #expect(held.count == 10 && held.first == "response" && held.last == "rate_limit", "\(held)")
+    }
+
+    /// The names of the checks that held.
+    private func checks(
+        of script: String, with names: [String], on models: [ServedModel]
+    ) async throws -> [Substring] {
+        let folder = (#filePath as NSString).deletingLastPathComponent + "/Clients/"
+        let program = try FileSystem.readText(folder + script)
+        let printed = try await TestServer.run(models) { server in
             try await inBackground {
-                try TestNeeds.runPython(
-                    program, arguments: ["http://127.0.0.1:\(server.port)/v1", "tiny", "tiny-tuned"])
+                try TestNeeds.runPython(program, arguments: ["http://127.0.0.1:\(server.port)/v1"] + names)
             }
         }
-        let held = printed.split(separator: "\n")
-        #expect(held.count == 17 && held.first == "models" && held.last == "abandoned_stream", "\(printed)")
+        return printed.split(separator: "\n")
     }
 }
 

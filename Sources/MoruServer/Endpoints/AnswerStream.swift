@@ -33,9 +33,11 @@ struct AnswerStream: Sendable {
     }
 
     private func write(_ frames: inout any AnswerFrames, to writer: inout any ResponseBodyWriter) async throws {
+        // Begun before anything is written, so that nobody who is slow to read delays it
+        let events = run.events()
         try await write(frames.opening(choices: run.plan.choices.count), to: &writer)
         var usage = TokenUsage(promptTokens: run.plan.promptTokens)
-        for try await (index, event) in run.events() {
+        for try await (index, event) in events {
             if case .finished(_, let cost) = event { run.plan.add(cost, of: index, to: &usage) }
             try await write(frames.frames(index, event), to: &writer)
         }

@@ -47,6 +47,8 @@ struct AnswerPlan: Sendable {
     ) throws(APIError) {
         let format = ToolCallFormat(template: model.generator.pretrained.chatTemplate?.source)
         choice.toolFormat = format
+        choice.toolParameters = Dictionary(
+            tools.functions.map { ($0.name, $0.parameters) }, uniquingKeysWith: { first, _ in first })
         choice.allowsSeveralCalls = tools.allowsSeveral
         // The marks of calls are special tokens in some vocabularies
         choice.options.showsSpecialTokens = true

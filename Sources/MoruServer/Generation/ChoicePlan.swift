@@ -1,3 +1,4 @@
+import MoruBase
 import MoruEngine
 import MoruText
 
@@ -13,6 +14,8 @@ struct ChoicePlan: Sendable {
     var prefixCount = 0
     /// How the model writes calls of functions; nil where there are none to call.
     var toolFormat: ToolCallFormat?
+    /// The schemas of the functions' arguments, by the functions' names.
+    var toolParameters: [String: JSON] = [:]
     /// Whether more than the first call counts.
     var allowsSeveralCalls = true
     /// Whether a token that ends the text is reported with its score, as one that has no text.
@@ -24,7 +27,9 @@ struct ChoicePlan: Sendable {
     ///
     /// - Throws: What the engine throws, and `CancellationError` when the task is cancelled.
     func generate(with model: GeneratingModel, _ yield: (ChoiceEvent) -> Void) async throws {
-        var calls = toolFormat.map { ToolCallAssembler($0, allowsSeveral: allowsSeveralCalls) }
+        var calls = toolFormat.map {
+            ToolCallAssembler($0, parameters: toolParameters, allowsSeveral: allowsSeveralCalls)
+        }
         let pretrained = model.generator.pretrained
         var assembler = ChoiceAssembler(
             self, tokenizer: pretrained.tokenizer, endIDs: Set(pretrained.generationDefaults.endIDs))

@@ -1,3 +1,4 @@
+import MoruBase
 import MoruText
 
 /// Takes the calls of functions out of an answer's pieces.
@@ -9,8 +10,8 @@ struct ToolCallAssembler: Sendable {
     /// Tokens whose text is held back with theirs.
     private var tokens: [ScoredToken] = []
 
-    init(_ format: ToolCallFormat, allowsSeveral: Bool) {
-        scanner = ToolCallScanner(format)
+    init(_ format: ToolCallFormat, parameters: [String: JSON] = [:], allowsSeveral: Bool) {
+        scanner = ToolCallScanner(format, parameters: parameters)
         self.format = format
         self.allowsSeveral = allowsSeveral
     }

@@ -1,3 +1,5 @@
+import MoruBase
+
 /// Finds the calls of functions in an answer that comes in pieces.
 ///
 /// What may be the beginning of a call is held back until that is certain; what looked like a call and is none is given
@@ -13,11 +15,21 @@ public struct ToolCallScanner: Sendable {
 
     private let format: ToolCallFormat
     private var held = ""
-    private var isInCall = false
+    private let parameters: [String: JSON]
+    private var isInCall: Bool
+    /// The mark that began the call, where there was one.
+    private var mark = ""
     private var hasText = false
 
     /// Makes a scanner for the answers of a family of models.
-    public init(_ format: ToolCallFormat) { self.format = format }
+    ///
+    /// - Parameter parameters: The schemas of the functions' arguments, by the functions' names: some families write text
+    ///   and numbers alike.
+    public init(_ format: ToolCallFormat, parameters: [String: JSON] = [:]) {
+        (self.format, self.parameters) = (format, parameters)
+        // The prompt has ended in the mark
+        isInCall = format == .recipients
+    }
 
     /// Takes the next piece of the answer.
     public mutating func append(_ piece: String) -> [Part] {
@@ -38,25 +50,30 @@ public struct ToolCallScanner: Sendable {
     private mutating func next() -> [Part]? {
         let (begin, end) = format.marks
         if isInCall {
+            if format == .recipients, held.hasPrefix(Self.everyone) {
+                held.removeFirst(Self.everyone.count)
+                isInCall = false
+                return []
+            }
             guard let end, let range = held.firstRange(of: end) else { return nil }
             let body = String(held[..<range.lowerBound])
             held = String(held[range.upperBound...])
-            isInCall = false
-            return calls(in: body)
+            defer { (isInCall, mark) = (begin == end, begin == end ? begin : "") }
+            return calls(in: body, end: begin == end ? "" : end)
         }
-        if format == .bare, !hasText, let first = held.first(where: { !$0.isWhitespace }), first == "{" {
-            // The answer is a call as a whole, or none at all
+        if let opening = format.opening, !hasText, held.first(where: { !$0.isWhitespace }) == opening {
+            // The answer is calls as a whole, or none at all
             isInCall = true
             return []
         }
         if let range = held.firstRange(of: begin) {
             let before = String(held[..<range.lowerBound])
             held = String(held[range.upperBound...])
-            isInCall = true
+            (isInCall, mark) = (true, begin)
             return text(before)
         }
         // All but what may turn out to begin a call
-        let isOpen = format == .bare && !hasText && held.allSatisfy(\.isWhitespace)
+        let isOpen = format.opening != nil && !hasText && held.allSatisfy(\.isWhitespace)
         let certain = isOpen ? 0 : held.count - Self.overlap(of: held, with: begin)
         guard certain > 0 else { return nil }
         let out = String(held.prefix(certain))
@@ -64,12 +81,15 @@ public struct ToolCallScanner: Sendable {
         return text(out)
     }
 
+    /// What Functionary begins text with.
+    private static let everyone = "all\n"
+
     /// The calls of what stood between the marks; text again where it is none.
-    private mutating func calls(in body: String) -> [Part] {
-        if let calls = format.calls(in: body) { return calls.map { .call($0) } }
-        let (begin, end) = format.marks
-        if format == .bare { return text(body) }
-        return text(begin + body + (end ?? ""))
+    ///
+    /// - Parameter end: The mark that was found after it.
+    private mutating func calls(in body: String, end: String = "") -> [Part] {
+        if let calls = format.calls(in: body, parameters) { return calls.map { .call($0) } }
+        return text(mark + body + end)
     }
 
     private mutating func text(_ text: String) -> [Part] {

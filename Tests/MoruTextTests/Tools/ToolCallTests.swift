@@ -45,6 +45,9 @@ struct ToolCallTests {
     func whatIsNoCallIsText(pieces: Int) {
         for (format, text) in [
             (.tagged, "a < b and <tool> <tool_cal"), (.tagged, "<tool_call>{\"nam\": 1}</tool_call> so"),
+            (.mistral, "[TOOL_CALLS]none"), (.mistralNamed, "[TOOL_CALLS]f[ARGS]{"),
+            (.functionTags, "<function=f>1</function>"),
+            (.deepSeek, "<｜tool▁calls▁begin｜>f<｜tool▁calls▁end｜>."), (.tagged, "<tool_call>call me</tool_call>"),
             (.bare, "{\"answer\": 3}"), (.bare, "the set {1, 2}"), (.mistral, "[TOOL] [TOOL_CALL"),
         ] as [(ToolCallFormat, String)] {
             #expect(scan(format, text, pieces: pieces) == [.text(text)], "\(text)")
@@ -61,6 +64,8 @@ struct ToolCallTests {
         #expect(ToolCallFormat(template: "...<tool_call>...") == .tagged)
         #expect(ToolCallFormat(template: "[AVAILABLE_TOOLS]...[TOOL_CALLS]") == .mistral)
         #expect(ToolCallFormat(template: "<|tool_call|>") == .listed)
+        #expect(ToolCallFormat(template: "[TOOL_CALLS]name[ARGS]{}") == .mistralNamed)
+        #expect(ToolCallFormat(template: "<function=name>{} <|python_tag|>") == .functionTags)
         #expect(ToolCallFormat(template: "{\"name\": function name, \"parameters\": dictionary}") == .bare)
         #expect(ToolCallFormat(template: nil) == .tagged)
     }
@@ -74,13 +79,10 @@ struct ToolCallTests {
             TokenTrie((0..<256).map { [UInt8($0)] }))
         var matcher = grammar.matcher()
         // The first byte that is allowed, but for the function's name
-        var wanted = Array("weather".utf8)[...]
         while !matcher.mustEnd {
             let ids = matcher.allowed().ids
-            let isName =
-                matcher.bytes.suffix(9).elementsEqual("\"name\": \"".utf8) || (wanted.count < 7 && !wanted.isEmpty)
-            let id = isName ? Int(wanted.removeFirst()) : ids.first { $0 > 32 } ?? ids[0]
-            let isAllowed = matcher.accept(Int32(id))
+            let begins = ids.contains(97) && ids.contains(119)
+            let isAllowed = matcher.accept(Int32(begins ? 119 : ids.first { $0 > 32 } ?? ids[0]))
             try #require(isAllowed)
         }
         var scanner = ToolCallScanner(format)
