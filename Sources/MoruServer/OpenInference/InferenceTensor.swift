@@ -87,7 +87,8 @@ struct InferenceTensor: Sendable, Hashable {
         guard (1...2).contains(shape.count), let width = shape.last else {
             throw .wrongValue("\(path).shape", "is \(shape), and must be [tokens] or [texts, tokens]")
         }
-        guard width > 0 else { return Array(repeating: [], count: shape.count == 1 ? 1 : shape[0]) }
+        // Any number of rows has no elements where each has none
+        guard width > 0 else { throw .wrongValue("\(path).shape", "is \(shape), and leaves no room for tokens") }
         return stride(from: 0, to: integers.count, by: width).map { Array(integers[$0..<$0 + width]) }
     }
 

@@ -116,7 +116,7 @@ struct OpenInferenceEndpoints: Sendable {
             let said = labelled.rows.map { head.classification($0).labels }
             switch head.problem {
             case .regression: break
-            case .singleLabel: answer.outputs.append(OutputTensor("label", said.map { $0[0] }))
+            case .singleLabel: answer.outputs.append(OutputTensor("label", said.map { $0.first ?? "" }))
             case .multiLabel:
                 answer.outputs.append(
                     OutputTensor("labels", said.map { JSON.array($0.map { .string($0) }).text() }))

@@ -85,6 +85,12 @@ import Testing
         #expect(error?.status == .badRequest && error?.param?.hasPrefix("inputs[0].") == true, "\(error as Any)")
     }
 
+    @Test(arguments: ["[0]", "[3, 0]", "[9223372036854775807, 0]", "[1, 1, 0]"])
+    func rowsHaveTokens(shape: String) throws {
+        let read = try tensor(#"{"name": "input_ids", "shape": \#(shape), "datatype": "INT64", "data": []}"#)
+        #expect(throws: APIError.self) { _ = try read.rows() }
+    }
+
     @Test func textsAreUTF8() throws {
         let read = try tensor(
             #"{"name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}}"#,
