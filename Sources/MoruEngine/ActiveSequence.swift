@@ -34,6 +34,8 @@ final class ActiveSequence {
     var scoredCount = 0
     /// Tokens of the prompt that others had computed; nil before the sequence begins.
     var cachedTokens: Int?
+    /// Positions of its cache that came from the disk for it.
+    var restored = 0..<0
     /// The tokens chosen in this step.
     var chosen: [TokenScore] = []
     var generatedCount = 0

@@ -25,10 +25,16 @@ extension Engine {
     /// The same, with the guesses of a draft model: of all sequences in step, token by token.
     private func speculate(with draft: DraftModel, rows: Int, _ plan: inout StepPlan) {
         var guessing: [(place: Int, sequence: ActiveSequence, state: DraftState, most: Int)] = []
+        var freePages = pageCapacity - sequences.values.reduce(0) { $0 + ($1.draft?.pageCount ?? 0) }
         for (place, run) in plan.runs.enumerated() where run.isDecoding {
             guard let sequence = sequences[run.id] else { continue }
             let most = min(scheduler.room(for: run), draft.contextLength - sequence.known.count)
             guard most > 0 else { continue }
+            // Beginnings that sequences share, the draft model has once for each: those without room do without guesses
+            let held = sequence.draft?.pageCount ?? 0
+            let missing = max(0, SequenceCache.pageCount(sequence.known.count + most) - held)
+            guard missing <= freePages else { continue }
+            freePages -= missing
             let state = sequence.draft ?? DraftState(cache: draft.makeCache())
             sequence.draft = state
             guessing.append((place, sequence, state, most))

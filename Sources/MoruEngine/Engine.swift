@@ -30,7 +30,8 @@ public actor Engine {
     private nonisolated let observed = Mutex(EngineObservation())
     private nonisolated let linears: [String: Linear]
     let draft: DraftModel?
-    private let pages: PageStore
+    let pages: PageStore
+    var disk: DiskPrefixes?
     private var families = AdapterFamilies()
     var scheduler: Scheduler
     var sequences: [SequenceID: ActiveSequence] = [:]
@@ -42,6 +43,7 @@ public actor Engine {
     private struct Inbox {
         var nextID: SequenceID = 0
         var submissions: [Submission] = []
+        var restored: [RestoredPages] = []
         var isShutDown = false
         var admission: AdmissionControl
     }
@@ -61,7 +63,8 @@ public actor Engine {
         self.configuration = configuration
         pages = PageStore(model.cacheLayout(configuration.cacheFormat.dtype))
         let wanted = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
-        pageCapacity = try configuration.pageCapacity(pages.layout, contextLength: wanted)
+        pageCapacity = try configuration.pageCapacity(
+            pages.layout, draft: self.draft?.cacheLayout, contextLength: wanted)
         contextLength = min(wanted, pageCapacity.multipliedClamped(by: SequenceCache.pageTokens))
         inbox = Mutex(
             Inbox(
@@ -72,7 +75,11 @@ public actor Engine {
         scheduler = Scheduler(
             Scheduler.Limits(
                 sequences: configuration.maximumSequences, tokens: configuration.tokenBudget, context: contextLength,
-                pages: pageCapacity), sharesPages: configuration.sharesPrefixes)
+                pages: pageCapacity), sharesPages: configuration.sharesPrefixes,
+            notesLosses: configuration.prefixDirectory != nil)
+        if let directory = configuration.prefixDirectory {
+            disk = DiskPrefixes(directory: directory, keys: PrefixKeys(model, pages.layout))
+        }
         let pageBytes = pages.layout.pageBytes
         observed.withLock { observed in
             observed.statistics.pageBytes = pageBytes
@@ -149,19 +156,24 @@ public actor Engine {
     private func publish() {
         var now = counts
         now.running = scheduler.runningCount
-        now.waiting = scheduler.waitingCount + scheduler.preemptedCount
+        now.waiting = scheduler.waitingCount + scheduler.preemptedCount + (disk?.waiting.count ?? 0)
         now.pageBytes = pages.layout.pageBytes
         now.cacheBytes = scheduler.ledger.heldCount * now.pageBytes
         now.prefixBytes = scheduler.ledger.keptCount * now.pageBytes
+        if draft != nil { now.draftBytes = sequences.values.reduce(0) { $0 + ($1.draft?.cache.byteCount ?? 0) } }
         now.cacheCapacityBytes = pageCapacity.multipliedClamped(by: now.pageBytes)
         observed.withLock { $0.statistics = now }
     }
 
     /// Forgets the beginnings that requests could share. Whoever changes a parameter of the model or of an adapter calls
     /// this before the next request.
-    public func forgetPrefixes() { scheduler.forgetContents() }
+    public func forgetPrefixes() {
+        scheduler.forgetContents()
+        disk?.keys.renew()
+    }
 
-    /// Takes no more requests, and ends those at work with ``MoruError/Code/engineShutDown``.
+    /// Takes no more requests, and ends those at work with ``MoruError/Code/engineShutDown``. What is to be kept on disk
+    /// is written.
     public func shutdown() {
         let waiting = inbox.withLock { inbox in
             inbox.isShutDown = true
@@ -174,6 +186,7 @@ public actor Engine {
         sequences = [:]
         publish()
         for submission in all { submission.continuation.finish(throwing: Self.shutDownError) }
+        keepAllPages()
     }
 
     private static var shutDownError: MoruError {
@@ -197,11 +210,19 @@ public actor Engine {
         return "\(bytes >> 20) MiB of memory for keys and values hold \(contextLength) tokens"
     }
 
-    /// Takes up the requests that came in since the last step.
+    /// Takes up the requests that came in since the last step, and those for which pages have come from the disk.
     private func admit() {
-        let submissions = inbox.withLock { inbox in
-            defer { inbox.submissions = [] }
-            return inbox.submissions
+        let (submissions, restored) = inbox.withLock { inbox in
+            defer { (inbox.submissions, inbox.restored) = ([], []) }
+            return (inbox.submissions, inbox.restored)
+        }
+        for pages in restored {
+            if disk?.waiting.remove(pages.id) != nil, let sequence = sequences[pages.id] {
+                let family = families.number(of: sequence.request.adapter)
+                place(pages, for: sequence.request, family: family)
+                schedule(sequence.submission, family: family)
+            }
+            disk?.directory.release(pages.contents.reduce(0) { $0 + $1.count })
         }
         for submission in submissions {
             let request = submission.request
@@ -212,12 +233,23 @@ public actor Engine {
                 deliver([.promptComputed(submission.id), .finished(submission.id, .length)])
                 continue
             }
-            scheduler.add(
-                submission.id, prompt: request.prompt, maximumTokens: request.maximumTokens, endIDs: request.endIDs,
-                virtualTokens: request.adapter?.virtualTokenCount ?? 0, family: families.number(of: request.adapter),
-                client: request.client,
-                reusesPages: request.reusesPrefixes && request.promptLogProbabilities == nil)
+            let family = families.number(of: request.adapter)
+            if !restore(for: submission, family: family) { schedule(submission, family: family) }
         }
+    }
+
+    private func schedule(_ submission: Submission, family: Int) {
+        let request = submission.request
+        scheduler.add(
+            submission.id, prompt: request.prompt, maximumTokens: request.maximumTokens, endIDs: request.endIDs,
+            virtualTokens: request.adapter?.virtualTokenCount ?? 0, family: family, client: request.client,
+            reusesPages: request.reusesPrefixes && request.promptLogProbabilities == nil)
+    }
+
+    /// Takes pages from the disk, for a request that waits for them.
+    nonisolated func take(_ restored: RestoredPages) {
+        inbox.withLock { $0.restored.append(restored) }
+        Task { await self.wake() }
     }
 
     // MARK: - Steps
@@ -234,7 +266,7 @@ public actor Engine {
     private func step() -> Bool {
         admit()
         for (id, sequence) in sequences where sequence.submission.cancellation.isCancelled {
-            deliver(scheduler.cancel(id))
+            deliver(disk?.waiting.remove(id) == nil ? scheduler.cancel(id) : [.finished(id, .cancelled)])
         }
         var plan = scheduler.schedule()
         guard !plan.runs.isEmpty else { return false }
@@ -268,6 +300,7 @@ public actor Engine {
             counts.preempted += 1
         }
         // Before anything is written
+        keepLostPages()
         for copy in plan.copies { pages.copy(copy.source, to: copy.destination) }
         for start in plan.starts {
             guard let sequence = sequences[start.id] else { continue }
@@ -277,6 +310,8 @@ public actor Engine {
             guard sequence.cachedTokens == nil else { continue }
             sequence.cachedTokens = start.cachedTokens
             counts.cachedTokens += start.cachedTokens
+            let virtual = sequence.request.adapter?.virtualTokenCount ?? 0
+            counts.diskTokens += sequence.restored.clamped(to: virtual..<virtual + start.cachedTokens).count
             counts.startedTokens += sequence.request.prompt.count
             leaveQueue(sequence)
         }

@@ -41,11 +41,14 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var speculation: Speculation
     /// How keys and values are stored.
     public var cacheFormat: CacheFormat
-    /// Bytes of keys and values at most; nil for what all sequences together may need, but no more than a quarter of the
+    /// Bytes of keys and values at most, those of a draft model included; nil for what all sequences together may need, but no more than a quarter of the
     /// machine's memory.
     public var cacheBytes: Int?
     /// Whether requests that begin alike share what is computed; answers are the same with and without.
     public var sharesPrefixes: Bool
+    /// Where pages of keys and values are kept that memory has no room for, and over restarts; nil for nowhere. Answers
+    /// are the same with and without.
+    public var prefixDirectory: PrefixDirectory?
     /// Requests are refused when those that wait have more tokens than this, prompts and likely answers together; nil
     /// for no bound.
     public var maximumWaitingTokens: Int?
@@ -56,10 +59,12 @@ public struct EngineConfiguration: Sendable, Hashable {
     public init(
         maximumSequences: Int = 8, tokenBudget: Int = 520, contextLength: Int? = nil,
         speculation: Speculation = .lookup, cacheFormat: CacheFormat = .bf16, cacheBytes: Int? = nil,
-        sharesPrefixes: Bool = true, maximumWaitingTokens: Int? = nil, maximumWaitSeconds: Double? = nil
+        sharesPrefixes: Bool = true, prefixDirectory: PrefixDirectory? = nil, maximumWaitingTokens: Int? = nil,
+        maximumWaitSeconds: Double? = nil
     ) {
         self.cacheBytes = cacheBytes
         self.sharesPrefixes = sharesPrefixes
+        self.prefixDirectory = prefixDirectory
         self.maximumWaitingTokens = maximumWaitingTokens
         self.maximumWaitSeconds = maximumWaitSeconds
         self.speculation = speculation
@@ -117,14 +122,16 @@ public struct EngineConfiguration: Sendable, Hashable {
 
     /// Pages of keys and values that there is memory for.
     ///
+    /// - Parameter draft: Pages of a draft model, of which there may be as many.
     /// - Throws: ``MoruError/Code/engineConfiguration`` when it is not enough for one.
-    func pageCapacity(_ layout: CacheLayout, contextLength: Int) throws(MoruError) -> Int {
-        let pageBytes = max(1, layout.pageBytes)
+    func pageCapacity(_ layout: CacheLayout, draft: CacheLayout?, contextLength: Int) throws(MoruError) -> Int {
+        let pageBytes = max(1, layout.pageBytes + (draft?.pageBytes ?? 0))
         if let cacheBytes {
             guard cacheBytes >= pageBytes else {
                 throw MoruError(
                     .engineConfiguration,
-                    "\(cacheBytes) bytes of keys and values are less than the \(pageBytes) bytes of one page",
+                    "\(cacheBytes) bytes of keys and values are less than the \(pageBytes) bytes of one page"
+                        + (draft == nil ? "" : " and one of the draft model's"),
                     remedy: "give at least \(pageBytes) bytes, better those of a whole context")
             }
             return cacheBytes / pageBytes

@@ -12,7 +12,9 @@ public struct EngineStatistics: Sendable, Hashable {
     public var cacheBytes = 0
     /// Bytes of keys and values that nobody holds, kept for requests that begin alike.
     public var prefixBytes = 0
-    /// Bytes of keys and values that there may be at most.
+    /// Bytes of a draft model's keys and values.
+    public var draftBytes = 0
+    /// Bytes of the model's keys and values that there may be at most.
     public var cacheCapacityBytes = 0
     /// Bytes of a page of keys and values, of which those are multiples.
     public var pageBytes = 0
@@ -24,6 +26,8 @@ public struct EngineStatistics: Sendable, Hashable {
     public var startedTokens = 0
     /// Prompt tokens that were computed for an earlier request.
     public var cachedTokens = 0
+    /// Those of them that came from the disk.
+    public var diskTokens = 0
     /// Tokens generated.
     public var generatedTokens = 0
     /// Generations that ended by themselves.

@@ -17,6 +17,8 @@ extension MoruError.Code {
     public static let engineShutDown = MoruError.Code("engine.shut-down", .conflict)
     /// A request that would have to wait for too long; its cause is an ``EngineOverload``.
     public static let engineOverloaded = MoruError.Code("engine.overloaded", .limit)
+    /// A folder for pages of keys and values that another process uses.
+    public static let prefixDirectoryBusy = MoruError.Code("engine.prefix-directory-busy", .conflict)
     /// A second message to a chat that is still answering the first.
     public static let sessionBusy = MoruError.Code("session.busy", .conflict)
     /// A saved conversation that cannot be read.

@@ -112,6 +112,42 @@ struct DraftModelTests {
         #expect(state.confidence > 0.6)
     }
 
+    @Test("its keys and values stay within the memory for keys and values, and answers the same")
+    func memory() async throws {
+        let (model, near) = try models()
+        // All begin alike: the model has the beginning once, the draft model for each of them
+        let shared: [Int32] = (0..<128).map { Int32($0 * 5 % 60) }
+        let requests = (0..<4).map { index in
+            GenerationRequest(prompt: shared + [Int32(index)], maximumTokens: 40, logProbabilities: 1)
+        }
+        let pageBytes = model.cacheLayout(.bf16).pageBytes + near.cacheLayout(.bf16).pageBytes
+        let engine = try Engine(
+            model: model,
+            configuration: EngineConfiguration(
+                maximumSequences: 4, speculation: .lookup, cacheBytes: 7 * pageBytes + pageBytes / 2), draft: near)
+        #expect(engine.pageCapacity == 7)
+        let plain = try Engine(model: model, configuration: EngineConfiguration(speculation: .off))
+        _ = try await engine.answer(requests[0])
+        var most = 0
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for request in requests {
+                group.addTask {
+                    let (answer, wanted) = (try await engine.answer(request), try await plain.answer(request))
+                    #expect(answer.tokens == wanted.tokens)
+                }
+            }
+            while await engine.statistics.finished < 5 {
+                let now = await engine.statistics
+                most = max(most, now.draftBytes / near.cacheLayout(.bf16).pageBytes)
+                #expect(now.cacheBytes + now.prefixBytes + now.draftBytes <= 7 * pageBytes + pageBytes / 2)
+                await Task.yield()
+            }
+            try await group.waitForAll()
+        }
+        let statistics = await engine.statistics
+        #expect((3...7).contains(most) && statistics.speculation.proposed > 0 && statistics.draftBytes == 0)
+    }
+
     @Test("a draft model of another vocabulary is refused")
     func foreignVocabulary() throws {
         let (model, foreign) = (try TestModels.tinyLlama(), ScriptedModel(vocabularySize: 20) { token, _ in token })

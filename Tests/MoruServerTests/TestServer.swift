@@ -136,14 +136,18 @@ extension TestServer {
 
     /// Posts JSON, reads the answer's first bytes, and hangs up.
     ///
+    /// - Parameter whileOpen: Called before it hangs up.
     /// - Throws: What the client throws.
-    func postAndHangUp(_ path: String, _ json: JSON) async throws -> String {
+    func postAndHangUp(
+        _ path: String, _ json: JSON, whileOpen: () async throws -> Void = {}
+    ) async throws -> String {
         let client = HTTPClient()
         let request = prepared("POST", path, body: json.text(), headers: [])
         let first: Result<ByteBuffer?, any Error>
         do {
             let response = try await client.execute(request, timeout: .seconds(60))
             first = .success(try await response.body.first { _ in true })
+            try await whileOpen()
         } catch {
             first = .failure(error)
         }

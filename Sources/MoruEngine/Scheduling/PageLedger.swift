@@ -36,11 +36,19 @@ package struct PageLedger: Sendable {
     private var free: [PageID] = []
     private var tree: [Key: PageID] = [:]
     private var children: [Int: [PageID]] = [:]
+    private var serials: [Int: PageID] = [:]
     private var nextSerial = 1
+    /// Whether it is noted what pages held that are given up.
+    private let notesLosses: Bool
+    private var lost: [LostPage] = []
     private var kept: (first: PageID?, last: PageID?, count: Int) = (nil, nil, 0)
 
     /// A ledger of free pages.
-    package init(capacity: Int) { self.capacity = capacity }
+    ///
+    /// - Parameter notesLosses: Whether to note what pages held that are given up; see ``takeLostPages()``.
+    package init(capacity: Int, notesLosses: Bool = false) {
+        (self.capacity, self.notesLosses) = (capacity, notesLosses)
+    }
 
     /// Pages that can be taken now.
     package var availableCount: Int { capacity - pages.count + free.count + kept.count }
@@ -69,8 +77,45 @@ package struct PageLedger: Sendable {
             return pages.count - 1
         }
         guard let oldest = kept.first else { preconditionFailure("no page is left") }
+        if notesLosses, let page = content(of: oldest) { lost.append(page) }
         forget(oldest)
         return oldest
+    }
+
+    /// The pages given up since this was last asked, which still hold what they held until somebody writes to them.
+    package mutating func takeLostPages() -> [LostPage] {
+        guard !lost.isEmpty else { return [] }
+        defer { lost = [] }
+        return lost
+    }
+
+    /// What the pages of the tree hold: first those that nobody holds, from the one unused for longest.
+    package func contents() -> [LostPage] {
+        var ids: [PageID] = []
+        var next = kept.first
+        while let id = next {
+            ids.append(id)
+            next = pages[id].next
+        }
+        ids += pages.indices.filter { pages[$0].holders > 0 }
+        return ids.compactMap { content(of: $0) }
+    }
+
+    /// What a page of the tree holds, together with those above it; nil where one of them has been forgotten.
+    private func content(of id: PageID) -> LostPage? {
+        var parts: [PageContent] = []
+        var place = id
+        while let key = pages[place].key {
+            parts.append(key.content)
+            if key.parent < 0 {
+                return LostPage(
+                    id: id, family: -1 - key.parent, tokens: parts.reversed().flatMap(\.tokens),
+                    longCount: parts.reduce(0) { $0 + $1.longCount })
+            }
+            guard let above = serials[key.parent] else { return nil }
+            place = above
+        }
+        return nil
     }
 
     /// Holds pages that are in the tree.
@@ -123,6 +168,7 @@ package struct PageLedger: Sendable {
         }
         pages[id].key = key
         pages[id].serial = nextSerial
+        serials[nextSerial] = id
         nextSerial += 1
         tree[key] = id
         children[parent, default: []].append(id)
@@ -166,8 +212,19 @@ package struct PageLedger: Sendable {
         tree[key] = nil
         children[key.parent]?.removeAll { $0 == id }
         if children[key.parent]?.isEmpty ?? false { children[key.parent] = nil }
+        serials[pages[id].serial] = nil
         pages[id].key = nil
     }
+}
+
+/// A page that is given up, and what it holds.
+package struct LostPage: Sendable, Hashable {
+    package var id: PageID
+    package var family: Int
+    /// The tokens of the sequence up to the page's end.
+    package var tokens: [Int32]
+    /// How many of the first were computed in long runs.
+    package var longCount: Int
 }
 
 /// What a page of a sequence holds: the tokens at its positions, and how many of its first positions are computed in long

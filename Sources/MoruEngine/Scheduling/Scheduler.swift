@@ -60,10 +60,12 @@ package struct Scheduler: Sendable {
     var stepNumber = 0
 
     /// A scheduler without sequences.
-    package init(_ limits: Limits, sharesPages: Bool = true) {
+    ///
+    /// - Parameter notesLosses: Whether to note what pages held that are given up; see ``takeLostPages()``.
+    package init(_ limits: Limits, sharesPages: Bool = true, notesLosses: Bool = false) {
         self.limits = limits
         self.sharesPages = sharesPages
-        ledger = PageLedger(capacity: limits.pages)
+        ledger = PageLedger(capacity: limits.pages, notesLosses: notesLosses)
     }
 
     /// Sequences that take part in steps.

@@ -11,6 +11,9 @@ final class DraftState {
 
     init(cache: SequenceCache) { self.cache = cache }
 
+    /// Pages of the cache.
+    var pageCount: Int { cache.byteCount / max(1, cache.layout.pageBytes) }
+
     /// Notes that of the tokens guessed after `known` ones, so many were right.
     func note(known: Int, tried: Int, right: Int) {
         for trial in 0..<min(tried, right + 1) { confidence += 0.1 * ((trial < right ? 1 : 0) - confidence) }
@@ -53,9 +56,12 @@ final class DraftModel {
     /// What a pass costs: measured seconds, or while there are none a share of the large model's pass.
     var passCost: SpeculationPlanner.PassCost { passSeconds.map { .seconds($0) } ?? .share(assumedCost) }
 
-    func makeCache() -> SequenceCache {
-        model.makeCache(model.facts.headDim % DType.bf16.blockElements == 0 ? .bf16 : .f32)
+    /// What a page of its caches holds.
+    var cacheLayout: CacheLayout {
+        model.cacheLayout(model.facts.headDim % DType.bf16.blockElements == 0 ? .bf16 : .f32)
     }
+
+    func makeCache() -> SequenceCache { SequenceCache(cacheLayout) }
 
     /// Notes what some passes took together.
     func note(passes: Int, seconds: Double) {

@@ -27,6 +27,7 @@ struct EngineMetrics: Sendable {
                 Double($0.cacheCapacityBytes / max(1, $0.pageBytes))
             },
             gauge("moru_kv_page_bytes", "Bytes of a page of keys and values.") { Double($0.pageBytes) },
+            gauge("moru_draft_kv_bytes", "Bytes of a draft model's keys and values.") { Double($0.draftBytes) },
             gauge("moru_kv_usage_ratio", "The share of the pages that requests hold.") {
                 Double($0.cacheBytes) / Double(max(1, $0.cacheCapacityBytes))
             },
@@ -44,8 +45,15 @@ struct EngineMetrics: Sendable {
                 finished.add(Double(count), [MetricLabel("model", model), MetricLabel("reason", reason)])
             }
         }
+        var hits = MetricFamily(
+            "moru_prefix_cache_hits_total", .counter, "Prompt tokens found there, which need no computing.")
+        for (model, observation) in engines {
+            let (all, disk) = (observation.statistics.cachedTokens, observation.statistics.diskTokens)
+            hits.add(Double(all - disk), [MetricLabel("model", model), MetricLabel("source", "memory")])
+            hits.add(Double(disk), [MetricLabel("model", model), MetricLabel("source", "disk")])
+        }
         return [
-            finished,
+            finished, hits,
             counter("moru_requests_refused_total", "Requests refused (429) because too much waited.") {
                 Double($0.refused)
             },
@@ -56,9 +64,6 @@ struct EngineMetrics: Sendable {
             counter("moru_generated_tokens_total", "Tokens generated.") { Double($0.generatedTokens) },
             counter("moru_prefix_cache_queries_total", "Prompt tokens looked for among what was computed before.") {
                 Double($0.startedTokens)
-            },
-            counter("moru_prefix_cache_hits_total", "Prompt tokens found there, which need no computing.") {
-                Double($0.cachedTokens)
             },
             counter("moru_preemptions_total", "Times that a request gave its pages back, to be computed again.") {
                 Double($0.preempted)

@@ -14,7 +14,7 @@ enum ProcessMetrics {
                 1,
                 [
                     MetricLabel("version", MoruVersion.current),
-                    MetricLabel("kernels", String(cString: Runtime.shared.kernels.name)),
+                    MetricLabel("kernels", Runtime.shared.kernelName),
                 ])
         ]
         let memory = Allocator.shared.statistics

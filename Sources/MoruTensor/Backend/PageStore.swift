@@ -57,6 +57,11 @@ public final class PageStore: @unchecked Sendable {
         base(of: destination).copyMemory(from: base(of: source), byteCount: layout.pageBytes)
     }
 
+    /// Reads or writes a page's bytes as they are.
+    package func withBytes<Result>(of page: Int, _ body: (UnsafeMutableRawBufferPointer) -> Result) -> Result {
+        body(UnsafeMutableRawBufferPointer(start: base(of: page), count: layout.pageBytes))
+    }
+
     /// Where a page lies.
     func base(of page: Int) -> UnsafeMutableRawPointer {
         let (slab, place) = page.quotientAndRemainder(dividingBy: slabPages)

@@ -1,0 +1,49 @@
+import MoruBase
+import Testing
+
+@Suite struct ContentHashTests {
+    private func digest(_ parts: [[UInt8]]) -> ContentDigest {
+        var hash = ContentHash()
+        for part in parts { part.withUnsafeBytes { hash.add($0) } }
+        return hash.digest
+    }
+
+    @Test func everyByteAndEveryBorderCounts() {
+        for count in [0, 1, 7, 31, 32, 33, 100] {
+            let bytes = (0..<count).map { UInt8($0) }
+            let whole = digest([bytes])
+            #expect(whole == digest([bytes]))
+            var others = [digest([bytes + [0]]), digest([bytes, []]), digest([[0] + bytes])]
+            for place in bytes.indices {
+                for bit in 0..<8 {
+                    var changed = bytes
+                    changed[place] ^= 1 << bit
+                    others.append(digest([changed]))
+                }
+                others.append(digest([Array(bytes[..<place]), Array(bytes[place...])]))
+            }
+            #expect(Set(others).count == others.count && !others.contains(whole), "\(count) bytes")
+        }
+    }
+
+    @Test func textIsReadBack() {
+        var hash = ContentHash()
+        hash.add("a text")
+        hash.add(-7)
+        hash.add([1, 2, 3])
+        let digest = hash.digest
+        #expect(digest.text.count == 32 && ContentDigest(digest.text) == digest)
+        for wrong in ["", digest.text.uppercased() + "g", String(digest.text.dropLast()), digest.text.dropLast() + "+"]
+        {
+            #expect(ContentDigest(wrong) == nil)
+        }
+        hash.add(digest)
+        #expect(hash.digest != digest)
+    }
+
+    /// Files are named by digests, so these must never change.
+    @Test func staysAsItIs() {
+        #expect(ContentHash().digest.text == "PENDING0")
+        #expect(digest([Array(0...99)]).text == "PENDING1")
+    }
+}
