@@ -24,6 +24,7 @@ public actor Engine {
     public nonisolated let contextLength: Int
     /// Pages of keys and values that there is memory for.
     nonisolated let pageCapacity: Int
+    private nonisolated let draftLayout: CacheLayout?
 
     private nonisolated let executor = EngineExecutor(name: "moru-engine")
     private nonisolated let inbox: Mutex<Inbox>
@@ -63,8 +64,8 @@ public actor Engine {
         self.configuration = configuration
         pages = PageStore(model.cacheLayout(configuration.cacheFormat.dtype))
         let wanted = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
-        pageCapacity = try configuration.pageCapacity(
-            pages.layout, draft: self.draft?.cacheLayout, contextLength: wanted)
+        draftLayout = self.draft?.cacheLayout
+        pageCapacity = try configuration.pageCapacity(pages.layout, draft: draftLayout, contextLength: wanted)
         contextLength = min(wanted, pageCapacity.multipliedClamped(by: SequenceCache.pageTokens))
         inbox = Mutex(
             Inbox(
@@ -172,6 +173,9 @@ public actor Engine {
         disk?.keys.renew()
     }
 
+    /// Writes the beginnings that memory holds to ``EngineConfiguration/prefixDirectory``, as much as it takes.
+    public func savePrefixes() { keepAllPages() }
+
     /// Takes no more requests, and ends those at work with ``MoruError/Code/engineShutDown``. What is to be kept on disk
     /// is written.
     public func shutdown() {
@@ -206,7 +210,8 @@ public actor Engine {
     /// What bounds the context, where it is the memory for keys and values.
     private nonisolated var cacheLimit: String? {
         guard contextLength < min(model.facts.contextLength, configuration.contextLength ?? .max) else { return nil }
-        let bytes = pageCapacity * model.cacheLayout(configuration.cacheFormat.dtype).pageBytes
+        let layouts = [model.cacheLayout(configuration.cacheFormat.dtype), draftLayout].compactMap { $0 }
+        let bytes = pageCapacity * layouts.reduce(0) { $0 + $1.pageBytes }
         return "\(bytes >> 20) MiB of memory for keys and values hold \(contextLength) tokens"
     }
 

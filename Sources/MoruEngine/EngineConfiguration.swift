@@ -110,14 +110,18 @@ public struct EngineConfiguration: Sendable, Hashable {
         }
     }
 
-    /// Bytes of keys and values that an engine of this configuration keeps at most.
+    /// Bytes of keys and values that an engine of this configuration keeps at most, those of a draft model included.
     ///
     /// - Throws: As ``validate(for:)``.
-    package func cacheCapacityBytes(for model: any LanguageModel) throws(MoruError) -> Int {
+    package func cacheCapacityBytes(
+        for model: any LanguageModel, draft: (any LanguageModel)? = nil
+    ) throws(MoruError) -> Int {
         try validate(for: model)
         let layout = model.cacheLayout(cacheFormat.dtype)
+        let draftLayout = speculation == .off ? nil : draft.map { DraftModel.cacheLayout(of: $0) }
         let length = min(model.facts.contextLength, contextLength ?? .max)
-        return try pageCapacity(layout, contextLength: length).multipliedClamped(by: layout.pageBytes)
+        return try pageCapacity(layout, draft: draftLayout, contextLength: length)
+            .multipliedClamped(by: layout.pageBytes + (draftLayout?.pageBytes ?? 0))
     }
 
     /// Pages of keys and values that there is memory for.

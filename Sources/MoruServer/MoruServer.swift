@@ -75,11 +75,14 @@ public struct MoruServer: Sendable {
             gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
         // Requests end by themselves when the grace is over; connections that do not are cut a little later.
         group.maximumGracefulShutdownDuration = configuration.drainDelay + configuration.shutdownGrace + .seconds(2)
+        let ended: Result<Void, any Error>
         do {
-            try await ServiceGroup(configuration: group).run()
+            ended = .success(try await ServiceGroup(configuration: group).run())
         } catch {
-            throw startFailure(error)
+            ended = .failure(startFailure(error))
         }
+        for (_, engine) in catalog.engines { await engine.savePrefixes() }
+        return try ended.get()
     }
 
     private func router(for list: ModelCatalog, _ readiness: ServerReadiness) -> Router<ServerContext> {

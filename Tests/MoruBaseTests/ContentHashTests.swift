@@ -43,7 +43,7 @@ import Testing
 
     /// Files are named by digests, so these must never change.
     @Test func staysAsItIs() {
-        #expect(ContentHash().digest.text == "PENDING0")
-        #expect(digest([Array(0...99)]).text == "PENDING1")
+        #expect(ContentHash().digest.text == "99414669d77c4055476f19c15347083c")
+        #expect(digest([Array(0...99)]).text == "73143fedef378f897b9e56e01b0c72d2")
     }
 }

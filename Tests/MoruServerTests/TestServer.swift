@@ -146,8 +146,9 @@ extension TestServer {
         let first: Result<ByteBuffer?, any Error>
         do {
             let response = try await client.execute(request, timeout: .seconds(60))
-            first = .success(try await response.body.first { _ in true })
+            let bytes = try await response.body.first { _ in true }
             try await whileOpen()
+            first = .success(bytes)
         } catch {
             first = .failure(error)
         }

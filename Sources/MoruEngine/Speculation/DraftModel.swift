@@ -57,7 +57,10 @@ final class DraftModel {
     var passCost: SpeculationPlanner.PassCost { passSeconds.map { .seconds($0) } ?? .share(assumedCost) }
 
     /// What a page of its caches holds.
-    var cacheLayout: CacheLayout {
+    var cacheLayout: CacheLayout { Self.cacheLayout(of: model) }
+
+    /// What a page of a draft model's caches holds.
+    static func cacheLayout(of model: any LanguageModel) -> CacheLayout {
         model.cacheLayout(model.facts.headDim % DType.bf16.blockElements == 0 ? .bf16 : .f32)
     }
 

@@ -58,12 +58,12 @@ struct ModelLoader: Sendable {
         _ pretrained: PretrainedModel, _ specification: ModelSpecification
     ) throws -> OpenedModel {
         var configuration = specification.engine
-        var cacheBytes = try configuration.cacheCapacityBytes(for: pretrained.model)
+        let draft = try specification.draft.map { try PretrainedModel.load(try locate($0)) }
+        var cacheBytes = try configuration.cacheCapacityBytes(for: pretrained.model, draft: draft?.model)
         if let bound = defaultCacheBytes, configuration.cacheBytes == nil, cacheBytes > bound {
             configuration.cacheBytes = bound
             cacheBytes = bound
         }
-        let draft = try specification.draft.map { try PretrainedModel.load(try locate($0)) }
         let generator = try TextGenerator(pretrained, configuration: configuration, draft: draft)
         let bytes = Self.bytes(pretrained.model.parameters) + Self.bytes(draft?.model.parameters ?? [])
         return OpenedModel(

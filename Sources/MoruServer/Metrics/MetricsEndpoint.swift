@@ -2,7 +2,7 @@ import Hummingbird
 
 /// `GET /metrics`, for Prometheus and those who read its formats.
 struct MetricsEndpoint: Sendable {
-    let list: ModelList
+    let list: ModelCatalog
     let meter: RequestMeter
 
     /// Everything that is watched. No engine is waited for: each tells how things were after its last step.
@@ -12,7 +12,8 @@ struct MetricsEndpoint: Sendable {
         let disk = DiskMetrics(directory: engines.lazy.compactMap(\.engine.configuration.prefixDirectory).first)
         let observations = EngineMetrics(engines: engines.map { ($0.model, $0.engine.observation) })
         let text = format.text(
-            meter.families + observations.families + disk.families + ProcessMetrics.families)
+            meter.families + list.metricFamilies + observations.families + disk.families
+                + ProcessMetrics.families)
         return Response(
             status: .ok, headers: [.contentType: format.contentType],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
