@@ -273,6 +273,8 @@ public final class PrefixDirectory: Sendable {
 }
 
 extension PrefixDirectory: Hashable {
+    /// Whether two are the same object.
     public static func == (left: PrefixDirectory, right: PrefixDirectory) -> Bool { left === right }
+    /// Hashes which object it is.
     public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
 }

@@ -12,7 +12,9 @@ public enum LogFormat: String, Sendable, CaseIterable {
 
 /// Writes a server's log, a line for each entry, to standard error.
 public struct ServerLogHandler: LogHandler {
+    /// Facts of every entry.
     public var metadata: Logger.Metadata = [:]
+    /// The least level that is written.
     public var logLevel = Logger.Level.info
     private let format: LogFormat
     private let write: @Sendable (String) -> Void
@@ -30,14 +32,17 @@ public struct ServerLogHandler: LogHandler {
         (self.format, self.write) = (format, write)
     }
 
+    /// A fact of every entry.
     public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }
     }
 
+    /// Writes an entry.
     public func log(event: LogEvent) {
         let facts = metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
-        let (time, level) = (Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)), "\(event.level)")
+        let time = Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+        let level = "\(event.level)"
         switch format {
         case .text:
             // What clients make up is in quotes where it could be taken for something else

@@ -41,6 +41,7 @@ struct Serve: AsyncParsableCommand {
               moru serve smollm2-135m-instruct --adapter feedback=runs/feedback/adapter
               moru serve smollm2-135m-instruct --parallel 32 --kv-memory 4096 --max-wait 20
               moru serve --port=8080 --model=/mnt/models --served-model-name=support
+              moru serve smollm2-135m-instruct --prefix-cache ~/.cache/moru/prefixes
               curl http://127.0.0.1:8080/v1/chat/completions \\
                 -H 'Content-Type: application/json' -d '{"model":
                 "smollm2-135m-instruct", "messages": [{"role": "user", "content": "Hi"}]}'
@@ -74,6 +75,17 @@ struct Serve: AsyncParsableCommand {
             valueName: "MiB"))
     var cacheMebibytes: Int?
     @Option(
+        name: .customLong("prefix-cache"),
+        help: ArgumentHelp(
+            "Keep what is computed of prompts in this folder, when memory is short and over restarts.",
+            valueName: "directory"))
+    var prefixCache: String?
+    @Option(
+        name: .customLong("prefix-cache-size"),
+        help: ArgumentHelp("The most that --prefix-cache may hold; what was unused for longest goes.", valueName: "MiB")
+    )
+    var prefixCacheMebibytes = 4096
+    @Option(
         name: .customLong("max-wait"),
         help: ArgumentHelp(
             "Refuse a request (429, with Retry-After) that would likely wait longer to begin.", valueName: "seconds"))
@@ -91,6 +103,8 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var compatibility: ServeCompatibility
     @Flag(help: "Log every request: model, tokens, times.")
     var verbose = false
+    @Option(help: ArgumentHelp("How the log is written: text, or a JSON object a line.", valueName: "format"))
+    var logFormat = LogFormat.text
 
     func validate() throws {
         if model != nil, compatibility.model != nil { throw ValidationError("There are two models: name one.") }
@@ -99,22 +113,26 @@ struct Serve: AsyncParsableCommand {
             throw ValidationError("--drain-delay is \(drainDelay); use 0 to 3600 seconds.")
         }
         for text in adapters { _ = try Self.parse(text) }
+        guard prefixCacheMebibytes >= 1, prefixCacheMebibytes < 1 << 40 else {
+            throw ValidationError("--prefix-cache-size \(prefixCacheMebibytes): give 1 MiB or more.")
+        }
     }
 
     private var source: String? { model ?? compatibility.source }
 
     func run() async throws {
         let settings = try Settings.load()
+        var logger = Logger(label: "moru.server") { [logFormat] _ in ServerLogHandler(logFormat) }
+        logger.logLevel = verbose || compatibility.logsRequests ? .info : .warning
         let catalog = try ModelCatalog(
-            specifications(), budget: memoryMebibytes.map { $0 << 20 }, locate: { try ModelArgument.path(of: $0) })
+            specifications(logger), budget: memoryMebibytes.map { $0 << 20 }, locate: { try ModelArgument.path(of: $0) }
+        )
         var configuration = ServerConfiguration()
         configuration.host = host ?? compatibility.host(settings)
         configuration.port = port ?? compatibility.httpPort ?? settings.port
         configuration.apiKey = compatibility.key(settings)
         configuration.drainDelay = .seconds(drainDelay)
         configuration.maximumWaitSeconds = maximumWait
-        var logger = Logger(label: "moru.server")
-        logger.logLevel = verbose || compatibility.logsRequests ? .info : .warning
         let names = catalog.names.joined(separator: ", ")
         let shownHost = configuration.host
         let server = MoruServer(configuration: configuration, catalog: catalog, logger: logger)
@@ -124,8 +142,11 @@ struct Serve: AsyncParsableCommand {
     }
 
     /// The model and its adapters.
-    private func specifications() throws -> [ModelSpecification] {
+    private func specifications(_ logger: Logger) throws -> [ModelSpecification] {
         var engineConfiguration = engine.configuration
+        engineConfiguration.prefixDirectory = try prefixCache.map { path in
+            try PrefixDirectory(path: path, maximumBytes: prefixCacheMebibytes << 20) { logger.warning("\($0)") }
+        }
         engineConfiguration.maximumSequences = parallel
         engineConfiguration.tokenBudget = 512 + max(0, parallel)
         engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
@@ -162,3 +183,4 @@ struct Serve: AsyncParsableCommand {
 }
 
 extension ModelSpecification.Task: ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}

@@ -214,3 +214,39 @@ import Testing
         }
     }
 }
+
+@Suite(.tags(.live)) struct MetricNamesTests {
+    @Test func everyMetricIsInTheGuide() async throws {
+        let folder = TestNeeds.temporaryPath("prefixes")
+        defer { FileSystem.remove(folder) }
+        let directory = try PrefixDirectory(path: folder, maximumBytes: 1 << 20)
+        let model = try ServedModel.alphabet(configuration: EngineConfiguration(prefixDirectory: directory))
+        let guide = try FileSystem.readText(
+            URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/../../../docs/serving.md")
+        try await TestServer.run([model]) { server in
+            let ask: JSON = [
+                "model": "alphabet", "prompt": .string(String(repeating: "xyz", count: 50)), "max_tokens": 3,
+            ]
+            _ = try await server.post("/v1/completions", ask)
+            let metrics = try await server.metrics()
+            #expect(metrics.problems == [] && metrics.types.count > 45)
+            for name in metrics.types.keys where name.hasPrefix("moru_") {
+                #expect(guide.contains(name), "docs/serving.md does not tell of \(name)")
+            }
+            let (hits, labels) = ("moru_prefix_cache_hits_total", ["model": "alphabet", "source": "disk"])
+            #expect(metrics.value(hits, labels) == 0 && metrics.value("moru_prefix_disk_pages") == 0)
+        }
+        // What a server had in memory is on disk when it has stopped
+        try await waitUntil { directory.statistics.written == 2 }
+        let again = try ServedModel.alphabet(configuration: EngineConfiguration(prefixDirectory: directory))
+        try await TestServer.run([again]) { server in
+            let ask: JSON = [
+                "model": "alphabet", "prompt": .string(String(repeating: "xyz", count: 50)), "max_tokens": 3,
+            ]
+            let usage = try await server.post("/v1/completions", ask).json["usage"]
+            #expect(usage?["prompt_tokens_details"]?["cached_tokens"] == 128)
+            let disk = ["model": "alphabet", "source": "disk"]
+            #expect(try await server.metrics().value("moru_prefix_cache_hits_total", disk) == 128)
+        }
+    }
+}
