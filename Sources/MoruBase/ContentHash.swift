@@ -52,11 +52,16 @@ public struct ContentHash: Sendable {
     }
 
     private mutating func mix(_ a: UInt64, _ b: UInt64, _ c: UInt64, _ d: UInt64) {
-        // A word goes into one lane in a way that can be undone, so that no change of a single word is lost
-        lanes.0 = Self.rotated((lanes.0 ^ a) &* 0x9E37_79B9_7F4A_7C15, 29)
-        lanes.1 = Self.rotated((lanes.1 ^ b) &* 0xC2B2_AE3D_27D4_EB4F, 31)
-        lanes.2 = Self.rotated((lanes.2 ^ c) &* 0x1656_67B1_9E37_79F9, 33)
-        lanes.3 = Self.rotated((lanes.3 ^ d) &* 0x8538_ECB5_BD45_6EA3, 37)
+        lanes.0 = Self.folded(lanes.0 ^ a, 0x9E37_79B9_7F4A_7C15)
+        lanes.1 = Self.folded(lanes.1 ^ b, 0xC2B2_AE3D_27D4_EB4F)
+        lanes.2 = Self.folded(lanes.2 ^ c, 0x1656_67B1_9E37_79F9)
+        lanes.3 = Self.folded(lanes.3 ^ d, 0x8538_ECB5_BD45_6EA3)
+    }
+
+    /// Lets every bit have a say in most others: both halves of the product, for high bits reach only the upper one.
+    private static func folded(_ value: UInt64, _ factor: UInt64) -> UInt64 {
+        let product = value.multipliedFullWidth(by: factor)
+        return (product.high ^ product.low) &+ factor
     }
 
     private static func rotated(_ value: UInt64, _ bits: UInt64) -> UInt64 { value << bits | value >> (64 - bits) }
