@@ -31,7 +31,8 @@ struct RequestLogMiddleware: RouterMiddleware {
         response.body = ResponseBody { writer in
             do {
                 try await body.write(writer)
-                end.note(status: status)
+                // That a client has gone away may be known before anything is written to it
+                end.note(status: context.record.failure == MoruError.Code.cancelled.name ? 499 : status)
             } catch {
                 // As for those who go away before an answer has begun
                 end.note(status: 499)
