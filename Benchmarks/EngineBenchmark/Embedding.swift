@@ -17,6 +17,14 @@ struct EmbeddingMeasurement {
         }
     }()
 
+    /// Texts of other kinds, whose vectors are compared as well; the same as in Benchmarks/Peers/embedding.py.
+    private static let others = [
+        "yes no", "ok", "a", "!!!", "What is the capital of France?", "3.14159 2.71828 1.41421", "Wo ist der Bahnhof?",
+        "SELECT * FROM users WHERE id = 42;",
+        "Stocks fell sharply on Monday after the central bank raised interest rates.",
+        Array(repeating: "She was diagnosed with type 2 diabetes last year.", count: 12).joined(separator: " "),
+    ]
+
     private let embedder: TextEmbedder
     private let sequences: [[Int32]]
     private let expected: [Float]
@@ -33,6 +41,13 @@ struct EmbeddingMeasurement {
         let alone = try embedder.embed([Self.sentences[7]]).vectors.values()
         guard alone == Array(expected[7 * alone.count..<8 * alone.count]) else {
             throw BenchmarkFailure(description: "a sentence alone has another vector")
+        }
+    }
+
+    private func vectors(of texts: [String]) throws -> [JSON] {
+        let values = try embedder.embed(texts).vectors.values()
+        return stride(from: 0, to: values.count, by: values.count / texts.count).map { start in
+            .array(values[start..<start + values.count / texts.count].map { .double(Double($0)) })
         }
     }
 
@@ -53,6 +68,7 @@ struct EmbeddingMeasurement {
         return [
             "benchmark": "embed", "sentences_per_second": try rate { embedder.vectors(of: sequences) },
             "sentences_per_second_from_texts": try rate { try embedder.embed(Self.sentences).vectors },
+            "vectors": .array(try vectors(of: Self.sentences + Self.others)),
             "kernels": .string(Runtime.shared.kernelName), "threads": .int(Runtime.shared.threads.threadCount),
         ]
     }

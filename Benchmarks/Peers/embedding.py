@@ -15,6 +15,11 @@ transformers.utils.logging.set_verbosity_error()
 WORDS = ("machine learning models turn each sentence into a vector so that similar meaning lands near in space and search "
          "works without exact words").split()
 SENTENCES = [" ".join(WORDS[(row * 7 + i * 3 + row * i) % len(WORDS)] for i in range(30)) for row in range(32)]
+# Texts of other kinds, whose vectors are compared as well
+OTHERS = ["yes no", "ok", "a", "!!!", "What is the capital of France?", "3.14159 2.71828 1.41421", "Wo ist der Bahnhof?",
+          "SELECT * FROM users WHERE id = 42;",
+          "Stocks fell sharply on Monday after the central bank raised interest rates.",
+          " ".join(["She was diagnosed with type 2 diabetes last year."] * 12)]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 threads, directory, variant = int(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -23,8 +28,8 @@ torch.set_grad_enabled(False)
 tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
 
 
-def tokenize():
-    return dict(tokenizer(SENTENCES, return_tensors="pt", padding=True))
+def tokenize(texts=SENTENCES):
+    return dict(tokenizer(texts, return_tensors="pt", padding=True))
 
 
 class States(torch.nn.Module):
@@ -62,13 +67,14 @@ else:
 
 def pool(inputs):
     mask = inputs["attention_mask"][..., None]
-    found = states(inputs)
-    mean = (found * mask.to(found.dtype)).sum(1) / mask.sum(1).to(found.dtype)
-    return torch.nn.functional.normalize(mean.float(), dim=-1)
+    found = states(inputs).float()
+    return torch.nn.functional.normalize((found * mask).sum(1) / mask.sum(1), dim=-1)
 
 
 given = tokenize()
 assert given["input_ids"].shape == (32, 32)
 timed(lambda: pool(given), 5)
+vectors = torch.cat([pool(tokenize([text])) for text in SENTENCES + OTHERS]).tolist()
 report(sentences_per_second=32 / median(timed(lambda: pool(given), 20)),
+       vectors=vectors,
        sentences_per_second_from_texts=32 / median(timed(lambda: pool(tokenize()), 20)))

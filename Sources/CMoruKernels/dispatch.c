@@ -117,6 +117,21 @@ const moru_kernels *moru_kernels_for(moru_cpu_level level) {
 const moru_kernels *moru_kernels_for(moru_cpu_level level) { return level == MORU_CPU_SCALAR ? &scalar_table : NULL; }
 #endif
 
+static const moru_byte_kernels scalar_bytes = {
+    .rows = moru_scalar_byte_rows, .product = moru_scalar_byte_product};
+#if defined(__x86_64__)
+static const moru_byte_kernels vnni_bytes = {
+    .is_fast = true, .rows = moru_avx512_vnni_byte_rows, .product = moru_avx512_vnni_byte_product};
+#endif
+
+const moru_byte_kernels *moru_byte_kernels_for(moru_cpu_level level) {
+#if defined(__x86_64__)
+    if (level >= MORU_CPU_AVX512 && detect().vnni) return &vnni_bytes;
+#endif
+    (void)level;
+    return &scalar_bytes;
+}
+
 moru_cpu_level moru_cpu_best_level(void) {
     for (int level = MORU_CPU_AMX; level > MORU_CPU_SCALAR; level--) {
         if (moru_kernels_for((moru_cpu_level)level)) return (moru_cpu_level)level;

@@ -107,7 +107,12 @@
 void moru_gemm_put(const moru_gemm *, size_t row, size_t column, float sum);
 void moru_gemm_clear(const moru_gemm *, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end);
 
+#define MORU_DECLARE_BYTE_KERNELS(P)                                                               \
+    void P##_byte_rows(moru_dtype, const void *, size_t, size_t, void *, size_t, size_t);          \
+    void P##_byte_product(const moru_byte_product *, size_t, size_t, size_t, size_t);
+
 MORU_DECLARE_KERNELS(moru_scalar)
+MORU_DECLARE_BYTE_KERNELS(moru_scalar)
 #if defined(__x86_64__)
 MORU_DECLARE_KERNELS(moru_avx2)
 MORU_DECLARE_KERNELS(moru_avx512)
@@ -119,6 +124,7 @@ size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
+MORU_DECLARE_BYTE_KERNELS(moru_avx512_vnni)
 void moru_avx512_vnni_round_row(const float *, size_t, void *);
 void moru_avx512_vnni_packed_product(const moru_packed_product *, size_t, size_t);
 size_t moru_amx_gemm_scratch_bytes(const moru_gemm *);

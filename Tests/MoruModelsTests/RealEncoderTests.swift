@@ -33,7 +33,7 @@ struct RealEncoderTests {
         let texts = JSON.array(Self.texts.map { .string($0) }).text()
         let printed = try TestNeeds.runPython(Self.program, arguments: [path, texts])
         let expected = try #require(try JSON.parse(printed, source: "transformers").array).map(\.floats)
-        for (precision, least) in [(Precision.f32, 0.999_999), (.automatic, 0.9999)] {
+        for (precision, least) in [(Precision.f32, 0.999_999), (.automatic, 0.9999), (.int8, 0.995)] {
             let found = try Runtime.withPrecision(precision) { try embedder.embed(Self.texts) }
             for (index, expected) in expected.enumerated() {
                 let vector = found.vectors.rows(index..<index + 1).values()

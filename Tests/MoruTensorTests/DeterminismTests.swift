@@ -59,7 +59,7 @@ import Testing
             + [backend.ungroupRows(sum, rows, weights: routed.weights)]
     }
 
-    /// Texts enough for all threads, and too few; in f32 and as products round.
+    /// Texts enough for all threads, and too few; in every precision.
     private static func encoder(_ backend: CPUBackend) -> [Tensor] {
         let (dim, inner) = (48, 80)
         func projection(_ name: String, _ outputs: Int, _ inputs: Int) -> DecoderLayer.Projection {
@@ -71,7 +71,7 @@ import Testing
             value: projection("value", dim, dim), output: projection("output", dim, dim), attentionNorm: norm,
             up: projection("up", inner, dim), down: projection("down", dim, inner), outputNorm: norm)
         let table = tensor("table", [37, dim])
-        return [Precision.automatic, .f32].flatMap { precision in
+        return [Precision.automatic, .f32, .int8].flatMap { precision in
             Runtime.withPrecision(precision) {
                 let pass = backend.encoderPass(norm: norm, layers: [layer, layer], heads: 3, activation: .gelu)
                 return [[5, 150, 1], (0..<40).map { 7 + $0 % 5 * 9 }].map { lengths in

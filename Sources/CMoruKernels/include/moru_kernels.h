@@ -137,6 +137,38 @@ typedef struct {
     bool accumulate;
 } moru_packed_product;
 
+// Products of bytes: activations rounded to 8 bits between the least and the largest of each group of a row, weights to
+// signed bytes, also in groups along k. A result depends neither on the other rows of a nor on the other outputs of b.
+enum { MORU_BYTE_GROUP = 128, MORU_BYTE_COLUMNS = 48 };
+
+// Bytes of a rounded row of k activations, a multiple of 64; and of n outputs of k weights, packed.
+size_t moru_byte_row_bytes(size_t k);
+size_t moru_byte_packed_bytes(size_t n, size_t k);
+// Packs outputs [n_begin, n_end) of w [n, k]; both are multiples of MORU_BYTE_COLUMNS, or n. scratch: k floats.
+void moru_byte_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, size_t k, void *out, size_t n_begin,
+                    size_t n_end, float *scratch);
+
+// C [m, n] = or += A B^T.
+typedef struct {
+    size_t n, k;
+    const void *a;  // rounded rows, one after the other, 64-byte aligned
+    const void *b;  // packed, 64-byte aligned
+    float *c;
+    size_t c_row_stride;  // in elements
+    bool accumulate;
+} moru_byte_product;
+
+typedef struct {
+    bool is_fast;  // whether they are more than the reference, and faster than other products
+    // Rounds rows [begin, end) of x, of f32 or bf16.
+    void (*rows)(moru_dtype type, const void *x, size_t x_row_stride, size_t k, void *out, size_t begin, size_t end);
+    // Computes rows [m_begin, m_end) by columns [n_begin, n_end) of C; n_begin is a multiple of MORU_BYTE_COLUMNS.
+    void (*product)(const moru_byte_product *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end);
+} moru_byte_kernels;
+
+// The kernels for a level that this CPU can run.
+const moru_byte_kernels *moru_byte_kernels_for(moru_cpu_level level);
+
 // Scaled dot-product attention for the rows of one sequence, its keys and values in pages.
 typedef struct {
     size_t rows;             // query rows

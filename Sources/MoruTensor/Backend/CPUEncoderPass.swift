@@ -6,40 +6,28 @@ import CMoruKernels
 /// Fewer texts than threads are shared by rows and columns instead; the kernels, and so the results, are the same.
 final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     /// Rows that a thread takes at a time: their values, and a layer's weights, pass by its second-level cache.
-    private static let groupRows = 64
+    static let groupRows = 64
     /// Rows whose sums in f32 are held between a product and what follows it.
     private static let blockRows = 64
 
-    /// A fully connected layer, its weight in the form that products read.
-    private struct Product {
-        /// [outputs, inputs]; nil once it is packed.
-        var weight: Tensor?
-        let bias: Tensor?
-        let outputs, inputs: Int
-        let dtype: DType
-        var packedOffset: Int?
-
-        init(weight: Tensor, bias: Tensor?) {
-            (self.weight, self.bias, dtype) = (weight, bias, weight.dtype)
-            (outputs, inputs) = (weight.shape[0], weight.shape[1])
-        }
-    }
-
-    private struct Layer {
+    struct Layer {
         var queryKeyValue, output, up, down: Product
         let attentionNorm, outputNorm: EncoderNorm
     }
 
-    private let backend: CPUBackend
-    private let kernels: moru_kernels
-    private var layers: [Layer]
+    let backend: CPUBackend
+    let kernels: moru_kernels
+    let byteKernels: moru_byte_kernels
+    var layers: [Layer]
     private let norm: EncoderNorm
     private let dim, inner, heads: Int
     private let activation: moru_activation
-    /// The format of what goes into products.
-    private let type: DType
-    private let allowsBF16: Bool
-    private var packed: Storage?
+    /// The format of what lies between products, and of the normalised residual stream that goes into them.
+    private let type, inputType: DType
+    let allowsBF16: Bool
+    /// Whether products are of bytes.
+    let usesBytes: Bool
+    var packed: Storage?
 
     init(_ backend: CPUBackend, norm: EncoderNorm, layers: [EncoderLayer], heads: Int, activation: Activation) {
         self.backend = backend
@@ -51,6 +39,9 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
         inner = layers.first?.up.weight.shape[0] ?? 0
         type = backend.runtime.activationType
         allowsBF16 = backend.runtime.precision != .f32
+        byteKernels = moru_byte_kernels_for(kernels.level).pointee
+        usesBytes = backend.runtime.precision == .int8 && byteKernels.is_fast
+        inputType = usesBytes ? .f32 : type
         self.layers = layers.map { layer in
             Layer(
                 queryKeyValue: Self.joined([layer.query, layer.key, layer.value]),
@@ -60,70 +51,6 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
                 attentionNorm: layer.attentionNorm, outputNorm: layer.outputNorm)
         }
         pack()
-    }
-
-    /// Projections of the same input as one.
-    private static func joined(_ parts: [DecoderLayer.Projection]) -> Product {
-        let isUniform = Set(parts.map(\.weight.dtype)).count == 1
-        let weights = isUniform ? parts.map(\.weight) : parts.map { $0.weight.converted(to: .f32) }
-        let biases = parts.map { $0.bias ?? Tensor.zeros([$0.weight.shape[0]]) }
-        return Product(
-            weight: Tensor.concatenated(weights),
-            bias: parts.contains { $0.bias != nil } ? Tensor.concatenated(biases) : nil)
-    }
-
-    private static var products: [WritableKeyPath<Layer, Product>] { [\.queryKeyValue, \.output, \.up, \.down] }
-
-    /// Packs every weight into one piece of memory.
-    private func pack() {
-        var total = 0
-        for index in layers.indices {
-            for path in Self.products {
-                var gemm = arguments(layers[index][keyPath: path], rows: Self.groupRows)
-                let bytes = kernels.gemm_packed_bytes(&gemm)
-                guard bytes > 0 else { continue }
-                layers[index][keyPath: path].packedOffset = total
-                total += (bytes + 63) & ~63
-            }
-        }
-        guard total > 0 else { return }
-        let storage = Storage(byteCount: total)
-        let all = layers.flatMap { layer in Self.products.map { layer[keyPath: $0] } }.filter { $0.packedOffset != nil }
-        let unit = 128
-        let pieces = all.enumerated().flatMap { index, product in
-            stride(from: 0, to: product.outputs, by: unit).map { (index, $0..<min(product.outputs, $0 + unit)) }
-        }
-        backend.threads.run(pieces.count) { piece in
-            let (index, columns) = pieces[piece]
-            var gemm = arguments(all[index], rows: Self.groupRows)
-            withScratch(max(1, kernels.gemm_scratch_bytes(&gemm))) { scratch in
-                kernels.gemm_pack(
-                    &gemm, columns.lowerBound, columns.upperBound, storage.base + (all[index].packedOffset ?? 0),
-                    scratch)
-            }
-        }
-        packed = storage
-        for index in layers.indices {
-            for path in Self.products where layers[index][keyPath: path].packedOffset != nil {
-                layers[index][keyPath: path].weight = nil
-            }
-        }
-    }
-
-    private func arguments(_ product: Product, rows: Int) -> moru_gemm {
-        var gemm = moru_gemm()
-        (gemm.m, gemm.n, gemm.k) = (rows, product.outputs, product.inputs)
-        gemm.a_type = type.kernelType!
-        (gemm.a_row_stride, gemm.a_column_stride) = (product.inputs, 1)
-        gemm.b = product.weight?.bytes
-        gemm.b_type = product.dtype.kernelType!
-        gemm.b_row_bytes = product.dtype.byteCount(of: product.inputs)!
-        gemm.b_transposed = true
-        gemm.c_type = MORU_F32
-        gemm.alpha = 1
-        gemm.allow_bf16 = allowsBF16
-        if let offset = product.packedOffset, let packed { gemm.packed_b = UnsafeRawPointer(packed.base + offset) }
-        return gemm
     }
 
     func hiddenStates(_ embeddings: [(table: Tensor, ids: [Int32])], segments: [Range<Int>]) -> Tensor {
@@ -156,7 +83,7 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     private struct Group {
         let count: Int
         let segments: [Range<Int>]
-        /// The residual stream, normalised, in f32; and in the format of products, which may be the same memory.
+        /// The residual stream, normalised, in f32; and in the format that goes into products, maybe in the same memory.
         let x: UnsafeMutablePointer<Float>
         let input, queryKeyValue, mixed, inner: UnsafeMutableRawPointer
         let isShared: Bool
@@ -168,20 +95,20 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     ) {
         let (count, size) = (rows.count, type.blockBytes)
         func aligned(_ elements: Int) -> Int { (count * elements * size + 63) & ~63 }
-        let sizes = [type == .f32 ? 0 : aligned(dim), aligned(3 * dim), aligned(dim), aligned(inner)]
+        let sizes = [inputType == .f32 ? 0 : aligned(dim), aligned(3 * dim), aligned(dim), aligned(inner)]
         withScratch(max(1, sizes.reduce(0, +))) { memory in
             let starts = sizes.indices.map { memory + sizes[..<$0].reduce(0, +) }
             let group = Group(
                 count: count,
                 segments: segments.map { $0.lowerBound - rows.lowerBound..<$0.upperBound - rows.lowerBound },
-                x: x, input: type == .f32 ? UnsafeMutableRawPointer(x) : starts[0], queryKeyValue: starts[1],
+                x: x, input: inputType == .f32 ? UnsafeMutableRawPointer(x) : starts[0], queryKeyValue: starts[1],
                 mixed: starts[2], inner: starts[3], isShared: isShared)
             embed(embeddings, rows, group)
             for layer in layers {
-                project(group, group.input, layer.queryKeyValue, MORU_IDENTITY, to: group.queryKeyValue)
+                project(group, layer.queryKeyValue, MORU_IDENTITY, to: group.queryKeyValue)
                 attend(group)
                 add(group, group.mixed, layer.output, layer.attentionNorm)
-                project(group, group.input, layer.up, activation, to: group.inner)
+                project(group, layer.up, activation, to: group.inner)
                 add(group, group.inner, layer.down, layer.outputNorm)
             }
         }
@@ -206,7 +133,7 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     private func forParts(
         _ group: Group, columns: Int, _ body: (_ rows: Range<Int>, _ columns: Range<Int>) -> Void
     ) {
-        let unit = 64
+        let unit = usesBytes ? 4 * Int(MORU_BYTE_COLUMNS) : 64
         let blocks = (group.count + Self.blockRows - 1) / Self.blockRows
         let threads = backend.threads.threadCount
         let units = (columns + unit - 1) / unit
@@ -218,20 +145,15 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
         }
     }
 
-    /// `function(input W^T + bias)`, in the format of products.
+    /// `function(input W^T + bias)` of the normalised residual stream, in the format of what lies between products.
     private func project(
-        _ group: Group, _ input: UnsafeMutableRawPointer, _ product: Product, _ function: moru_activation,
-        to output: UnsafeMutableRawPointer
+        _ group: Group, _ product: Product, _ function: moru_activation, to output: UnsafeMutableRawPointer
     ) {
         forParts(group, columns: product.outputs) { rows, columns in
-            var gemm = arguments(product, rows: rows.count)
-            gemm.a = UnsafeRawPointer(input + rows.lowerBound * product.inputs * type.blockBytes)
-            let gemmBytes = (kernels.gemm_scratch_bytes(&gemm) + 63) & ~63
-            let sumBytes = rows.count * product.outputs * MemoryLayout<Float>.stride
-            withScratch(gemmBytes + sumBytes) { scratch in
-                let sums = (scratch + gemmBytes).assumingMemoryBound(to: Float.self)
-                (gemm.c, gemm.c_row_stride) = (UnsafeMutableRawPointer(sums), product.outputs)
-                kernels.gemm(&gemm, 0, rows.count, columns.lowerBound, columns.upperBound, scratch)
+            withScratch(rows.count * product.outputs * MemoryLayout<Float>.stride) { scratch in
+                let sums = scratch.assumingMemoryBound(to: Float.self)
+                let input = group.input + rows.lowerBound * product.inputs * inputType.blockBytes
+                multiply(product, (input, inputType), rows.count, columns, to: sums)
                 var after = moru_biased_activation()
                 (after.function, after.dim) = (function, columns.count)
                 (after.x, after.x_row_stride) = (UnsafePointer(sums + columns.lowerBound), product.outputs)
@@ -246,13 +168,9 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     /// Adds `input W^T + bias` to the residual stream and normalises it.
     private func add(_ group: Group, _ input: UnsafeMutableRawPointer, _ product: Product, _ norm: EncoderNorm) {
         forParts(group, columns: dim) { rows, columns in
-            var gemm = arguments(product, rows: rows.count)
-            gemm.a = UnsafeRawPointer(input + rows.lowerBound * product.inputs * type.blockBytes)
-            (gemm.c, gemm.c_row_stride) = (UnsafeMutableRawPointer(group.x + rows.lowerBound * dim), dim)
-            gemm.accumulate = true
-            withScratch(max(1, kernels.gemm_scratch_bytes(&gemm))) { scratch in
-                kernels.gemm(&gemm, 0, rows.count, columns.lowerBound, columns.upperBound, scratch)
-            }
+            let input = input + rows.lowerBound * product.inputs * type.blockBytes
+            let sums = group.x + rows.lowerBound * dim
+            multiply(product, (input, type), rows.count, columns, to: sums, accumulates: true)
         }
         normalize(group, product.bias, norm)
     }
@@ -262,7 +180,7 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
         (arguments.dim, arguments.x, arguments.epsilon) = (dim, group.x, norm.epsilon)
         (arguments.bias, arguments.w) = (bias.map { UnsafePointer($0.floats) }, UnsafePointer(norm.weight.floats))
         arguments.b = norm.bias.map { UnsafePointer($0.floats) }
-        (arguments.copy, arguments.copy_type) = (type == .f32 ? nil : group.input, type.kernelType!)
+        (arguments.copy, arguments.copy_type) = (inputType == .f32 ? nil : group.input, inputType.kernelType!)
         withUnsafePointer(to: arguments) { arguments in
             backend.forRows(group.count, dim: dim) { kernels.biased_layer_norm(arguments, $0, $1) }
         }

@@ -9,14 +9,16 @@ public enum Precision: String, Sendable, Hashable, Codable {
     /// No rounding to bf16. Against quantised weights, a few rows are still rounded to 8 bits in blocks of 32.
     case f32
     /// As `auto`, and against quantised weights any number of rows is rounded to 8 bits in blocks of 32: faster prompts at
-    /// a few tenths of a per cent of perplexity, and a row's result does not depend on how many rows there are.
+    /// a few tenths of a per cent of perplexity, and a row's result does not depend on how many rows there are. The
+    /// products of an encoder that only infers are of bytes in groups of 128, where the CPU has an instruction for them.
     case int8
 }
 
 /// What this process computes with: the kernels chosen for the CPU, and the threads.
 ///
 /// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx512`...), `MORU_THREADS` the number of threads,
-/// `MORU_PRECISION=f32` matrix products without bf16 rounding, `int8` faster ones against quantised weights.
+/// `MORU_PRECISION=f32` matrix products without bf16 rounding, `int8` faster ones against quantised weights and in
+/// encoders.
 public final class Runtime: @unchecked Sendable {
     /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
     ///

@@ -1,9 +1,10 @@
-// Products with packed quantised weights on AVX-512 with VNNI.
+// Products with packed quantised weights, and products of bytes, on AVX-512 with VNNI.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 #include <math.h>
 
+#include "../../bytes.h"
 #include "../../packed.h"
 #include "../../table.h"
 
@@ -16,6 +17,8 @@
 
 #define PACKED_NAME(f) moru_avx512_vnni_##f
 #include "packed.h"
+
+#include "bytes.h"
 
 #pragma clang attribute pop
 

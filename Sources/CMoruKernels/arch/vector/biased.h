@@ -1,5 +1,23 @@
 // What follows a product in an encoder, over vectors.
 
+// GELU to the accuracy of bf16, for the results that are rounded to it: x for x > 0, less a (1 - Phi(a)) for a = |x|, where
+// Phi(a) - 1/2 is a times a polynomial in a^2, fitted over [0, 4.5] to 5e-5. Beyond, the difference is below that.
+INLINE vf vgelu_narrow(vf x) {
+    vf a = vmin(vset(4.5f), vbits(vasint(x) & 0x7fffffff));  // in this order of operands a NaN stays
+    vf u = a * a;
+    vf p = vset(-8.719219465e-13f);
+    p = vfma(p, u, vset(1.1799468347e-10f));
+    p = vfma(p, u, vset(-7.0494494686e-9f));
+    p = vfma(p, u, vset(2.4695850698e-7f));
+    p = vfma(p, u, vset(-5.6953399508e-6f));
+    p = vfma(p, u, vset(9.2249756523e-5f));
+    p = vfma(p, u, vset(-1.0943609523e-3f));
+    p = vfma(p, u, vset(9.7530912608e-3f));
+    p = vfma(p, u, vset(-6.6227018833e-2f));
+    p = vfma(p, u, vset(3.9883235097e-1f));
+    return vmax(vset(0), x) - a * vfma(-a, p, vset(0.5f));
+}
+
 // Rows of one function and type, which are constants in every call.
 INLINE void biased_rows(const moru_activation function, const moru_dtype type, const moru_biased_activation *args,
                         size_t begin, size_t end) {
@@ -11,7 +29,7 @@ INLINE void biased_rows(const moru_activation function, const moru_dtype type, c
             if (args->bias) x += vload_type(MORU_F32, args->bias, i, count);
             switch (function) {
             case MORU_SILU: x = vsilu(x); break;
-            case MORU_GELU: x = vgelu(x, false); break;
+            case MORU_GELU: x = type == MORU_BF16 ? vgelu_narrow(x) : vgelu(x, false); break;
             case MORU_GELU_TANH: x = vgelu(x, true); break;
             case MORU_RELU: x = x < 0.0f ? vset(0) : x; break;
             case MORU_TANH: x = vtanh(x); break;

@@ -41,6 +41,16 @@ INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const flo
         a += rows;
         b += b_step;
     }
+    // Whole tiles of f32, which nearly all are, take a short way.
+    if (!narrow && columns == (size_t)vectors * LANES) {
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+                float *to = (float *)c + (size_t)r * c_row_stride + (size_t)v * LANES;
+                vstore(to, accumulate ? vfma(vset(alpha), sum[r][v], vload(to)) : alpha * sum[r][v]);
+            }
+        }
+        return;
+    }
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
             size_t start = (size_t)v * LANES, at = (size_t)r * c_row_stride + start;
