@@ -68,7 +68,7 @@ let package = Package(
         floor("MoruTraining", ["MoruModels", yams]),
         floor("MoruEngine", ["MoruModels"]),
         floor("MoruTrust", ["MoruEngine", "MoruTraining"]),
-        floor("MoruServer", ["MoruEngine", hummingbird, httpTypes, logging, nioCore, serviceLifecycle]),
+        floor("MoruServer", ["MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, serviceLifecycle, yams]),
         .executableTarget(
             name: "moru", dependencies: ["MoruBench", "MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
             swiftSettings: strict),

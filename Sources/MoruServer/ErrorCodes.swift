@@ -13,6 +13,8 @@ extension MoruError.Code {
     public static let serverStopping = MoruError.Code("server.stopping", .conflict)
     /// A model's output for a text that holds numbers which are not finite.
     public static let labelsNotFinite = MoruError.Code("server.labels-not-finite", .internal)
+    /// A server that does not answer.
+    public static let serverUnreachable = MoruError.Code("server.unreachable", .io)
     /// A name that no model has.
     public static let modelUnknown = MoruError.Code("model.unknown", .notFound)
     /// A name that another model or route has.
@@ -25,4 +27,6 @@ extension MoruError.Code {
     public static let memoryInUse = MoruError.Code("model.memory-in-use", .limit)
     /// A model with which something else is being done, or that others depend on.
     public static let modelBusy = MoruError.Code("model.busy", .conflict)
+    /// A route that leads nowhere, to itself or to another route.
+    public static let routeInvalid = MoruError.Code("model.route-invalid", .invalidInput)
 }

@@ -27,6 +27,9 @@ import ServiceLifecycle
 /// | `GET /v2/models`, `GET /v2/models/{name}[/ready]` | what models read and give |
 /// | `POST /v2/models/{name}/infer` | generates, classifies or embeds tensors of texts |
 /// | `POST /v2/models/{name}/generate`, `.../generate_stream` | continues a text, as Triton has it |
+/// | `GET /admin/models`, `POST /admin/models/{load,unload,swap}` | changes what is served |
+/// | `GET /admin/routes`, `PUT` and `DELETE /admin/routes/{name}`, `POST /admin/save` | aliases and weighted routes |
+/// | `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter` | adapters, as vLLM has it |
 public struct MoruServer: Sendable {
     private let configuration: ServerConfiguration
     private let catalog: @Sendable () throws -> ModelCatalog
@@ -89,6 +92,7 @@ public struct MoruServer: Sendable {
         let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
         let meter = RequestMeter()
         router.add(middleware: RequestLogMiddleware(meter: meter))
+        router.add(middleware: ModelHeaderMiddleware())
         router.add(middleware: ErrorMiddleware())
         if let key = configuration.apiKey { router.add(middleware: APIKeyMiddleware(key: key)) }
         let models = ModelEndpoints(list: list)
@@ -124,6 +128,17 @@ public struct MoruServer: Sendable {
         for method in [HTTPRequest.Method.get, .post, .put, .patch, .delete, .options] {
             router.on("/v2/models/**", method: method, use: inference.model)
         }
+        let (admin, access) = (AdminEndpoints(list: list, configuration: configuration), AdminAccess(configuration))
+        router.route(.get, "/admin/models", access.guarding(admin.models))
+        router.route(.post, "/admin/models/load", access.guarding(admin.load))
+        router.route(.post, "/admin/models/unload", access.guarding(admin.unload))
+        router.route(.post, "/admin/models/swap", access.guarding(admin.swap))
+        router.route(.get, "/admin/routes", access.guarding(admin.routes))
+        router.on("/admin/routes/**", method: .put, use: access.guarding(admin.setRoute))
+        router.on("/admin/routes/**", method: .delete, use: access.guarding(admin.removeRoute))
+        router.route(.post, "/admin/save", access.guarding(admin.save))
+        router.route(.post, "/v1/load_lora_adapter", access.guarding(admin.loadAdapter))
+        router.route(.post, "/v1/unload_lora_adapter", access.guarding(admin.unloadAdapter))
         return router
     }
 

@@ -8,6 +8,11 @@ public struct ServerConfiguration: Sendable {
     public var port: Int
     /// With a key, requests below `/v1` must carry `Authorization: Bearer KEY`.
     public var apiKey: String?
+    /// The key that changing what is served asks for; without it the API key, and without both only the machine itself
+    /// may.
+    public var adminKey: String?
+    /// The file that routes are saved to when that is asked for.
+    public var configurationFile: String?
     /// The most bytes of a request's body.
     public var maximumBodyBytes: Int
     /// The longest that a request may take, waiting included; nil for no limit.
@@ -47,6 +52,9 @@ public struct ServerConfiguration: Sendable {
         }
         guard apiKey?.isEmpty != true else {
             throw MoruError(.serverConfiguration, "the API key is empty", remedy: "give a key, or none")
+        }
+        guard adminKey?.isEmpty != true else {
+            throw MoruError(.serverConfiguration, "the administrator's key is empty", remedy: "give a key, or none")
         }
         guard maximumBodyBytes >= 1 else {
             throw MoruError(

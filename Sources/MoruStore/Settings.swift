@@ -20,6 +20,8 @@ public struct Settings: Sendable {
         case port
         /// The key that clients of the server must present; empty for none.
         case apiKey = "api_key"
+        /// The key that changing what a server serves asks for; empty for the API key.
+        case adminKey = "admin_key"
         /// Threads that compute.
         case threads
         /// The instruction set, weaker than the best.
@@ -37,6 +39,7 @@ public struct Settings: Sendable {
             case .host: "the server's address"
             case .port: "the server's port"
             case .apiKey: "the key that the server's clients must present"
+            case .adminKey: "the key that changing what a server serves asks for"
             case .threads: "threads that compute (environment only)"
             case .cpu: "a weaker instruction set: scalar, avx2, avx512... (environment only)"
             case .precision: "auto, or f32 for products without bf16 rounding (environment only)"
@@ -70,7 +73,7 @@ public struct Settings: Sendable {
     public struct Value: Sendable, Hashable {
         /// The setting.
         public let key: Key
-        /// Its value as text; the API key is never shown whole.
+        /// Its value as text; keys are never shown whole.
         public let value: String
         /// Where it comes from.
         public let origin: Origin
@@ -80,7 +83,7 @@ public struct Settings: Sendable {
     public var values: [Value] {
         Key.allCases.map { key in
             let (value, origin) = resolved[key] ?? ("", .standard)
-            return Value(key: key, value: key == .apiKey ? Self.masked(value) : value, origin: origin)
+            return Value(key: key, value: [.apiKey, .adminKey].contains(key) ? Self.masked(value) : value, origin: origin)
         }
     }
 

@@ -29,7 +29,7 @@ struct Moru: AsyncParsableCommand {
         subcommands: [
             Pull.self, Models.self, Show.self, Chat.self, Generate.self, Classify.self, Extract.self, Embed.self,
             Tokenize.self, Train.self, Tune.self, RecipeCommand.self, Runs.self, DataCommand.self, Eval.self,
-            Merge.self, Export.self, Quantize.self, Serve.self, Bench.self, Config.self, Doctor.self,
+            Merge.self, Export.self, Quantize.self, Serve.self, Deploy.self, Bench.self, Config.self, Doctor.self,
         ])
 
     static func main() async {

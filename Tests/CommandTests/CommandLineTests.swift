@@ -23,7 +23,7 @@ import Testing
         let commands = [
             "pull", "models", "show", "chat", "generate", "embed", "tokenize", "train", "tune", "recipe", "runs",
             "data", "eval", "serve", "config", "doctor", "merge", "export", "quantize",
-            "classify", "extract",
+            "classify", "extract", "deploy",
         ]
         for command in commands {
             #expect(outcome.output.contains("  \(command) "), "\(command) is missing")

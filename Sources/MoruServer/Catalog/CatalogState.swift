@@ -52,10 +52,17 @@ struct CatalogState {
     private(set) var names: [String] = []
     private(set) var entries: [String: Entry] = [:]
     private(set) var residents: [Resident.ID: Resident] = [:]
+    /// Names that stand for models, in their order.
+    var routeNames: [String] = []
+    var routes: [String: ModelRoute] = [:]
+    /// What decides where requests go.
+    var generator: SplitMix64
     private var clock = 0
     private var nextID = 0
 
-    init(budget: Int?) { self.budget = budget }
+    init(budget: Int?, seed: UInt64 = .random(in: 0 ... .max)) {
+        (self.budget, generator) = (budget, SplitMix64(seed: seed))
+    }
 
     /// Bytes of all residents.
     var usedBytes: Int { residents.values.reduce(0) { $0 + $1.bytes } }
@@ -85,9 +92,10 @@ struct CatalogState {
     mutating func add(_ specification: ModelSpecification) throws(MoruError) {
         try specification.validate()
         let name = specification.name
-        guard entries[name] == nil else {
+        guard entries[name] == nil, routes[name] == nil else {
             throw MoruError(
-                .modelNameTaken, "there is a model '\(name)' already", remedy: "give this one a name of its own")
+                .modelNameTaken, "there is a \(entries[name] == nil ? "route" : "model") '\(name)' already",
+                remedy: "give this one a name of its own, or swap the other")
         }
         if let base = specification.base {
             guard let its = entries[base] else { throw unknown(base) }
@@ -108,8 +116,8 @@ struct CatalogState {
     }
 
     /// The error for a name that stands for nothing, with the nearest that does.
-    func unknown(_ name: String, among others: [String] = []) -> MoruError {
-        let known = names + others
+    func unknown(_ name: String) -> MoruError {
+        let known = names + routeNames
         let nearest = nearestName(to: name, among: known).map { " Did you mean '\($0)'?" } ?? ""
         let list = known.isEmpty ? "none" : known.map { "'\($0)'" }.joined(separator: ", ")
         return MoruError(.modelUnknown, "there is no model '\(name)'.\(nearest) This server has \(list)")

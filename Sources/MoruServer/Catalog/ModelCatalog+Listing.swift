@@ -22,9 +22,11 @@ extension ModelCatalog {
         }
     }
 
-    /// The body of `GET /v1/models`.
+    /// The body of `GET /v1/models`: the models, then the routes.
     var json: JSON {
-        ["object": "list", "data": .array(read { state in state.names.map { Self.json(of: $0, in: state) } })]
+        read { state in
+            ["object": "list", "data": .array((state.names + state.routeNames).map { Self.json(of: $0, in: state) })]
+        }
     }
 
     /// The body of `GET /v1/models/{id}`.
@@ -32,14 +34,18 @@ extension ModelCatalog {
     /// - Throws: ``APIError`` when there is no such model.
     func json(of name: String) throws(APIError) -> JSON {
         try read { state -> Result<JSON, APIError> in
-            guard state.entries[name] != nil else { return .failure(APIError(state.unknown(name), param: "model")) }
+            guard state.entries[name] != nil || state.routes[name] != nil else {
+                return .failure(APIError(state.unknown(name), param: "model"))
+            }
             return .success(Self.json(of: name, in: state))
         }.get()
     }
 
     /// A model as OpenAI's API has it. `root`, `parent` and `max_model_len` are vLLM's extensions: what an adapter is an
-    /// adapter of, and the context length, which is known of a loaded model; `state` and `version` are Moru's.
+    /// adapter of, and the context length, which is known of a loaded model; `state`, `version` and a route's `route`
+    /// are Moru's.
     private static func json(of name: String, in state: CatalogState) -> JSON {
+        if let route = state.routes[name] { return json(of: route, name, in: state) }
         let (entry, model) = (state.entries[name], state.resident(of: name)?.model)
         let base = entry?.specification.base
         return [
@@ -48,6 +54,19 @@ extension ModelCatalog {
             "max_model_len": model.map { .int($0.contextLength) } ?? .null,
             "state": .string(entry?.status.name ?? ""),
             "version": .string(ModelSpecification.version(of: name) ?? String(entry?.revision ?? 1)),
+        ]
+    }
+
+    private static func json(of route: ModelRoute, _ name: String, in state: CatalogState) -> JSON {
+        let lengths = route.shares.map { state.resident(of: $0.model)?.model.contextLength }
+        let isKnown = lengths.allSatisfy { $0 != nil }
+        return [
+            "id": .string(name), "object": "model",
+            "created": .int(route.shares.compactMap { state.entries[$0.model]?.added }.max() ?? 0),
+            "owned_by": "moru", "root": .string(route.shares.count == 1 ? route.shares[0].model : name),
+            "parent": .null,
+            "max_model_len": isKnown ? lengths.compactMap(\.self).min().map { .int($0) } ?? .null : .null,
+            "route": route.json,
         ]
     }
 }

@@ -1,5 +1,6 @@
 import Dispatch
 import MoruBase
+import MoruEngine
 import MoruTensor
 import Synchronization
 
@@ -11,6 +12,8 @@ import Synchronization
 public final class ModelCatalog: Sendable {
     private let state: Mutex<CatalogState>
     let loader: ModelLoader
+    /// How the engines of models go about their work that are added while the server runs.
+    let engineDefaults: EngineConfiguration
     /// How long the error of a model that could not be loaded is given again before another attempt.
     private let retryPause: Duration
 
@@ -21,20 +24,23 @@ public final class ModelCatalog: Sendable {
     ///   - budget: Bytes that weights, keys and values of all loaded models take at most; nil for no bound. An engine
     ///     whose configuration does not say how much it keeps takes at most a quarter of it for keys and values.
     ///   - retryPause: How long the error of a model that could not be loaded is given again before another attempt.
+    ///   - engineDefaults: How the engines of models go about their work that are added while the server runs.
+    ///   - seed: Decides which requests of a route go to which of its models.
     ///   - locate: The path of what a specification names as its source.
     /// - Throws: ``MoruError/Code/serverConfiguration``, or ``MoruError/Code/modelUnknown`` for an adapter whose base is
     ///   not among those before it.
     public init(
         _ specifications: [ModelSpecification] = [], budget: Int? = nil, retryPause: Duration = .seconds(10),
+        engineDefaults: EngineConfiguration = .init(), seed: UInt64 = .random(in: 0 ... .max),
         locate: @escaping @Sendable (String) throws -> String = { $0 }
     ) throws(MoruError) {
         if let budget, budget < 1 {
             throw MoruError(.serverConfiguration, "the memory budget is \(budget) bytes", remedy: "use more, or none")
         }
-        var state = CatalogState(budget: budget)
+        var state = CatalogState(budget: budget, seed: seed)
         for specification in specifications { try Self.add(specification, to: &state) }
         self.state = Mutex(state)
-        self.retryPause = retryPause
+        (self.retryPause, self.engineDefaults) = (retryPause, engineDefaults)
         loader = ModelLoader(locate: locate, defaultCacheBytes: budget.map { $0 / 4 })
     }
 
@@ -83,13 +89,17 @@ public final class ModelCatalog: Sendable {
 
     // MARK: - Use
 
-    /// The model of a name, or the first where none is given, to be used; it is loaded first where it is not.
+    /// The model that a name stands for, or the first where none is given, to be used; it is loaded first where it is
+    /// not.
     ///
+    /// - Parameter user: Whose request it is, where a route keeps a user's requests together.
     /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded.
-    func lease(_ name: String?) async throws(APIError) -> ModelLease {
+    func lease(_ name: String?, user: String = "") async throws(APIError) -> ModelLease {
         do {
-            let resident = try await resident(of: name ?? defaultName)
-            RequestRecord.current?.note(model: resident.model.name)
+            let name = name ?? defaultName
+            let model = try withState { state throws(MoruError) in (try state.model(for: name, user: user), []) }
+            let resident = try await resident(of: model)
+            RequestRecord.current?.note(resident.model)
             return lease(on: resident)
         } catch {
             throw APIError(error, param: "model")
@@ -101,7 +111,7 @@ public final class ModelCatalog: Sendable {
         ModelLease(resident.model) { [self] in release(resident.id) }
     }
 
-    private func release(_ id: CatalogState.Resident.ID) {
+    func release(_ id: CatalogState.Resident.ID) {
         Self.end(state.withLock { $0.release(id) })
     }
 

@@ -9,7 +9,7 @@ struct CompletionEndpoints: Sendable {
     /// Continues a conversation.
     func chat(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ChatCompletionRequest(try await body(of: request))
-        let lease = try await list.lease(wire.fields.model)
+        let lease = try await list.lease(wire.fields.model, user: wire.fields.client)
         let format = ChatCompletionFormat(
             head: AnswerHead(prefix: "chatcmpl-", model: lease.model), hasScores: wire.logProbabilities != nil)
         return try await respond(to: wire.fields, AnswerPlan(wire, for: lease), as: format, context)
@@ -18,7 +18,7 @@ struct CompletionEndpoints: Sendable {
     /// Continues prompts.
     func completion(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try CompletionRequest(try await body(of: request))
-        let lease = try await list.lease(wire.fields.model)
+        let lease = try await list.lease(wire.fields.model, user: wire.fields.client)
         let format = CompletionFormat(
             head: AnswerHead(prefix: "cmpl-", model: lease.model), hasScores: wire.logProbabilities != nil)
         return try await respond(to: wire.fields, AnswerPlan(wire, for: lease), as: format, context)

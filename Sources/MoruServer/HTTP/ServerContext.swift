@@ -23,7 +23,7 @@ final class RequestRecord: Sendable {
     @TaskLocal static var current: RequestRecord?
 
     private struct State {
-        var model: String?
+        var model: (name: String, version: String)?
         var usage: TokenUsage?
         var failure: String?
     }
@@ -31,7 +31,7 @@ final class RequestRecord: Sendable {
     private let state = Mutex(State())
 
     /// Notes which served model is asked.
-    func note(model: String) { state.withLock { $0.model = model } }
+    func note(_ model: ServedModel) { state.withLock { $0.model = (model.name, model.version) } }
 
     /// Notes the tokens of a finished answer.
     func note(_ usage: TokenUsage) { state.withLock { $0.usage = usage } }
@@ -40,7 +40,9 @@ final class RequestRecord: Sendable {
     func note(failure code: String) { state.withLock { $0.failure = code } }
 
     /// The served model that was asked, if any.
-    var model: String? { state.withLock { $0.model } }
+    var model: String? { state.withLock { $0.model?.name } }
+    /// Its version.
+    var modelVersion: String? { state.withLock { $0.model?.version } }
     /// The tokens of the prompts and of the answers, where the answer is finished and has any.
     var usage: TokenUsage? { state.withLock { $0.usage } }
     /// The code of a failure after the response's head was sent.

@@ -33,6 +33,16 @@ extension APIError {
         }
     }
 
+    /// An error of what an administrator asked for: where a model cannot be loaded, the status follows from why.
+    static func administration(_ error: MoruError) -> APIError {
+        var rendered = APIError(error)
+        if error.code == .modelLoadFailed, let cause = error.cause as? MoruError {
+            rendered.status = status(of: cause.code.kind)
+            rendered.type = type(of: rendered.status)
+        }
+        return rendered
+    }
+
     private static func statusAndCode(of code: MoruError.Code) -> (HTTPResponse.Status, String) {
         switch code {
         case .promptTooLong: (.badRequest, "context_length_exceeded")

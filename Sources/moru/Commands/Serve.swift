@@ -26,6 +26,10 @@ struct Serve: AsyncParsableCommand {
             or a sentence-transformers directory makes vectors, others generate text; and
             an adapter does what it was tuned for.
 
+            A file with --config names several models, adapters, aliases and weighted
+            routes; `moru deploy` and /admin change them while the server runs (key:
+            MORU_ADMIN_KEY, or else MORU_API_KEY, or else from this machine alone).
+
             Requests that begin alike share what is computed (usage says how many tokens:
             prompt_tokens_details.cached_tokens); users, as the field 'user' names them,
             share the machine fairly; and a server that has too much to do says so at once
@@ -39,6 +43,7 @@ struct Serve: AsyncParsableCommand {
             Examples:
               moru serve smollm2-135m-instruct
               moru serve smollm2-135m-instruct --adapter feedback=runs/feedback/adapter
+              moru serve --config serve.yaml --memory 8192
               moru serve smollm2-135m-instruct --parallel 32 --kv-memory 4096 --max-wait 20
               moru serve --port=8080 --model=/mnt/models --served-model-name=support
               moru serve smollm2-135m-instruct --prefix-cache ~/.cache/moru/prefixes
@@ -49,6 +54,10 @@ struct Serve: AsyncParsableCommand {
 
     @Argument(help: "A model: a name that `moru models` lists, a directory, or a .gguf file.")
     var model: String?
+    @Option(
+        help: ArgumentHelp("A YAML file of models, adapters, aliases and routes.", valueName: "file"),
+        completion: .file())
+    var config: String?
     @Option(
         name: .customLong("adapter"),
         help: ArgumentHelp("An adapter to serve beside the model; may be repeated.", valueName: "name=directory"))
@@ -108,7 +117,10 @@ struct Serve: AsyncParsableCommand {
 
     func validate() throws {
         if model != nil, compatibility.model != nil { throw ValidationError("There are two models: name one.") }
-        if source == nil { throw ValidationError("Missing expected argument '<model>'") }
+        if source == nil, config == nil { throw ValidationError("Name a model, or a file with --config.") }
+        if source == nil, name != nil || task != nil || draft != nil || !adapters.isEmpty {
+            throw ValidationError("--name, --task, --draft and --adapter are for a model that is named here.")
+        }
         guard (0...3600).contains(drainDelay) else {
             throw ValidationError("--drain-delay is \(drainDelay); use 0 to 3600 seconds.")
         }
@@ -124,15 +136,22 @@ struct Serve: AsyncParsableCommand {
         let settings = try Settings.load()
         var logger = Logger(label: "moru.server") { [logFormat] _ in ServerLogHandler(logFormat) }
         logger.logLevel = verbose || compatibility.logsRequests ? .info : .warning
+        let defaults = try engineConfiguration(logger)
+        let file = try config.map { try ServeFile($0, engineDefaults: defaults) }
         let catalog = try ModelCatalog(
-            specifications(logger), budget: memoryMebibytes.map { $0 << 20 }, locate: { try ModelArgument.path(of: $0) }
-        )
+            specifications(defaults) + (file?.models ?? []),
+            budget: memoryMebibytes.map { $0 << 20 } ?? file?.budget, engineDefaults: defaults,
+            locate: { try ModelArgument.path(of: $0) })
+        for (name, route) in file?.routes ?? [] { try catalog.set(route, as: name) }
         var configuration = ServerConfiguration()
         configuration.host = host ?? compatibility.host(settings)
         configuration.port = port ?? compatibility.httpPort ?? settings.port
         configuration.apiKey = compatibility.key(settings)
         configuration.drainDelay = .seconds(drainDelay)
         configuration.maximumWaitSeconds = maximumWait
+        let adminKey = settings.value(.adminKey)
+        configuration.adminKey = adminKey.isEmpty ? nil : adminKey
+        configuration.configurationFile = config
         let names = catalog.names.joined(separator: ", ")
         let shownHost = configuration.host
         let server = MoruServer(configuration: configuration, catalog: catalog, logger: logger)
@@ -141,18 +160,23 @@ struct Serve: AsyncParsableCommand {
         }
     }
 
-    /// The model and its adapters.
-    private func specifications(_ logger: Logger) throws -> [ModelSpecification] {
-        var engineConfiguration = engine.configuration
-        engineConfiguration.prefixDirectory = try prefixCache.map { path in
+    /// How engines go about their work where the configuration file says nothing.
+    private func engineConfiguration(_ logger: Logger) throws -> EngineConfiguration {
+        var configuration = engine.configuration
+        configuration.prefixDirectory = try prefixCache.map { path in
             try PrefixDirectory(path: path, maximumBytes: prefixCacheMebibytes << 20) { logger.warning("\($0)") }
         }
-        engineConfiguration.maximumSequences = parallel
-        engineConfiguration.tokenBudget = 512 + max(0, parallel)
-        engineConfiguration.cacheBytes = cacheMebibytes.map { $0 << 20 }
-        engineConfiguration.maximumWaitSeconds = maximumWait
-        engineConfiguration.maximumWaitingTokens = Self.maximumWaitingTokens
-        compatibility.apply(to: &engineConfiguration)
+        configuration.maximumSequences = parallel
+        configuration.tokenBudget = 512 + max(0, parallel)
+        configuration.cacheBytes = cacheMebibytes.map { $0 << 20 }
+        configuration.maximumWaitSeconds = maximumWait
+        configuration.maximumWaitingTokens = Self.maximumWaitingTokens
+        compatibility.apply(to: &configuration)
+        return configuration
+    }
+
+    /// The model that is named on the command line, and its adapters.
+    private func specifications(_ engineConfiguration: EngineConfiguration) throws -> [ModelSpecification] {
         guard let source else { return [] }
         let baseName = name ?? compatibility.names.first ?? Self.servedName(source)
         let base = ModelSpecification(

@@ -1,0 +1,119 @@
+import MoruBase
+import MoruTestKit
+import Testing
+
+@testable import MoruServer
+
+/// Aliases and weighted routes, over HTTP.
+@Suite(.tags(.live)) struct RouteTests {
+    private let files = ModelFiles()
+
+    private func versions(seed: UInt64 = 7) throws -> ModelCatalog {
+        let base = try files.llama("base", seed: 1)
+        return try ModelCatalog(
+            [
+                files.specification("base", base),
+                files.specification("support@1", try files.lora("one", on: base, seed: 1), on: "base"),
+                files.specification("support@2", try files.lora("two", on: base, seed: 2), on: "base"),
+            ], seed: seed)
+    }
+
+    private func body(_ model: String, user: String? = nil, stream: Bool = false) -> JSON {
+        [
+            "model": .string(model), "prompt": "abc", "max_tokens": 4, "temperature": 0, "stream": .bool(stream),
+            "user": user.map { .string($0) } ?? .null, "logit_bias": ["258": -100],
+        ]
+    }
+
+    @Test func theModelThatAnsweredIsNamed() async throws {
+        let catalog = try versions()
+        try catalog.set(ModelRoute(alias: "support@2"), as: "support")
+        try await TestServer.run(catalog) { server async throws in
+            let direct = try await server.post("/v1/completions", body("support@2"))
+            let routed = try await server.post("/v1/completions", body("support"))
+            for response in [direct, routed] {
+                #expect(response.status == 200 && response.json["model"] == "support@2", "\(response)")
+                #expect(response.headers["x-moru-model"] == "support@2" && response.headers["x-moru-version"] == "2")
+            }
+            #expect(direct.json["choices"] == routed.json["choices"])
+            let stream = try await server.post("/v1/completions", body("support", stream: true))
+            #expect(stream.headers["x-moru-model"] == "support@2")
+            #expect(stream.events.count > 2 && stream.events.allSatisfy { $0["model"] == "support@2" })
+            let listed = try await server.request("GET", "/v1/models").json["data"]?.array ?? []
+            #expect(listed.map { $0["id"]?.string } == ["base", "support@1", "support@2", "support"])
+            #expect(listed[2]["version"] == "2" && listed[1]["state"] == "unloaded" && listed[2]["state"] == "ready")
+            #expect(listed[3]["root"] == "support@2" && listed[3]["route"]?["models"] == ["support@2": 1.0])
+            #expect(try await server.request("GET", "/v1/models/support").json == listed[3])
+            let unknown = try await server.post("/v1/completions", body("suport"))
+            #expect(unknown.status == 404 && unknown.body.contains("Did you mean 'support'?"))
+            #expect(unknown.headers["x-moru-model"] == nil)
+        }
+    }
+
+    @Test func sharesAreByWeight() async throws {
+        let catalog = try versions(seed: 11)
+        try catalog.set(ModelRoute([.init("support@1", weight: 90), .init("support@2", weight: 10)]), as: "support")
+        var counts: [String: Int] = [:]
+        for _ in 0..<3000 { counts[try await catalog.lease("support").model.name, default: 0] += 1 }
+        // A standard deviation is 16.4
+        #expect(abs((counts["support@2"] ?? 0) - 300) < 60, "\(counts)")
+        #expect(counts["support@1", default: 0] + counts["support@2", default: 0] == 3000)
+        try catalog.set(ModelRoute([.init("support@1", weight: 0), .init("support@2", weight: 0.5)]), as: "support")
+        for _ in 0..<50 { #expect(try await catalog.lease("support").model.name == "support@2") }
+    }
+
+    @Test func aStickyRouteKeepsUsers() async throws {
+        let catalog = try versions()
+        func shares(_ first: Double) throws {
+            try catalog.set(
+                ModelRoute(
+                    [.init("support@1", weight: first), .init("support@2", weight: 100 - first)], isSticky: true),
+                as: "support")
+        }
+        func models() async throws -> [String] {
+            var models: [String] = []
+            for user in 0..<1000 { models.append(try await catalog.lease("support", user: "user-\(user)").model.name) }
+            return models
+        }
+        try shares(80)
+        let first = try await models()
+        let second = try await models()
+        #expect(first == second)
+        // A standard deviation is 12.6
+        #expect(abs(first.count { $0 == "support@2" } - 200) < 50)
+        try shares(60)
+        let later = try await models()
+        #expect(zip(first, later).allSatisfy { $0 == $1 || ($0 == "support@1" && $1 == "support@2") })
+        var nobody: Set<String> = []
+        for _ in 0..<60 { nobody.insert(try await catalog.lease("support").model.name) }
+        #expect(nobody.count == 2, "who names no user is shared out at random")
+        try await TestServer.run(catalog) { server async throws in
+            for (user, model) in later.enumerated().prefix(6) {
+                let answer = try await server.post("/v1/completions", body("support", user: "user-\(user)"))
+                #expect(answer.json["model"] == .string(model))
+            }
+        }
+    }
+
+    @Test func routesThatLeadNowhereAreRefused() throws {
+        let catalog = try versions()
+        try catalog.set(ModelRoute(alias: "support@1"), as: "support")
+        let wrong: [(String, ModelRoute, MoruError.Code, String)] = [
+            ("a", ModelRoute(alias: "a"), .routeInvalid, "leads to itself"),
+            ("a", ModelRoute(alias: "support"), .routeInvalid, "which is a route itself"),
+            ("support", ModelRoute(alias: "support"), .routeInvalid, "leads to itself"),
+            ("a", ModelRoute([]), .routeInvalid, "leads to no model"),
+            ("", ModelRoute(alias: "base"), .routeInvalid, "has no name"),
+            ("a", ModelRoute([.init("base"), .init("base")]), .routeInvalid, "twice"),
+            ("a", ModelRoute([.init("base", weight: -1)]), .routeInvalid, "the weight -1"),
+            ("a", ModelRoute([.init("base", weight: .nan)]), .routeInvalid, "the weight nan"),
+            ("a", ModelRoute([.init("base", weight: 0)]), .routeInvalid, "no weights above 0"),
+            ("base", ModelRoute(alias: "support@1"), .modelNameTaken, "a model 'base' already"),
+            ("a", ModelRoute(alias: "bas"), .modelUnknown, "Did you mean 'base'?"),
+        ]
+        for (name, route, code, part) in wrong {
+            let error = #expect(throws: MoruError.self) { try catalog.set(route, as: name) }
+            #expect(error?.code == code && error?.message.contains(part) == true, "\(String(describing: error))")
+        }
+    }
+}
