@@ -31,16 +31,7 @@ public struct AdminClient: Sendable {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(ByteBuffer(string: body.text()))
         }
-        let (status, text): (Int, String)
-        do {
-            let response = try await HTTPClient.shared.execute(request, timeout: .minutes(30))
-            status = Int(response.status.code)
-            text = String(buffer: try await response.body.collect(upTo: 16 << 20))
-        } catch {
-            throw MoruError(
-                .serverUnreachable, "no server answers at \(url)",
-                remedy: "start one with: moru serve MODEL; or name another with --server URL", cause: error)
-        }
+        let (status, text) = try await answer(to: request)
         let json = try? JSON.parse(text, source: "the server's answer")
         guard (200..<300).contains(status) else {
             let message = json?["error"]?["message"]?.string ?? "\(method) \(path) was answered with status \(status)"
@@ -53,6 +44,27 @@ public struct AdminClient: Sendable {
             )
         }
         return json
+    }
+
+    private func answer(to request: HTTPClientRequest) async throws -> (status: Int, text: String) {
+        var configuration = HTTPClient.Configuration()
+        configuration.timeout.connect = .seconds(5)
+        // Where nothing listens, nothing will
+        configuration.connectionPool.retryConnectionEstablishment = false
+        let client = HTTPClient(configuration: configuration)
+        let result: Result<(Int, String), any Error>
+        do {
+            let response = try await client.execute(request, timeout: .minutes(30))
+            let text = String(buffer: try await response.body.collect(upTo: 16 << 20))
+            result = .success((Int(response.status.code), text))
+        } catch {
+            result = .failure(
+                MoruError(
+                    .serverUnreachable, "no server answers at \(url)",
+                    remedy: "start one with: moru serve MODEL; or name another with --server URL", cause: error))
+        }
+        try await client.shutdown()
+        return try result.get()
     }
 
     private static func kind(of status: Int) -> MoruError.Kind {

@@ -24,7 +24,12 @@ extension ModelCatalog {
         do {
             try await load(specification.name)
         } catch {
-            try withState { state throws(MoruError) in (state.remove(specification.name), []) }
+            try withState { state throws(MoruError) in
+                // Somebody may have asked for it again
+                if case .failed = state.entries[specification.name]?.status { state.remove(specification.name) }
+                if case .unloaded = state.entries[specification.name]?.status { state.remove(specification.name) }
+                return ((), [])
+            }
             throw error
         }
     }
@@ -85,50 +90,73 @@ extension ModelCatalog {
         try withState { state throws(MoruError) in
             guard state.entries[name] != nil else { throw state.unknown(name) }
             try state.requireIdle(name)
-            return (state.update(name) { $0.isSwapping = true }, [])
+            state.update(name) { entry in
+                entry.isSwapping = true
+                // Who asks for what is not loaded waits for the new one
+                if case .ready = entry.status {} else { entry.status = .loading([]) }
+            }
+            return ((), [])
         }
         do {
-            try await replace(specification)
+            let (resident, waiters) = try await replace(specification)
+            for waiter in waiters { waiter(.success(resident)) }
         } catch {
-            try withState { state throws(MoruError) in (state.update(name) { $0.isSwapping = false }, []) }
+            let former = try withState { state throws(MoruError) in
+                state.update(name) { $0.isSwapping = false }
+                guard case .loading(let waiters) = state.entries[name]?.status, waiters.isEmpty else {
+                    return (state.entries[name], [])
+                }
+                state.update(name) { $0.status = .unloaded }
+                return (nil, [])
+            }
+            if let former, case .loading = former.status { beginLoading(former.specification) }
             throw error
         }
     }
 
-    private func replace(_ specification: ModelSpecification) async throws(MoruError) {
+    /// Loads the new model and puts it in place of the old one. Returns it, in use by those who wait for it.
+    private func replace(
+        _ specification: ModelSpecification
+    ) async throws(MoruError) -> (CatalogState.Resident, [CatalogState.Waiter]) {
         let name = specification.name
         var base: CatalogState.Resident?
         if let its = specification.base { base = try await resident(of: its) }
         defer { if let base { release(base.id) } }
         let opened = try await open(specification, on: base?.model)
         let successor = ServedModel(name: name, opened.function)
-        var adapters: [(name: String, opened: OpenedModel)] = []
+        var adapters: [(specification: ModelSpecification, opened: OpenedModel)] = []
         let loaded = read { state in
             state.adapters(on: name).filter { state.resident(of: $0) != nil }.compactMap { state.entries[$0] }
         }
         for adapter in loaded.map(\.specification) {
             do throws(MoruError) {
-                adapters.append((adapter.name, try await open(adapter, on: successor)))
+                adapters.append((adapter, try await open(adapter, on: successor)))
             } catch {
                 throw error.within("'\(name)' stays as it is")
             }
         }
-        try withState { state throws(MoruError) in
+        return try withState { state throws(MoruError) in
             if let base, state.resident(of: base.model.name)?.id != base.id {
                 throw MoruError(.modelBusy, "'\(base.model.name)' was replaced meanwhile", remedy: "try again")
             }
+            let moving = adapters.filter { adapter in
+                let name = adapter.specification.name
+                return state.resident(of: name) != nil && state.entries[name]?.specification == adapter.specification
+            }
+            var waiters: [CatalogState.Waiter] = []
+            if case .loading(let waiting) = state.entries[name]?.status { waiters = waiting }
             var next = state
             next.update(name) { entry in
                 entry.specification = specification
                 entry.revision += 1
                 (entry.isGiven, entry.isSwapping) = (false, false)
             }
-            var (resident, gone) = try next.install(opened, as: name, base: base?.id)
-            for adapter in adapters where next.entries[adapter.name] != nil {
-                gone += try next.install(adapter.opened, as: adapter.name, base: resident.id).gone
+            var (resident, gone) = try next.install(opened, as: name, base: base?.id, waiting: waiters.count)
+            for adapter in moving {
+                gone += try next.install(adapter.opened, as: adapter.specification.name, base: resident.id).gone
             }
             state = next
-            return ((), gone)
+            return ((resident, waiters), gone)
         }
     }
 

@@ -1,9 +1,6 @@
 import MoruBase
 import MoruEngine
 
-/// The name that others use while they are moved to the catalogue.
-typealias ModelList = ModelCatalog
-
 extension ModelCatalog {
     /// The names of all models, in the order in which they were added.
     public var names: [String] { read(\.names) }

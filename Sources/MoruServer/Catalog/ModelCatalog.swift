@@ -156,7 +156,7 @@ public final class ModelCatalog: Sendable {
         switch step {
         case .done(let result): waiter(result)
         case .wait: break
-        case .load(let specification): Task.detached { await self.load(specification) }
+        case .load(let specification): beginLoading(specification)
         }
     }
 
@@ -179,6 +179,11 @@ public final class ModelCatalog: Sendable {
                 throw error.cause as? MoruError ?? error
             }
         }
+    }
+
+    /// Loads the model of an entry that is marked as loading, in a task of its own.
+    func beginLoading(_ specification: ModelSpecification) {
+        Task.detached { await self.load(specification) }
     }
 
     /// Loads the model of an entry that is marked as loading, and hands it to those who wait.

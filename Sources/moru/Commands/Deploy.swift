@@ -118,6 +118,7 @@ struct DeployModelOptions: ParsableArguments {
 struct DeployLoad: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "load", abstract: "Load a model that the server knows, or add one.",
+        usage: "moru deploy load <name> [<source>] [--base <name>] [<options>]",
         discussion: """
             Examples:
               moru deploy load smollm2
@@ -176,6 +177,7 @@ struct DeployUnload: AsyncParsableCommand {
 struct DeploySwap: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "swap", abstract: "Put another model in place of one, without a failed request.",
+        usage: "moru deploy swap <name> [<source>] [<options>]",
         discussion: """
             New requests go to the new model once it is loaded; those at work are finished
             with the old one. Without a source, the same files are loaded again.
@@ -205,6 +207,7 @@ struct DeploySwap: AsyncParsableCommand {
 struct DeployRoute: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "route", abstract: "Share a name out among models by weight, or make an alias.",
+        usage: "moru deploy route <name> [<model[=weight]> ...] [<options>]",
         discussion: """
             Examples:
               moru deploy route support support@1=90 support@2=10

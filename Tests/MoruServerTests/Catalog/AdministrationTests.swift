@@ -10,7 +10,7 @@ import Testing
 @Suite(.tags(.live)) struct AdministrationTests {
     private let files = ModelFiles()
 
-    private func body(_ model: String, tokens: Int = 8, temperature: Double = 0, seed: Int = 1) -> JSON {
+    private func body(_ model: String, tokens: Int = 24, temperature: Double = 0.3, seed: Int = 1) -> JSON {
         [
             "model": .string(model), "prompt": "abc", "max_tokens": .int(tokens), "temperature": .double(temperature),
             "seed": .int(seed), "logit_bias": ["258": -100],
@@ -120,6 +120,28 @@ import Testing
             // The files themselves may have changed
             let again = try await server.post("/admin/models/swap", ["model": "m"])
             #expect(again.json["revision"] == 2)
+        }
+    }
+
+    @Test func whoAsksWhileSomethingElseIsDoneIsAnswered() async throws {
+        let (a, b) = (try files.llama("a", seed: 1), try files.llama("b", seed: 2))
+        let catalog = try files.catalog([files.specification("m", a)])
+        try await TestServer.run(catalog) { server async throws in
+            for source in [b, "/nosuch", a, "/nosuch"] {
+                _ = try catalog.unload("m", removes: false)
+                let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                    group.addTask {
+                        let swap: JSON = ["model": "m", "source": .string(source)]
+                        return try await server.post("/admin/models/swap", swap).status == 200 ? 200 : 404
+                    }
+                    for _ in 0..<6 { group.addTask { try await server.post("/v1/completions", body("m")).status } }
+                    return try await group.reduce(into: [Int]()) { $0.append($1) }
+                }
+                let refused = statuses.count { $0 == 404 }
+                #expect(statuses.count == 7 && statuses.count { $0 == 200 } == 7 - refused, "\(statuses)")
+                // While it is being loaded, it cannot be swapped either
+                #expect(refused <= 1)
+            }
         }
     }
 
