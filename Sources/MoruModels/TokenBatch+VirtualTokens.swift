@@ -11,6 +11,7 @@ extension TokenBatch {
         guard segments.contains(where: { $0.softPrompt != nil }) else { return (table(tokens), self) }
         var batch = TokenBatch()
         (batch.dropout, batch.routing, batch.observer) = (dropout, routing, observer)
+        batch.showsVirtualRows = showsVirtualRows
         var parts: [Tensor] = []
         for segment in segments {
             let prompt = segment.softPrompt
@@ -25,11 +26,23 @@ extension TokenBatch {
         return (Tensor.concatenated(parts), batch)
     }
 
-    /// The rows of `x` that belong to tokens.
+    /// The rows of `x` that belong to tokens; all where the batch asks for the virtual ones too.
     public func tokenRows(of x: Tensor) -> Tensor {
-        guard segments.contains(where: { $0.virtualRows > 0 }) else { return x }
+        guard !showsVirtualRows, segments.contains(where: { $0.virtualRows > 0 }) else { return x }
         return Tensor.concatenated(
             segments.map { x.rows($0.rows.lowerBound + $0.virtualRows..<$0.rows.upperBound) })
+    }
+
+    /// Where each segment lies in what a model makes of the batch: with the vectors of prompt tuning before it where the
+    /// batch asks for them.
+    var resultSegments: [Range<Int>] {
+        guard showsVirtualRows else { return segments.map(\.rows) }
+        var end = 0
+        return segments.map { segment in
+            let begin = end
+            end += (segment.softPrompt?.shape[0] ?? 0) + segment.rows.count
+            return begin..<end
+        }
     }
 
     /// Attention within each segment and over the prefix that its adapter puts before it.

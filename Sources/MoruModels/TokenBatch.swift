@@ -30,6 +30,9 @@ public struct TokenBatch: Sendable {
     public var routing: RoutingRecord?
     /// Who wants to see what linear layers read; nil for nobody.
     public var observer: LinearObserver?
+    /// Whether the model's result has the rows of virtual tokens too, before those of their segment; see
+    /// ``resultSegments``.
+    var showsVirtualRows = false
 
     /// An empty batch.
     public init() {}

@@ -20,11 +20,26 @@ extension PromptTuningAdapter {
     public convenience init(
         tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedModel, seed: UInt64
     ) throws(MoruError) {
-        let shape = try pretrained.model.shape(of: .embeddings, count: count)
-        guard let table = pretrained.model.inputEmbedding else { preconditionFailure("checked with the shape") }
+        try self.init(tokens: count, start: start, for: pretrained.model, pretrained.tokenizer, seed: seed)
+    }
+
+    /// A fresh adapter for an encoder or a language model.
+    ///
+    /// - Throws: As ``init(tokens:start:for:seed:)``.
+    public convenience init(
+        tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedTextModel, seed: UInt64
+    ) throws(MoruError) {
+        try self.init(tokens: count, start: start, for: pretrained.base, pretrained.tokenizer, seed: seed)
+    }
+
+    private convenience init(
+        tokens count: Int, start: VirtualTokenStart, for model: any TextModel, _ tokenizer: Tokenizer, seed: UInt64
+    ) throws(MoruError) {
+        let shape = try model.shape(of: .embeddings, count: count)
+        guard let table = model.inputEmbedding else { preconditionFailure("checked with the shape") }
         switch start {
         case .text(let text):
-            self.init(table(try pretrained.startingTokens(of: text, count: count)).detached())
+            self.init(table(try tokenizer.startingTokens(of: text, count: count)).detached())
         case .random:
             let weight = table.weight.value
             let sample = weight.rows(0..<min(weight.shape[0], 1024)).converted(to: .f32)
@@ -43,14 +58,35 @@ extension PrefixTuningAdapter {
     public convenience init(
         tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedModel, seed: UInt64
     ) throws(MoruError) {
-        let model = pretrained.model
+        try self.init(tokens: count, start: start, for: pretrained.model, pretrained.tokenizer, seed: seed)
+    }
+
+    /// A fresh adapter for an encoder or a language model. An encoder's begins at random.
+    ///
+    /// - Throws: As ``init(tokens:start:for:seed:)``, and ``MoruError/Code/adapterUnsupported`` for an encoder that is
+    ///   to begin with a text.
+    public convenience init(
+        tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedTextModel, seed: UInt64
+    ) throws(MoruError) {
+        try self.init(tokens: count, start: start, for: pretrained.base, pretrained.tokenizer, seed: seed)
+    }
+
+    private convenience init(
+        tokens count: Int, start: VirtualTokenStart, for model: any TextModel, _ tokenizer: Tokenizer, seed: UInt64
+    ) throws(MoruError) {
         let shape = try model.shape(of: .keysAndValues, count: count)
         let numbers: Tensor
         switch start {
         case .text(let text):
+            guard let model = model as? any LanguageModel else {
+                throw MoruError(
+                    .adapterUnsupported,
+                    "an encoder's keys and values cannot begin with a text: without what follows it they mean nothing",
+                    remedy: "begin at random (leave virtual_tokens.text out), or choose prompt tuning")
+            }
             let cache = model.makeCache()
             var batch = TokenBatch()
-            batch.append(try pretrained.startingTokens(of: text, count: count), cache: cache)
+            batch.append(try tokenizer.startingTokens(of: text, count: count), cache: cache)
             _ = model.hiddenStates(batch)
             let parts = (0..<model.facts.layerCount).flatMap { layer in
                 let rows = cache.rows(0..<count, layer: layer)
@@ -68,9 +104,9 @@ extension PrefixTuningAdapter {
     }
 }
 
-extension PretrainedModel {
+extension Tokenizer {
     fileprivate func startingTokens(of text: String, count: Int) throws(MoruError) -> [Int32] {
-        let tokens = tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true)
+        let tokens = encode(text, addSpecialTokens: false, parseSpecial: true)
         guard !tokens.isEmpty else {
             throw MoruError(
                 .adapterMismatch, "the text that virtual tokens are to begin with has no tokens",

@@ -4,6 +4,7 @@ import MoruModels
 import MoruNN
 import MoruTensor
 import MoruTestKit
+import MoruText
 import Testing
 
 /// Heads of transformers and PEFT here, and heads of Moru there.
@@ -56,7 +57,13 @@ import Testing
         }
     }
 
-    static let adapters = ["lora", "lora-tokens", "lora-bert", "lora-distilbert", "ia3", "prompt", "prefix"]
+    /// Virtual tokens before encoders and a decoder, in the ways that PEFT has.
+    static let virtual = [
+        "prompt", "prefix", "prompt-bert", "prefix-bert", "prompt-bert-tokens", "prefix-bert-tokens", "prompt-roberta",
+        "prefix-roberta", "prompt-roberta-tokens", "prefix-roberta-tokens", "prompt-distilbert",
+        "prompt-distilbert-tokens",
+    ]
+    static let adapters = ["lora", "lora-tokens", "lora-bert", "lora-distilbert", "ia3"] + virtual
 
     @Test(arguments: adapters) func adaptersOfPEFTBringTheirHeads(name: String) throws {
         let written = try Self.written.get()
@@ -68,6 +75,53 @@ import Testing
         let plain = try #require(written.answers["models"]?[base]).floats
         #expect(disagreement(plain, expected, absolute: 0.05, relative: 0) != nil, "the adapter changes nothing")
         expectClose(logits(model, written.tokens), expected, absolute: 1e-4, name)
+    }
+
+    @Test(arguments: virtual) func gradientsOfVirtualTokensAgreeWithPEFT(name: String) throws {
+        let written = try Self.written.get()
+        let golden = try #require(written.answers["adapters"]?[name])
+        let base = try #require(golden["base"]?.string)
+        let model = try HeadedModel.load(written.model(base), adapter: written.adapter(name))
+        let parameters = try #require(model.adapter).parameters
+        let (_, gradients) = Runtime.withPrecision(.f32) {
+            valueAndGradients(of: parameters) {
+                let logits = model.logits(model.batch([written.tokens]))
+                let shape = model.configuration.place == .token ? logits.shape : [logits.shape[1]]
+                return (logits * Deterministic.tensor("weights", shape).reshaped(logits.shape)).sum()
+            }
+        }
+        let expected = try #require(golden["gradient"]).floats
+        let size = expected.map(abs).max() ?? 0
+        #expect(size > 1e-3)
+        expectClose(gradients[0].values(), expected, absolute: 1e-3 * size, name)
+    }
+
+    /// Prompt and prefix leave the types of a pair's tokens where they were: virtual ones have the first.
+    @Test(arguments: ["prompt-bert", "prefix-bert"]) func typesGoWithTheText(name: String) throws {
+        let written = try Self.written.get()
+        let model = try HeadedModel.load(written.model("bert"), adapter: written.adapter(name))
+        let types = [Int32](repeating: 0, count: 10) + [Int32](repeating: 1, count: written.tokens.count - 10)
+        let sequence = TokenSequence(written.tokens, types: types)
+        let found = Runtime.withPrecision(.f32) {
+            model.logits(TokenBatch([sequence], adapter: model.adapter)).values()
+        }
+        let expected = try #require(written.answers["adapters"]?[name]?["typed"]).floats
+        expectClose(found, expected, absolute: 1e-4, name)
+        #expect(disagreement(found, logits(model, written.tokens), absolute: 1e-3, relative: 0) != nil)
+    }
+
+    @Test func whatVirtualTokensCannotBeginWithIsRefused() throws {
+        let written = try Self.written.get()
+        let bert = try PretrainedTextModel.load(written.model("bert"), forHead: true)
+        let started = #expect(throws: MoruError.self) {
+            try PrefixTuningAdapter(tokens: 3, start: .text("Hello"), for: bert, seed: 0)
+        }
+        #expect(started?.code == .adapterUnsupported && started?.remedy?.contains("random") == true)
+        let distilled = try PretrainedTextModel.load(written.model("distilbert"), forHead: true)
+        let refused = #expect(throws: MoruError.self) {
+            try PrefixTuningAdapter(tokens: 3, start: .random, for: distilled, seed: 0)
+        }
+        #expect(refused?.code == .adapterUnsupported && refused?.message.contains("DistilBERT") == true)
     }
 
     @Test func transformersAndPEFTLoadWhatMoruSaves() throws {
@@ -104,6 +158,29 @@ import Testing
             #expect(again.configuration == model.configuration)
             #expect(logits(again, written.tokens) == expected[key]?.logits)
         }
+        for (name, place) in [
+            ("bert", HeadConfiguration.Place.sequence), ("bert", .token), ("roberta", .sequence),
+            ("distilbert", .sequence),
+            ("distilbert", .token),
+        ] {
+            let path = written.model(name)
+            let fresh = try HeadedModel.start(path, head: HeadConfiguration(place, labels: labels), seed: 4)
+            var adapters: [String: any Adapter] = [
+                "prompt": try PromptTuningAdapter(tokens: 4, start: .text("Hi!"), for: fresh.trunk, seed: 6)
+            ]
+            if name != "distilbert" {
+                adapters["prefix"] = try PrefixTuningAdapter(tokens: 4, start: .random, for: fresh.trunk, seed: 6)
+            }
+            for (kind, adapter) in adapters {
+                let model = fresh.adapted(by: adapter)
+                let key = "\(name) \(place.rawValue) \(kind)"
+                let saved = "\(scratch.path)/\(key)"
+                try adapter.save(to: saved, baseModel: path, withHeadOf: model)
+                plan[key] = [.string(path), .string(saved)]
+                expected[key] = (logits(model, written.tokens), labels)
+                #expect(logits(try HeadedModel.load(path, adapter: saved), written.tokens) == expected[key]?.logits)
+            }
+        }
         try FileSystem.write(JSON.object(plan).text().utf8, to: scratch.path + "/plan.json")
         let answers = try Self.run(["check", scratch.path + "/plan.json"])
         for (key, value) in expected {
@@ -122,8 +199,11 @@ import Testing
 
     @Test func aSequenceInABatchHasTheLogitsOfItsOwn() throws {
         let written = try Self.written.get()
-        for name in ["bert", "llama", "distilbert-tokens"] {
-            let model = try HeadedModel.load(written.model(name))
+        for (name, adapter) in [
+            ("bert", nil), ("llama", nil), ("distilbert-tokens", nil), ("bert", "prompt-bert"), ("bert", "prefix-bert"),
+            ("distilbert-tokens", "prompt-distilbert-tokens"),
+        ] {
+            let model = try HeadedModel.load(written.model(name), adapter: adapter.map(written.adapter))
             let texts = (0..<11).map { Array(written.tokens.prefix(9 + $0)) }
             let together = model.logits(model.batch(texts)).values()
             let alone = texts.flatMap { model.logits(model.batch([$0])).values() }

@@ -50,6 +50,13 @@ ADAPTERS = {
     "prompt": ("llama", PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3)),
     "prefix": ("llama", PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3)),
 }
+# PEFT does not find these in DistilBERT's configuration
+SIZES = dict(num_virtual_tokens=3, token_dim=32, num_layers=2, num_attention_heads=4)
+for base in ["bert", "roberta", "distilbert", "bert-tokens", "roberta-tokens", "distilbert-tokens"]:
+    task = "TOKEN_CLS" if base.endswith("tokens") else "SEQ_CLS"
+    ADAPTERS["prompt-" + base] = (base, PromptTuningConfig(task_type=task, **SIZES))
+    if "distilbert" not in base:
+        ADAPTERS["prefix-" + base] = (base, PrefixTuningConfig(task_type=task, **SIZES))
 
 
 def build(kind, options):
@@ -57,10 +64,22 @@ def build(kind, options):
     return kind(kind.config_class(**options)).float().eval()
 
 
-def logits(model):
+def output(model, **inputs):
+    """The logits of the text, or of its tokens without the virtual ones."""
+    output = model.float().eval()(input_ids=torch.tensor([TOKENS]), **inputs).logits[0]
+    return output if output.dim() == 1 else output[-len(TOKENS):]
+
+
+def logits(model, **inputs):
     with torch.no_grad():
-        output = model.float().eval()(input_ids=torch.tensor([TOKENS])).logits[0]
-    return rounded(output if output.dim() == 1 else output[-len(TOKENS):])
+        return rounded(output(model, **inputs))
+
+
+def gradient(model):
+    """What a weighted sum of the logits says of the virtual tokens."""
+    result = output(model)
+    (result * torch.from_numpy(values("weights", tuple(result.shape)))).sum().backward()
+    return rounded(model.prompt_encoder["default"].embedding.weight.grad)
 
 
 def load(path, adapter=None):
@@ -97,4 +116,9 @@ for name, (base, configuration) in ADAPTERS.items():
                 parameter.copy_(torch.from_numpy(values(key, tuple(parameter.shape), 0.4)) + (1 if "ia3" in key else 0))
     model.save_pretrained(folder / "adapters" / name)
     result["adapters"][name] = {"base": base, "logits": logits(model)}
+    if configuration.is_prompt_learning:
+        result["adapters"][name]["gradient"] = gradient(model)
+    if name in ("prompt-bert", "prefix-bert"):
+        types = torch.tensor([[0] * 10 + [1] * (len(TOKENS) - 10)])
+        result["adapters"][name]["typed"] = logits(model, token_type_ids=types)
 print(json.dumps(result))

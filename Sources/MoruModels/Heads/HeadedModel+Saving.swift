@@ -45,6 +45,11 @@ extension Adapter {
         var config = peftConfiguration
         config["task_type"] = model.configuration.place == .sequence ? "SEQ_CLS" : "TOKEN_CLS"
         config["modules_to_save"] = .array(head.moduleNames.map { .string($0) })
+        if virtualTokens != nil, model.trunk.isEncoder {
+            // PEFT asks for them, and finds them in few encoders' configurations
+            let facts = model.base.facts
+            (config["num_layers"], config["num_attention_heads"]) = (.int(facts.layerCount), .int(facts.kvHeads))
+        }
         let prefix = PEFTFile.headPrefix(hasVirtualTokens: virtualTokens != nil)
         try write(
             to: directory, baseModel: baseModel, config, also: head.parameters.map { (prefix + $0.path, $0.value) },

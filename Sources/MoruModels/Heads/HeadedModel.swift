@@ -97,8 +97,13 @@ public struct HeadedModel: Sendable {
     }
 
     /// The head's logits for a batch: [sequences, labels], or [tokens, labels] for a head that looks at tokens.
+    ///
+    /// An encoder's first row is that of the first virtual token where prompt tuning puts some before the text, as in
+    /// PEFT; tokens are those of the text.
     public func logits(_ batch: TokenBatch) -> Tensor {
-        head.logits(base.hiddenStates(batch), segments: batch.segments.map(\.rows), dropout: batch.dropout)
+        var batch = batch
+        batch.showsVirtualRows = head.readsFirstRow
+        return head.logits(base.hiddenStates(batch), segments: batch.resultSegments, dropout: batch.dropout)
     }
 }
 

@@ -50,6 +50,9 @@ public struct TextHead: Sendable {
         (dropsOutTwice, readsLastToken) = (layout.dropsOutTwice, layout.readsLastToken)
     }
 
+    /// Whether a sequence's first row says what it is.
+    var readsFirstRow: Bool { configuration.place == .sequence && !readsLastToken }
+
     /// The parameters, in the order of the layers.
     public var parameters: [Parameter] { (hidden?.parameters ?? []) + output.parameters }
 
@@ -70,7 +73,7 @@ public struct TextHead: Sendable {
     public func logits(_ states: Tensor, segments: [Range<Int>], dropout: DropoutSource? = nil) -> Tensor {
         func dropped(_ x: Tensor) -> Tensor { dropout?.apply(x, probability: configuration.dropout) ?? x }
         guard configuration.place == .sequence else { return output(dropped(states)) }
-        let rows = states.gatheringRows(segments.map { readsLastToken ? $0.upperBound - 1 : $0.lowerBound })
+        let rows = states.gatheringRows(segments.map { readsFirstRow ? $0.lowerBound : $0.upperBound - 1 })
         guard let hidden else { return rows.inFewRows { output(dropped($0)) } }
         return rows.inFewRows { rows in
             let x = hidden(dropsOutTwice ? dropped(rows) : rows)

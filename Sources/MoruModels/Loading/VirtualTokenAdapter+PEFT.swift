@@ -47,6 +47,13 @@ extension TextModel {
                 .adapterUnsupported, "virtual tokens cannot stand before a sequence of a \(facts.architecture) model",
                 remedy: "tune it with LoRA or (IA)3 instead")
         }
+        guard kind == .embeddings || !(self is DistilBert) else {
+            throw MoruError(
+                .adapterUnsupported,
+                "a prefix of keys and values cannot stand before a DistilBERT's sequence: transformers' layers take "
+                    + "none, so that neither PEFT has such adapters",
+                remedy: "choose prompt tuning, LoRA or (IA)3 instead")
+        }
         guard 1..<facts.contextLength ~= count else {
             throw MoruError(
                 .adapterMismatch, "\(count) virtual tokens do not fit the model's context of \(facts.contextLength)",

@@ -74,23 +74,10 @@ public struct HeadTuning: RecipeTuning {
         case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: trunk.base.linears, seed: seed)
         case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: trunk.base.linears)
         case .prompt:
-            adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: decoder(), seed: seed)
+            adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: trunk, seed: seed)
         case .prefix:
-            adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: decoder(), seed: seed)
+            adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: trunk, seed: seed)
         }
         return (HeadAdapterMethod(model, adapter: adapter, baseModel: recipe.model), adapter, notice)
-    }
-
-    /// The model as virtual tokens need it.
-    private func decoder() throws(MoruError) -> PretrainedModel {
-        guard let model = trunk.base as? any LanguageModel else {
-            throw MoruError(
-                .methodUnsupported,
-                "\(trunk.path) is an encoder, whose heads look at its first token: none can stand before it",
-                remedy: "tune it with lora, last_layers, full or head")
-        }
-        return PretrainedModel(
-            model: model, tokenizer: trunk.tokenizer, chatTemplate: nil, generationDefaults: GenerationDefaults(),
-            path: trunk.path, storageDescription: trunk.storageDescription, license: trunk.license)
     }
 }

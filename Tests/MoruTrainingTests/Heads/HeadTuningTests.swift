@@ -75,10 +75,22 @@ import Testing
         ("regression", ["method=lora"]), ("extraction", ["method=lora"]), ("words", ["method=full"]),
     ])
     func everyHeadIsLearntByEveryMethod(data: String, overrides: [String]) throws {
+        try learns(data, overrides, encoder: false)
+    }
+
+    /// The same of virtual tokens before an encoder's texts.
+    @Test(arguments: [
+        ("classification", "prompt"), ("classification", "prefix"), ("extraction", "prompt"), ("extraction", "prefix"),
+    ])
+    func anEncoderLearnsVirtualTokens(data: String, method: String) throws {
+        try learns(data, ["method=\(method)", "virtual_tokens.count=3", "training.epochs=20"], encoder: true)
+    }
+
+    private func learns(_ data: String, _ overrides: [String], encoder: Bool) throws {
         let recipe = try recipe(data, overrides)
         #expect(try Recipe(yaml: recipe.yaml, source: "written") == recipe)
         func tune(_ existing: ExistingRun) throws -> (TuningResult, [TrainingEvent], TrainingEvent.Validation?) {
-            var tuning = HeadTuning(recipe, trunk: try trunk())
+            var tuning = HeadTuning(recipe, trunk: try trunk(encoder: encoder))
             tuning.existingRun = existing
             var (events, last): ([TrainingEvent], TrainingEvent.Validation?) = ([], nil)
             let result = try tuning.run {
@@ -98,7 +110,9 @@ import Testing
         #expect(rest.losses == events.losses.suffix(1) && again.summary.steps == steps)
     }
 
-    @Test(arguments: [["method=lora"], ["method=full"], ["method=head"]])
+    @Test(arguments: [
+        ["method=lora"], ["method=full"], ["method=head"], ["method=prefix", "virtual_tokens.count=3"],
+    ])
     func anEncoderLearnsToTellWordsApart(overrides: [String]) throws {
         var recipe = try recipe("classification", overrides)
         recipe.training.length = .epochs(20)
