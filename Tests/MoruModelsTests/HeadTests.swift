@@ -110,6 +110,38 @@ import Testing
         #expect(disagreement(found, logits(model, written.tokens), absolute: 1e-3, relative: 0) != nil)
     }
 
+    /// Vectors pool the text's own states, whatever stands before it.
+    @Test func vectorsOfVirtualTokensAreThoseOfPEFT() throws {
+        let written = try Self.written.get()
+        let scratch = try Scratch()
+        var (plan, expected): (JSONObject, [String: [Float]]) = (JSONObject(), [:])
+        for name in ["bert", "roberta", "distilbert", "llama"] {
+            let path = written.model(name)
+            let embedder = TextEmbedder(try .load(path), modules: SentenceModules(poolings: [.mean]))
+            var adapters: [any Adapter] = [
+                try PromptTuningAdapter(tokens: 3, start: .text("Hi!"), for: embedder.model, seed: 6)
+            ]
+            if name != "distilbert" {
+                adapters.append(try PrefixTuningAdapter(tokens: 3, start: .random, for: embedder.model, seed: 6))
+            }
+            for adapter in adapters {
+                let adapted = embedder.adapted(by: adapter)
+                let key = "vector \(expected.count)"
+                try adapter.save(to: "\(scratch.path)/\(key)", baseModel: path, withModulesOf: adapted)
+                plan[key] = [.string(path), .string("\(scratch.path)/\(key)")]
+                func vector(_ embedder: TextEmbedder) -> [Float] {
+                    Runtime.withPrecision(.f32) { embedder.vectors(of: [written.tokens]).values() }
+                }
+                expected[key] = vector(adapted)
+                let again = try embedder.adapted(from: "\(scratch.path)/\(key)")
+                #expect(vector(again) == expected[key] && vector(embedder) != expected[key])
+            }
+        }
+        try FileSystem.write(JSON.object(plan).text().utf8, to: scratch.path + "/plan.json")
+        let answers = try Self.run(["check", scratch.path + "/plan.json"])
+        for (key, value) in expected { expectClose(answers[key]?.floats ?? [], value, absolute: 1e-4, key) }
+    }
+
     @Test func whatVirtualTokensCannotBeginWithIsRefused() throws {
         let written = try Self.written.get()
         let bert = try PretrainedTextModel.load(written.model("bert"), forHead: true)

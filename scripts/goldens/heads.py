@@ -11,7 +11,7 @@ import sys
 import torch
 import transformers
 from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from deterministic import fill, rounded, values
 
@@ -92,9 +92,20 @@ def load(path, adapter=None):
     return (PeftModel.from_pretrained(model, adapter) if adapter else model), config
 
 
+def vector(path, adapter):
+    """The mean of the hidden states of the text's own tokens, as PEFT has them of a model without a head."""
+    model = PeftModel.from_pretrained(AutoModel.from_pretrained(path), adapter).float().eval()
+    with torch.no_grad():
+        states = model(input_ids=torch.tensor([TOKENS])).last_hidden_state[0, -len(TOKENS):]
+    return rounded(torch.nn.functional.normalize(states.mean(0), dim=0))
+
+
 if sys.argv[1] == "check":
     result = {}
     for name, paths in json.loads(pathlib.Path(sys.argv[2]).read_text()).items():
+        if name.startswith("vector"):
+            result[name] = vector(*paths)
+            continue
         model, config = load(*paths)
         result[name] = {"logits": logits(model), "labels": [config.id2label[i] for i in range(config.num_labels)]}
     print(json.dumps(result))

@@ -12,7 +12,8 @@ public struct TextEmbedder: Sendable {
     public var modules: SentenceModules
     /// Whether the model says so itself, or it is what Moru uses where a model says nothing.
     public let isModelsOwn: Bool
-    /// The adapter that acts on the network; nil for none.
+    /// The adapter that acts on the network; nil for none. Its virtual tokens are never pooled: the first row is the
+    /// text's.
     public let adapter: (any Adapter)?
 
     /// Vectors of texts.
@@ -263,7 +264,8 @@ public struct TextEmbedder: Sendable {
 
 extension Adapter {
     /// Writes the adapter in PEFT's layout for a model without a head (`AutoModel`), and beside it the modules and the
-    /// tokenizer, so that the directory is one that sentence-transformers opens where it finds the base model.
+    /// tokenizer, so that the directory is one that sentence-transformers opens where it finds the base model; but for
+    /// virtual tokens, with which only PEFT goes on.
     ///
     /// - Parameters:
     ///   - directory: Replaced whole once everything is written; what is there must be an adapter or empty.
@@ -272,7 +274,7 @@ extension Adapter {
     /// - Throws: As ``save(to:baseModel:)``.
     public func save(to directory: String, baseModel: String, withModulesOf embedder: TextEmbedder) throws {
         let (model, facts) = (embedder.model, embedder.model.base.facts)
-        var config = peftConfiguration
+        var config = peftConfiguration(for: model)
         config["task_type"] = "FEATURE_EXTRACTION"
         let outer = PEFTFile.outerName(of: model.base)
         try write(

@@ -42,18 +42,23 @@ extension Adapter {
     /// - Throws: As ``save(to:baseModel:)``.
     public func save(to directory: String, baseModel: String, withHeadOf model: HeadedModel) throws {
         let head = model.head
-        var config = peftConfiguration
+        var config = peftConfiguration(for: model.trunk)
         config["task_type"] = model.configuration.place == .sequence ? "SEQ_CLS" : "TOKEN_CLS"
         config["modules_to_save"] = .array(head.moduleNames.map { .string($0) })
-        if virtualTokens != nil, model.trunk.isEncoder {
-            // PEFT asks for them, and finds them in few encoders' configurations
-            let facts = model.base.facts
-            (config["num_layers"], config["num_attention_heads"]) = (.int(facts.layerCount), .int(facts.kvHeads))
-        }
         let prefix = PEFTFile.headPrefix(hasVirtualTokens: virtualTokens != nil)
         try write(
             to: directory, baseModel: baseModel, config, also: head.parameters.map { (prefix + $0.path, $0.value) },
             files: [("config.json", model.configurationJSON)])
+    }
+
+    /// What `adapter_config.json` says, with the sizes that PEFT asks for before virtual tokens and finds in few
+    /// encoders' configurations.
+    func peftConfiguration(for model: PretrainedTextModel) -> JSONObject {
+        var config = peftConfiguration
+        guard virtualTokens != nil, model.isEncoder else { return config }
+        let facts = model.base.facts
+        (config["num_layers"], config["num_attention_heads"]) = (.int(facts.layerCount), .int(facts.kvHeads))
+        return config
     }
 }
 

@@ -118,19 +118,23 @@ public struct EmbeddingTuning: RecipeTuning {
     }
 
     private func method() throws(MoruError) -> (any TrainingMethod, (any Adapter)?) {
+        let (model, seed, tokens) = (embedder.model, recipe.training.seed, recipe.virtualTokens)
         let adapter: any Adapter
         switch recipe.method {
         case .full: return (try EmbeddingModelMethod(embedder, savingAs: recipe.saveDType), nil)
         case .lastLayers:
             let count = recipe.lastLayers.count
             return (try EmbeddingModelMethod(embedder, lastLayers: count, savingAs: recipe.saveDType), nil)
-        case .lora:
-            adapter = try LoRAAdapter(recipe.lora, adapting: embedder.model.base.linears, seed: recipe.training.seed)
-        case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: embedder.model.base.linears)
-        case .prompt, .prefix, .head:
+        case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: model.base.linears, seed: seed)
+        case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: model.base.linears)
+        case .prompt:
+            adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: model, seed: seed)
+        case .prefix:
+            adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: model, seed: seed)
+        case .head:
             throw MoruError(
-                .methodUnsupported, "the method \(recipe.method.rawValue) moves nothing that sentence encoders keep",
-                remedy: "choose lora, ia3, last_layers or full for the objective embedding")
+                .methodUnsupported, "the method head moves nothing that sentence encoders keep",
+                remedy: "choose an adapter, last_layers or full for the objective embedding")
         }
         return (
             EmbeddingAdapterMethod(

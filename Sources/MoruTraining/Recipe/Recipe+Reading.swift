@@ -172,12 +172,6 @@ private struct RecipeReader {
                 .recipeValue, "\(source): the method is head, but the objective \(recipe.objective.rawValue) has none",
                 remedy: "choose the objective classification, extraction or regression, or another method")
         }
-        if recipe.objective == .embedding, [.prompt, .prefix].contains(recipe.method) {
-            throw MoruError(
-                .recipeValue,
-                "\(source): the method is \(recipe.method.rawValue), whose virtual tokens no sentence encoder pools",
-                remedy: "choose lora, ia3, last_layers or full for the objective embedding")
-        }
         if !recipe.evaluation.gates.isEmpty, recipe.evaluation.data == nil {
             throw MoruError(
                 .recipeValue, "\(source): evaluation.gates is set, but evaluation.data is missing",
