@@ -102,9 +102,6 @@ struct ServeCompatibility: ParsableArguments {
         if let deviceMemory, !(deviceMemory > 0 && deviceMemory <= 1) {
             throw ValidationError("--gpu-memory-utilization is \(deviceMemory); use more than 0, up to 1.")
         }
-        if names.count > 1 {
-            throw ValidationError("--served-model-name has \(names.count) names, and Moru takes one.")
-        }
         _ = try adapters()
     }
 

@@ -114,7 +114,7 @@ import Yams
         try withTinyModel { model in
             let port = try freePort()
             let arguments = [
-                "serve", "--http_port", "\(port)", "--model_dir", model, "--served_model_name", "one",
+                "serve", "--http_port", "\(port)", "--model_dir", model, "--served_model_name", "one", "two",
                 "--max_model_len", "64", "--enable-lora", "--gpu-memory-utilization=0.9", "--api-key", "secret",
             ]
             let address = "http://127.0.0.1:\(port)"
@@ -124,9 +124,11 @@ import Yams
                 #expect(try curl(address + "/v1/models").status == 401)
                 let key = ["-H", "Authorization: Bearer secret"]
                 let models = try curl(address + "/v1/models", key).json["data"]?.array ?? []
-                #expect(models.compactMap { $0["id"]?.string } == ["one"])
+                #expect(models.compactMap { $0["id"]?.string } == ["one", "two"])
                 #expect(models[0]["max_model_len"] == 64)
-                #expect(try curl(address + "/v2/models/one", key).json["platform"] == "moru")
+                for name in ["one", "two"] {
+                    #expect(try curl(address + "/v2/models/\(name)", key).json["platform"] == "moru")
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ extension ModelCatalog {
     /// Adds a model and loads it. One that cannot be loaded is not added.
     ///
     /// - Throws: As ``CatalogState/add(_:)``, and why it cannot be loaded.
-    func add(_ specification: ModelSpecification) async throws(MoruError) {
+    func add(_ specification: ModelSpecification) async throws {
         try withState { state throws(MoruError) in (try state.add(specification), []) }
         do {
             try await load(specification.name)
@@ -37,7 +37,7 @@ extension ModelCatalog {
     /// Loads a model of the catalogue, where it is not loaded.
     ///
     /// - Throws: ``MoruError/Code/modelUnknown``, or why it cannot be loaded.
-    func load(_ name: String) async throws(MoruError) {
+    func load(_ name: String) async throws {
         try withState { state throws(MoruError) in
             // Somebody asks for another attempt
             if case .failed = state.entries[name]?.status { state.update(name) { $0.status = .unloaded } }
@@ -84,7 +84,7 @@ extension ModelCatalog {
     ///
     /// - Throws: Why the new one cannot be loaded, or an adapter not moved, or ``MoruError/Code/modelBusy``; the old
     ///   one then stays.
-    func swap(_ specification: ModelSpecification) async throws(MoruError) {
+    func swap(_ specification: ModelSpecification) async throws {
         let name = specification.name
         try specification.validate()
         try withState { state throws(MoruError) in

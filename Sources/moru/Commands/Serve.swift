@@ -143,6 +143,9 @@ struct Serve: AsyncParsableCommand {
             budget: memoryMebibytes.map { $0 << 20 } ?? file?.budget, engineDefaults: defaults,
             locate: { try ModelArgument.path(of: $0) })
         for (name, route) in file?.routes ?? [] { try catalog.set(route, as: name) }
+        if let base = source.map(baseName) {
+            for alias in compatibility.names where alias != base { try catalog.set(ModelRoute(alias: base), as: alias) }
+        }
         var configuration = ServerConfiguration()
         configuration.host = host ?? compatibility.host(settings)
         configuration.port = port ?? compatibility.httpPort ?? settings.port
@@ -178,13 +181,17 @@ struct Serve: AsyncParsableCommand {
     /// The model that is named on the command line, and its adapters.
     private func specifications(_ engineConfiguration: EngineConfiguration) throws -> [ModelSpecification] {
         guard let source else { return [] }
-        let baseName = name ?? compatibility.names.first ?? Self.servedName(source)
+        let baseName = baseName(source)
         let base = ModelSpecification(
             name: baseName, source: source, task: task, engine: engineConfiguration, draft: draft)
         return try [base]
             + (adapters.map(Self.parse) + compatibility.adapters()).map { name, directory in
                 ModelSpecification(name: name, source: directory, base: baseName)
             }
+    }
+
+    private func baseName(_ source: String) -> String {
+        name ?? compatibility.names.first ?? Self.servedName(source)
     }
 
     /// Tokens that may wait at most, however fast the machine is.

@@ -25,6 +25,29 @@ import Testing
         ]
     }
 
+    @Test func theOpenInferenceProtocolKnowsRoutes() async throws {
+        let catalog = try versions()
+        try catalog.set(ModelRoute([.init("support@1"), .init("support@2")]), as: "canary")
+        try await TestServer.run(catalog) { server async throws in
+            let metadata = try await server.request("GET", "/v2/models/canary")
+            #expect(metadata.json["name"] == "canary" && metadata.json["versions"] == ["1", "2"], "\(metadata)")
+            let infer: JSON = [
+                "inputs": [["name": "text", "datatype": "BYTES", "shape": [1], "data": ["abc"]]],
+                "parameters": ["max_tokens": 4, "temperature": 0, "logit_bias": ["258": -100]],
+            ]
+            for version in ["1", "2"] {
+                let direct = try await server.post("/v1/completions", body("support@\(version)"))
+                let routed = try await server.post("/v2/models/canary/versions/\(version)/infer", infer)
+                #expect(routed.json["model_version"] == .string(version), "\(routed)")
+                #expect(routed.json["outputs"]?[0]?["data"]?[0] == direct.json["choices"]?[0]?["text"])
+            }
+            // Each of its models has been loaded to answer
+            #expect(try await server.request("GET", "/v2/models/canary/ready").status == 200)
+            let missing = try await server.request("GET", "/v2/models/canary/versions/3")
+            #expect(missing.status == 404 && missing.body.contains("no version '3'; it has '1', '2'"), "\(missing)")
+        }
+    }
+
     @Test func theModelThatAnsweredIsNamed() async throws {
         let catalog = try versions()
         try catalog.set(ModelRoute(alias: "support@2"), as: "support")

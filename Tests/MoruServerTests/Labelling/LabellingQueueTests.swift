@@ -56,7 +56,8 @@ import Testing
             var queue = LabellingQueue<String>()
             var costs: [Int: [Int]] = [:]
             for id in 0..<Int.random(in: 1...8, using: &random) {
-                let own = (0..<Int.random(in: 1...9, using: &random)).map { _ in Int.random(in: 1...30, using: &random) }
+                let own = (0..<Int.random(in: 1...9, using: &random)).map { _ in Int.random(in: 1...30, using: &random)
+                }
                 costs[id] = own
                 queue.add(id, model: ["a", "b"].randomElement(using: &random) ?? "a", costs: own)
             }
