@@ -68,7 +68,9 @@ let package = Package(
         floor("MoruTraining", ["MoruModels", yams]),
         floor("MoruEngine", ["MoruModels"]),
         floor("MoruTrust", ["MoruEngine", "MoruTraining"]),
-        floor("MoruServer", ["MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, serviceLifecycle, yams]),
+        floor(
+            "MoruServer",
+            ["MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, serviceLifecycle, yams]),
         .executableTarget(
             name: "moru", dependencies: ["MoruBench", "MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
             swiftSettings: strict),

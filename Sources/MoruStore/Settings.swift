@@ -83,7 +83,8 @@ public struct Settings: Sendable {
     public var values: [Value] {
         Key.allCases.map { key in
             let (value, origin) = resolved[key] ?? ("", .standard)
-            return Value(key: key, value: [.apiKey, .adminKey].contains(key) ? Self.masked(value) : value, origin: origin)
+            return Value(
+                key: key, value: [.apiKey, .adminKey].contains(key) ? Self.masked(value) : value, origin: origin)
         }
     }
 
