@@ -6,7 +6,7 @@ import Synchronization
 /// A folder that keeps pages of keys and values, so that prompts that begin alike need not be computed again when memory
 /// was short or after a restart. Engines of several models may share one; processes may not.
 ///
-/// Each page is a file of its own (``PrefixFile``), named by the digest of what decides its content, written beside its
+/// Each page is a file of its own (`PrefixFile`), named by the digest of what decides its content, written beside its
 /// place, flushed and renamed; the folder's listing is the index. What is read is checked against the tokens and the
 /// computation that are wanted and against its checksum. Pages unused for longest are removed when there are too many.
 /// Files are read and written on threads of the folder's own.
