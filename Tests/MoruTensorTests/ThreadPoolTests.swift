@@ -1,6 +1,7 @@
-import MoruTensor
 import Synchronization
 import Testing
+
+@testable import MoruTensor
 
 @Suite struct ThreadPoolTests {
     @Test(arguments: [1, 2, 5]) func runsEveryIndexOnce(threads: Int) {
@@ -28,6 +29,20 @@ import Testing
             }
         }
         #expect(total.value == 800)
+    }
+
+    @Test(arguments: [1, 2, 5, 1000]) func scratchIsNobodyElses(count: Int) {
+        let pool = ThreadPool(threadCount: 4)
+        let words = 100
+        let disturbed = Counter()
+        for _ in 0..<20 {
+            pool.run(count, scratchBytes: words * MemoryLayout<Int>.stride) { index, scratch in
+                let own = scratch.bindMemory(to: Int.self, capacity: words)
+                for word in 0..<words { own[word] = index }
+                for word in 0..<words where own[word] != index { disturbed.increment() }
+            }
+        }
+        #expect(disturbed.value == 0)
     }
 
     @Test func rangesCoverEverything() {

@@ -103,21 +103,24 @@ extension CPUBackend {
             }
         }
         let isSmall = all.reduce(0) { $0 + $1.rows * $1.kv_count * $1.heads * $1.head_dim } < 1 << 17
-        func compute(_ index: Int) {
+        let scratchBytes = all.reduce(1) { most, one in
+            max(most, withUnsafePointer(to: one) { kernels.attention_scratch_bytes($0) })
+        }
+        func compute(_ index: Int, _ scratch: UnsafeMutableRawPointer) {
             let piece = pieces[index]
             withUnsafePointer(to: all[piece.argument]) { pointer in
-                withScratch(max(1, kernels.attention_scratch_bytes(pointer))) { scratch in
-                    kernels.attention(
-                        pointer, piece.rows.lowerBound, piece.rows.upperBound, piece.heads.lowerBound,
-                        piece.heads.upperBound, scratch)
-                }
+                kernels.attention(
+                    pointer, piece.rows.lowerBound, piece.rows.upperBound, piece.heads.lowerBound,
+                    piece.heads.upperBound, scratch)
             }
         }
         if isSmall {
-            pieces.indices.forEach(compute)
+            withScratch(scratchBytes) { scratch in
+                for index in pieces.indices { compute(index, scratch) }
+            }
         } else {
             // The last rows see the most keys: begin with them, so that the threads finish together.
-            threads.run(pieces.count) { compute(pieces.count - 1 - $0) }
+            threads.run(pieces.count, scratchBytes: scratchBytes) { compute(pieces.count - 1 - $0, $1) }
         }
     }
 
@@ -134,7 +137,12 @@ extension CPUBackend {
             Tensor(uninitialized: q.shape, dtype: type), Tensor(uninitialized: k.shape, dtype: type),
             Tensor(uninitialized: v.shape, dtype: type)
         )
-        threads.run(segments.count * kvHeads) { index in
+        // The longest segment takes the most memory
+        let longest = segments.max { $0.count < $1.count } ?? 0..<0
+        var largest = arguments(
+            q: q, rows: longest, firstPosition: 0, keyCount: longest.count, kvHeads: kvHeads, out: out, options)
+        let scratchBytes = max(1, kernels.attention_backward_scratch_bytes(&largest))
+        threads.run(segments.count * kvHeads, scratchBytes: scratchBytes) { index, scratch in
             let (segmentIndex, kvHead) = index.quotientAndRemainder(dividingBy: kvHeads)
             let segment = segments[segmentIndex]
             guard !segment.isEmpty else { return }
@@ -154,10 +162,7 @@ extension CPUBackend {
                 withUnsafePointer(to: &values) { values in
                     one.k_pages = keys
                     one.v_pages = values
-                    let scratchBytes = kernels.attention_backward_scratch_bytes(&one)
-                    withScratch(max(1, scratchBytes)) { scratch in
-                        kernels.attention_backward(&one, &gradient, kvHead, kvHead + 1, scratch)
-                    }
+                    kernels.attention_backward(&one, &gradient, kvHead, kvHead + 1, scratch)
                 }
             }
         }

@@ -157,19 +157,17 @@ extension CPUBackend {
         let total = units.reduce(0, +)
         let work = sums.joined().reduce(0) { $0 + $1.m * $1.n * $1.k }
         let scratchBytes = scratchBytes(of: Array(sums.joined()))
-        threads.forRanges(total, minimum: work < 1 << 16 ? total : 1, partsPerThread: 4) { range in
-            withScratch(scratchBytes) { scratch in
-                var start = 0
-                for (sum, count) in zip(sums, units) {
-                    let part = range.clamped(to: start..<start + count)
-                    let end = min(sum[0].n, (part.upperBound - start) * unit)
-                    if !part.isEmpty {
-                        for var one in sum {
-                            kernels.gemm(&one, 0, one.m, (part.lowerBound - start) * unit, end, scratch)
-                        }
-                    }
-                    start += count
+        threads.forRanges(
+            total, minimum: work < 1 << 16 ? total : 1, partsPerThread: 4, scratchBytes: scratchBytes
+        ) { range, scratch in
+            var start = 0
+            for (sum, count) in zip(sums, units) {
+                let part = range.clamped(to: start..<start + count)
+                let end = min(sum[0].n, (part.upperBound - start) * unit)
+                if !part.isEmpty {
+                    for var one in sum { kernels.gemm(&one, 0, one.m, (part.lowerBound - start) * unit, end, scratch) }
                 }
+                start += count
             }
         }
     }

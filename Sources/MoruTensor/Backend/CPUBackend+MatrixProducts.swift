@@ -106,7 +106,7 @@ extension CPUBackend {
         let length = splitsColumns ? n : m
         let units = (length + unit - 1) / unit
         let pieces = min(parts, units)
-        threads.run(pieces) { piece in
+        threads.run(pieces, scratchBytes: scratchBytes) { piece, scratch in
             let begin = units * piece / pieces * unit
             let end = min(length, units * (piece + 1) / pieces * unit)
             let (rows, columns) = splitsColumns ? (0..<m, begin..<end) : (begin..<end, 0..<n)
@@ -117,11 +117,8 @@ extension CPUBackend {
                     (all[0].c + offset).copyMemory(from: addend + offset, byteCount: columns.count * size)
                 }
             }
-            withScratch(scratchBytes) { scratch in
-                for var one in all {
-                    kernels.gemm(
-                        &one, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, scratch)
-                }
+            for var one in all {
+                kernels.gemm(&one, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, scratch)
             }
         }
     }
@@ -136,16 +133,14 @@ extension CPUBackend {
             for one in all { run([one], adding: nil) }
             return
         }
-        let scratchBytes = scratchBytes(of: all)
-        threads.forRanges(total, minimum: (1 << 16) / max(1, all[0].m * all[0].k * unit)) { range in
-            withScratch(scratchBytes) { scratch in
-                var start = 0
-                for (var one, count) in zip(all, units) {
-                    let part = range.clamped(to: start..<start + count)
-                    let end = min(one.n, (part.upperBound - start) * unit)
-                    if !part.isEmpty { kernels.gemm(&one, 0, one.m, (part.lowerBound - start) * unit, end, scratch) }
-                    start += count
-                }
+        let minimum = (1 << 16) / max(1, all[0].m * all[0].k * unit)
+        threads.forRanges(total, minimum: minimum, scratchBytes: scratchBytes(of: all)) { range, scratch in
+            var start = 0
+            for (var one, count) in zip(all, units) {
+                let part = range.clamped(to: start..<start + count)
+                let end = min(one.n, (part.upperBound - start) * unit)
+                if !part.isEmpty { kernels.gemm(&one, 0, one.m, (part.lowerBound - start) * unit, end, scratch) }
+                start += count
             }
         }
     }

@@ -62,13 +62,11 @@ extension CPUBackend {
             let block = isFew ? Self.rowBlock / 2 : Self.rowBlock
             let scratchBytes = scratchBytes(of: all.joined().map { $0 })
             let fixed = all
-            threads.run((m + block - 1) / block * sums.count) { piece in
+            threads.run((m + block - 1) / block * sums.count, scratchBytes: scratchBytes) { piece, scratch in
                 let rows = piece / sums.count * block..<min(m, (piece / sums.count + 1) * block)
                 let sum = fixed[piece % sums.count]
                 if let addend, piece % sums.count == 0 { copy(addend, to: sum[0], rows: rows) }
-                withScratch(scratchBytes) { scratch in
-                    for var one in sum { kernels.gemm(&one, rows.lowerBound, rows.upperBound, 0, one.n, scratch) }
-                }
+                for var one in sum { kernels.gemm(&one, rows.lowerBound, rows.upperBound, 0, one.n, scratch) }
             }
         }
     }
@@ -76,17 +74,14 @@ extension CPUBackend {
     private func pack(_ products: [moru_gemm], _ offsets: [Int], _ packed: UnsafeMutableRawPointer) {
         let unit = 128
         let units = products.map { ($0.n + unit - 1) / unit }
-        let scratchBytes = scratchBytes(of: products)
         let fixed = Array(zip(products, offsets))
-        threads.run(units.reduce(0, +)) { piece in
+        threads.run(units.reduce(0, +), scratchBytes: scratchBytes(of: products)) { piece, scratch in
             var index = piece
             var product = 0
             while index >= units[product] { (index, product) = (index - units[product], product + 1) }
             var (one, offset) = fixed[product]
             guard kernels.gemm_packed_bytes(&one) > 0 else { return }
-            withScratch(scratchBytes) { scratch in
-                kernels.gemm_pack(&one, index * unit, min(one.n, (index + 1) * unit), packed + offset, scratch)
-            }
+            kernels.gemm_pack(&one, index * unit, min(one.n, (index + 1) * unit), packed + offset, scratch)
         }
     }
 

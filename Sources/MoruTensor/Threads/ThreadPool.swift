@@ -16,9 +16,9 @@ public final class ThreadPool: Sendable {
     public init(threadCount: Int) {
         self.threadCount = max(1, threadCount)
         shared = Shared()
-        for _ in 1..<self.threadCount {
+        for number in 1..<self.threadCount {
             let shared = self.shared
-            let thread = Thread { shared.work() }
+            let thread = Thread { shared.work(as: number) }
             thread.name = "moru-worker"
             thread.stackSize = 1 << 20
             thread.start()
@@ -32,12 +32,38 @@ public final class ThreadPool: Sendable {
     /// When another loop is running (another thread's, or the one this call is inside of), the caller does the whole
     /// work alone.
     public func run(_ count: Int, _ body: (Int) -> Void) {
-        guard count > 1, threadCount > 1, count <= Shared.maximumCount, shared.begin() else {
+        guard begin(count) else {
             for index in 0..<count { body(index) }
             return
         }
-        withoutActuallyEscaping(body) { shared.run(count, $0) }
+        let numbered = { (index: Int, _: Int) in body(index) }
+        withoutActuallyEscaping(numbered) { shared.run(count, $0) }
         shared.end()
+    }
+
+    /// As ``run(_:_:)``, with memory for each thread that takes part.
+    ///
+    /// All of it is asked for at once, so that how much is in use does not depend on which threads came in time.
+    func run(_ count: Int, scratchBytes: Int, _ body: (_ index: Int, _ scratch: UnsafeMutableRawPointer) -> Void) {
+        guard begin(count) else {
+            if count > 0 { withScratch(scratchBytes) { scratch in for index in 0..<count { body(index, scratch) } } }
+            return
+        }
+        let stride = (scratchBytes + Allocator.alignment - 1) / Allocator.alignment * Allocator.alignment
+        // Fewer indices than threads: each index has a place, whoever takes it
+        let isByIndex = count < threadCount
+        withScratch(stride * min(count, threadCount)) { scratch in
+            let numbered = { (index: Int, thread: Int) in
+                body(index, scratch + (isByIndex ? index : thread) * stride)
+            }
+            withoutActuallyEscaping(numbered) { shared.run(count, $0) }
+        }
+        shared.end()
+    }
+
+    /// Whether the threads now share a loop of the caller's, which ends it.
+    private func begin(_ count: Int) -> Bool {
+        count > 1 && threadCount > 1 && count <= Shared.maximumCount && shared.begin()
     }
 
     /// Splits `0 ..< count` into ranges of at least `minimum` indices and runs them.
@@ -47,16 +73,27 @@ public final class ThreadPool: Sendable {
     public func forRanges(
         _ count: Int, minimum: Int = 1, partsPerThread: Int = 1, _ body: (Range<Int>) -> Void
     ) {
-        let most = threadCount > 1 ? threadCount * partsPerThread : 1
-        let parts = max(1, min(most, count / max(1, minimum)))
-        guard parts > 1 else {
-            if count > 0 { body(0..<count) }
-            return
-        }
+        let parts = parts(of: count, minimum: minimum, perThread: partsPerThread)
         run(parts) { part in body(count * part / parts..<count * (part + 1) / parts) }
     }
 
-    /// As ``forRanges(_:minimum:_:)``, with ranges that begin on multiples of 64, which every kernel's vectors divide.
+    /// As ``forRanges(_:minimum:partsPerThread:_:)``, with memory for each thread that takes part.
+    func forRanges(
+        _ count: Int, minimum: Int = 1, partsPerThread: Int = 1, scratchBytes: Int,
+        _ body: (Range<Int>, _ scratch: UnsafeMutableRawPointer) -> Void
+    ) {
+        let parts = parts(of: count, minimum: minimum, perThread: partsPerThread)
+        run(parts, scratchBytes: scratchBytes) { part, scratch in
+            body(count * part / parts..<count * (part + 1) / parts, scratch)
+        }
+    }
+
+    private func parts(of count: Int, minimum: Int, perThread: Int) -> Int {
+        let most = threadCount > 1 ? threadCount * perThread : 1
+        return min(max(1, min(most, count / max(1, minimum))), count)
+    }
+
+    /// As ``forRanges(_:minimum:partsPerThread:_:)``, with ranges that begin on multiples of 64, which every kernel's vectors divide.
     func forAlignedRanges(_ count: Int, minimum: Int, _ body: (Range<Int>) -> Void) {
         forRanges((count + 63) / 64, minimum: (minimum + 63) / 64, partsPerThread: 4) { units in
             body(units.lowerBound * 64..<min(count, units.upperBound * 64))
@@ -78,13 +115,13 @@ private final class Shared: @unchecked Sendable {
     private let callerSleeps = Atomic<Bool>(false)
     private let finished = NSCondition()
     // Written by the caller before it publishes a ticket, read only by a thread that claimed an index of that ticket.
-    nonisolated(unsafe) private var body: (Int) -> Void = { _ in }
+    nonisolated(unsafe) private var body: (_ index: Int, _ thread: Int) -> Void = { _, _ in }
     private var generation: UInt64 = 0
 
     func begin() -> Bool { busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged }
     func end() { busy.store(false, ordering: .releasing) }
 
-    func run(_ count: Int, _ body: @escaping (Int) -> Void) {
+    func run(_ count: Int, _ body: @escaping (_ index: Int, _ thread: Int) -> Void) {
         self.body = body
         generation = (generation + 1) & 0xFF_FFFF
         completed.store(0, ordering: .relaxed)
@@ -94,9 +131,9 @@ private final class Shared: @unchecked Sendable {
             wake.broadcast()
             wake.unlock()
         }
-        claimAndRun()
+        claimAndRun(as: 0)
         awaitOthers(count)
-        self.body = { _ in }
+        self.body = { _, _ in }
     }
 
     /// Waits until `count` indices are done: spinning, then asleep.
@@ -113,7 +150,7 @@ private final class Shared: @unchecked Sendable {
     }
 
     /// Runs indices of the current ticket until none is left.
-    private func claimAndRun() {
+    private func claimAndRun(as thread: Int) {
         while true {
             let current = ticket.load(ordering: .acquiring)
             let count = current >> 20 & 0xF_FFFF
@@ -123,7 +160,7 @@ private final class Shared: @unchecked Sendable {
                 ticket.weakCompareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
                     .exchanged
             else { continue }
-            body(Int(next))
+            body(Int(next), thread)
             let done = completed.add(1, ordering: .sequentiallyConsistent).newValue
             if done == Int(count), callerSleeps.load(ordering: .sequentiallyConsistent) {
                 finished.lock()
@@ -138,7 +175,7 @@ private final class Shared: @unchecked Sendable {
         return current & 0xF_FFFF < current >> 20 & 0xF_FFFF
     }
 
-    func work() {
+    func work(as thread: Int) {
         while !stopping.load(ordering: .relaxed) {
             var spins = 0
             while !hasWork, spins < Self.spins {
@@ -146,7 +183,7 @@ private final class Shared: @unchecked Sendable {
                 spins += 1
             }
             if !hasWork { sleep() }
-            claimAndRun()
+            claimAndRun(as: thread)
         }
     }
 
