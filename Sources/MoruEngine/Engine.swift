@@ -39,7 +39,7 @@ public actor Engine {
     private var isDriving = false
     var counts = EngineStatistics()
     var damagedParameter: String??
-    var speculationPlanner = SpeculationPlanner(maximumRows: Runtime.fewRows)
+    var speculationPlanner: SpeculationPlanner
 
     private struct Inbox {
         var nextID: SequenceID = 0
@@ -62,6 +62,8 @@ public actor Engine {
             if let draft, configuration.speculation != .off { try DraftModel(draft, for: model) } else { nil }
         self.model = model
         self.configuration = configuration
+        speculationPlanner = SpeculationPlanner(
+            maximumRows: Runtime.fewRows, minimumGain: configuration.minimumSpeculationGain)
         pages = PageStore(model.cacheLayout(configuration.cacheFormat.dtype))
         let wanted = min(model.facts.contextLength, configuration.contextLength ?? Int.max)
         draftLayout = self.draft?.cacheLayout
@@ -162,6 +164,9 @@ public actor Engine {
         now.cacheBytes = scheduler.ledger.heldCount * now.pageBytes
         now.prefixBytes = scheduler.ledger.keptCount * now.pageBytes
         if draft != nil { now.draftBytes = sequences.values.reduce(0) { $0 + ($1.draft?.cache.byteCount ?? 0) } }
+        counts.peakDraftBytes = max(counts.peakDraftBytes, now.draftBytes)
+        counts.peakBytes = max(counts.peakBytes, now.cacheBytes + now.prefixBytes + now.draftBytes)
+        (now.peakDraftBytes, now.peakBytes) = (counts.peakDraftBytes, counts.peakBytes)
         now.cacheCapacityBytes = pageCapacity.multipliedClamped(by: now.pageBytes)
         observed.withLock { $0.statistics = now }
     }

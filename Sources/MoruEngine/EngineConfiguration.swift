@@ -41,8 +41,8 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var speculation: Speculation
     /// How keys and values are stored.
     public var cacheFormat: CacheFormat
-    /// Bytes of keys and values at most, those of a draft model included; nil for what all sequences together may need, but no more than a quarter of the
-    /// machine's memory.
+    /// Bytes of keys and values at most, those of a draft model included; nil for what all sequences together may need,
+    /// but no more than a quarter of the machine's memory.
     public var cacheBytes: Int?
     /// Whether requests that begin alike share what is computed; answers are the same with and without.
     public var sharesPrefixes: Bool
@@ -54,6 +54,8 @@ public struct EngineConfiguration: Sendable, Hashable {
     public var maximumWaitingTokens: Int?
     /// Requests are refused when they would likely wait for more seconds than this; nil for no bound.
     public var maximumWaitSeconds: Double?
+    /// By how much guesses must promise to make a pass better; with 0 some are made whatever the time they take.
+    var minimumSpeculationGain = SpeculationPlanner.noticeableGain
 
     /// Makes a configuration.
     public init(

@@ -14,6 +14,10 @@ public struct EngineStatistics: Sendable, Hashable {
     public var prefixBytes = 0
     /// Bytes of a draft model's keys and values.
     public var draftBytes = 0
+    /// The most bytes of a draft model's keys and values that there were after any step.
+    public var peakDraftBytes = 0
+    /// The most bytes of all keys and values, kept ones and a draft model's included, that there were after any step.
+    public var peakBytes = 0
     /// Bytes of the model's keys and values that there may be at most.
     public var cacheCapacityBytes = 0
     /// Bytes of a page of keys and values, of which those are multiples.

@@ -18,12 +18,15 @@ struct SpeculationPlanner: Sendable {
     private var seconds: [Double?]
     /// What a further row costs of a pass of one row, before anything is measured.
     private static let assumedRowCost = 0.15
-    /// What a guess must promise at least, so that noise in the measurements does not count.
-    private static let minimumGain = 1.04
+    /// By how much guesses must promise to make a pass better at least.
+    private let minimumGain: Double
+    /// What is more than noise in the measurements.
+    static let noticeableGain = 1.04
 
     /// A planner that has measured nothing.
-    init(maximumRows: Int) {
+    init(maximumRows: Int, minimumGain: Double = noticeableGain) {
         self.maximumRows = maximumRows
+        self.minimumGain = minimumGain
         seconds = Array(repeating: nil, count: maximumRows + 1)
     }
 
@@ -45,7 +48,7 @@ struct SpeculationPlanner: Sendable {
         var counts = Array(repeating: 0, count: candidates.count)
         var best = counts
         var tokens = Double(candidates.count)
-        var bestRate = tokens / cost(rows) * Self.minimumGain
+        var bestRate = tokens / cost(rows) * minimumGain
         var total = rows
         while total < maximumRows {
             // The next row goes to the guess that most likely brings a token: all before it must be right too
@@ -82,7 +85,7 @@ struct SpeculationPlanner: Sendable {
             }
         var best = 0
         var tokens = Double(confidences.count)
-        var bestRate = tokens / cost(rows) * Self.minimumGain
+        var bestRate = tokens / cost(rows) * minimumGain
         var length = 1
         while length <= most, rows + length * confidences.count <= maximumRows {
             for confidence in confidences { tokens += power(confidence, length) }

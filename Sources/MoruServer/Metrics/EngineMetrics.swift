@@ -28,6 +28,9 @@ struct EngineMetrics: Sendable {
             },
             gauge("moru_kv_page_bytes", "Bytes of a page of keys and values.") { Double($0.pageBytes) },
             gauge("moru_draft_kv_bytes", "Bytes of a draft model's keys and values.") { Double($0.draftBytes) },
+            gauge("moru_kv_peak_bytes", "The most bytes of all keys and values that there were.") {
+                Double($0.peakBytes)
+            },
             gauge("moru_kv_usage_ratio", "The share of the pages that requests hold.") {
                 Double($0.cacheBytes) / Double(max(1, $0.cacheCapacityBytes))
             },
