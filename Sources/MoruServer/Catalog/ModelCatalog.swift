@@ -106,6 +106,11 @@ public final class ModelCatalog: Sendable {
         }
     }
 
+    /// The model that a request chooses, to be used.
+    func lease(_ choice: ModelChoice) async throws(APIError) -> ModelLease {
+        try await lease(choice.name, user: choice.user)
+    }
+
     /// A lease on a resident that is in use already.
     private func lease(on resident: CatalogState.Resident) -> ModelLease {
         ModelLease(resident.model) { [self] in release(resident.id) }

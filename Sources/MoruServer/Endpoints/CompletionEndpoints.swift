@@ -27,7 +27,7 @@ struct CompletionEndpoints: Sendable {
     /// Continues a conversation, as a response.
     func response(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ResponsesRequest(try await body(of: request))
-        let lease = try await list.lease(wire.fields.model)
+        let lease = try await list.lease(wire.fields.model, user: wire.fields.client)
         let plan = try AnswerPlan(wire, for: lease)
         let format = ResponsesFormat(wire, plan, head: AnswerHead(prefix: "resp_", model: lease.model))
         return try await respond(to: wire.fields, plan, as: format, context)

@@ -37,7 +37,7 @@ struct LabellingEndpoints: Sendable {
     /// Whether texts are in the categories of a classifier.
     func moderations(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ModerationRequest(try await request.json(upTo: configuration.maximumBodyBytes))
-        let lease = try await list.lease(wire.model ?? list.defaultName)
+        let lease = try await list.lease(wire.model)
         let rule = try ModerationRule(try lease.model.classifying().configuration, model: lease.model.name)
         let labelled = try await labelling.classify(wire.texts, with: lease, context)
         return Response([

@@ -3,7 +3,7 @@ import MoruModels
 
 /// The body of `POST /classify`, as vLLM has it.
 struct ClassificationRequest: Sendable {
-    var model: String
+    var model: ModelChoice
     var texts: TextInputs
     /// Whether logits become probabilities.
     var usesActivation: Bool
@@ -11,13 +11,11 @@ struct ClassificationRequest: Sendable {
     /// Reads the body.
     init(_ json: JSON) throws(APIError) {
         var request = try RequestObject(json)
-        guard let model = try request.string("model") else { throw .missing("model") }
-        self.model = model
+        model = try ModelChoice(&request)
         texts = try TextInputs(&request)
         usesActivation = try request.bool("use_activation") ?? true
         try request.refuse("softmax", "use 'use_activation', which is true unless you say otherwise")
         try request.refuse("activation", "use 'use_activation', which is true unless you say otherwise")
-        request.accept("user")
         try request.finish()
     }
 }

@@ -10,7 +10,7 @@ struct EmbeddingRequest: Sendable {
         case base64
     }
 
-    var model: String
+    var model: ModelChoice
     var texts: TextInputs
     var format: Format
     /// Elements of a vector; nil for as many as the model's have.
@@ -19,8 +19,7 @@ struct EmbeddingRequest: Sendable {
     /// Reads the body.
     init(_ json: JSON) throws(APIError) {
         var request = try RequestObject(json)
-        guard let model = try request.string("model") else { throw .missing("model") }
-        self.model = model
+        model = try ModelChoice(&request)
         texts = try TextInputs(&request)
         texts.prompt = try request.string("prompt_name")
         let name = try request.string("encoding_format") ?? Format.float.rawValue
@@ -29,7 +28,6 @@ struct EmbeddingRequest: Sendable {
         }
         self.format = format
         dimensions = try request.int("dimensions", in: 1...Int.max)
-        request.accept("user")
         try request.finish()
     }
 }

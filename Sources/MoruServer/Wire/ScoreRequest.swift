@@ -2,14 +2,13 @@ import MoruBase
 
 /// The body of `POST /score`, as vLLM has it.
 struct ScoreRequest: Sendable {
-    var model: String
+    var model: ModelChoice
     var pairs: TextPairs
 
     /// Reads the body.
     init(_ json: JSON) throws(APIError) {
         var request = try RequestObject(json)
-        guard let model = try request.string("model") else { throw .missing("model") }
-        self.model = model
+        model = try ModelChoice(&request)
         let first = try TextInputs(strings: try request.required("text_1"), field: "text_1")
         let second = try TextInputs(strings: try request.required("text_2"), field: "text_2")
         guard first.inputs.count == 1 || first.inputs.count == second.inputs.count else {
@@ -19,14 +18,13 @@ struct ScoreRequest: Sendable {
         }
         pairs = TextPairs(first: first, second: second)
         pairs.cutTokens = try TextInputs.cutTokens(&request)
-        request.accept("user")
         try request.finish()
     }
 }
 
 /// The body of `POST /rerank`, as Jina, Cohere and vLLM have it.
 struct RerankRequest: Sendable {
-    var model: String
+    var model: ModelChoice
     var pairs: TextPairs
     /// How many of the best documents are given; nil for all.
     var count: Int?
@@ -38,8 +36,7 @@ struct RerankRequest: Sendable {
     /// - Parameter returnsDocuments: What holds where the request does not say.
     init(_ json: JSON, returnsDocuments: Bool) throws(APIError) {
         var request = try RequestObject(json)
-        guard let model = try request.string("model") else { throw .missing("model") }
-        self.model = model
+        model = try ModelChoice(&request)
         guard let query = try request.string("query") else { throw .missing("query") }
         let documents = try Self.documents(try request.required("documents"))
         pairs = TextPairs(first: TextInputs([.text(query)], names: ["query"]), second: documents)
@@ -51,7 +48,6 @@ struct RerankRequest: Sendable {
         try request.refuse("max_tokens_per_doc", cutting)
         try request.refuse("max_chunks_per_doc", cutting)
         try request.refuse("rank_fields", unless: [["text"]], "documents have one field, 'text'")
-        request.accept("user")
         try request.finish()
     }
 

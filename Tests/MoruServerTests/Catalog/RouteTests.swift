@@ -118,6 +118,41 @@ import Testing
         }
     }
 
+    @Test func everyEndpointThatKnowsUsersKeepsThem() async throws {
+        let models = try LabellingModels()
+        let pairs: [(String, ServedModel.Function)] = [
+            ("vectors", .embedder(models.embedder)), ("moods", .classifier(models.single)),
+        ]
+        let catalog = try ModelCatalog(
+            loaded: pairs.flatMap { name, function in
+                ["1", "2"].map { ServedModel(name: "\(name)@\($0)", function) }
+            })
+        for (name, _) in pairs {
+            try catalog.set(ModelRoute([.init("\(name)@1"), .init("\(name)@2")], isSticky: true), as: name)
+        }
+        let requests: [(path: String, model: String, body: JSON)] = [
+            ("/v1/embeddings", "vectors", ["input": "abc"]), ("/classify", "moods", ["input": "abc"]),
+            ("/score", "vectors", ["text_1": "abc", "text_2": "abd"]),
+            ("/rerank", "vectors", ["query": "abc", "documents": ["abd", "x"]]),
+        ]
+        try await TestServer.run(catalog) { server async throws in
+            for (path, model, body) in requests {
+                var answered: Set<String> = []
+                for user in 0..<12 {
+                    var fields = try #require(body.object)
+                    (fields["model"], fields["user"]) = (.string(model), .string("user-\(user)"))
+                    let its = try await catalog.lease(model, user: "user-\(user)").model.name
+                    let answer = try await server.post(path, .object(fields))
+                    #expect(answer.status == 200 && answer.headers["x-moru-model"] == its, "\(answer)")
+                    answered.insert(its)
+                }
+                #expect(answered.count == 2)
+                let wrong = try await server.post(path, ["model": .string(model), "user": 3])
+                #expect(wrong.status == 400 && wrong.body.contains("'user'"), "\(wrong)")
+            }
+        }
+    }
+
     @Test func routesThatLeadNowhereAreRefused() throws {
         let catalog = try versions()
         try catalog.set(ModelRoute(alias: "support@1"), as: "support")
