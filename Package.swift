@@ -78,7 +78,11 @@ let package = Package(
         .target(
             name: "MoruTestKit", dependencies: ["MoruModels"], path: "Tests/MoruTestKit", swiftSettings: strict),
         tests("ArchitectureTests", ["MoruBase"]),
-        tests("CMoruKernelsTests", ["CMoruKernels"], exclude: ["Goldens"]),
+        // The AMX kernels over emulated tiles, for the tests alone.
+        .target(
+            name: "CEmulatedTiles", dependencies: ["CMoruKernels"], path: "Tests/CEmulatedTiles",
+            cSettings: [.unsafeFlags(["-O3"])]),
+        tests("CMoruKernelsTests", ["CEmulatedTiles", "CMoruKernels"], exclude: ["Goldens"]),
         tests("MoruBaseTests", ["MoruBase"]),
         tests("MoruTensorTests", ["MoruTensor"], exclude: ["Goldens"]),
         tests("MoruTextTests", ["MoruText"], exclude: ["Goldens", "Templates/Goldens"]),

@@ -122,10 +122,13 @@ static const moru_byte_kernels scalar_bytes = {
 #if defined(__x86_64__)
 static const moru_byte_kernels vnni_bytes = {
     .is_fast = true, .rows = moru_avx512_vnni_byte_rows, .product = moru_avx512_vnni_byte_product};
+static const moru_byte_kernels amx_bytes = {
+    .is_fast = true, .rows = moru_avx512_vnni_byte_rows, .product = moru_amx_byte_product};
 #endif
 
 const moru_byte_kernels *moru_byte_kernels_for(moru_cpu_level level) {
 #if defined(__x86_64__)
+    if (level == MORU_CPU_AMX && moru_kernels_for(level)) return &amx_bytes;
     if (level >= MORU_CPU_AVX512 && detect().vnni) return &vnni_bytes;
 #endif
     (void)level;

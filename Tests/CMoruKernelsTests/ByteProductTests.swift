@@ -56,15 +56,17 @@ struct ByteProductTests {
             level.bytes.product(&args, rows.lowerBound, rows.upperBound, 0, split)
             level.bytes.product(&args, rows.lowerBound, rows.upperBound, split, n)
         }
+        #expect(level.isReleased)
         #expect(rows.allSatisfy { row in c[row * stride + n..<(row + 1) * stride].allSatisfy { $0 == 7 } })
         return rows.flatMap { c[$0 * stride..<$0 * stride + n] }
     }
 
-    @Test("Random shapes: near the exact product, and the same bits at every level", arguments: Level.all)
+    @Test("Random shapes: near the exact product, and the same bits at every level", arguments: Level.allWithEmulated)
     func shapes(_ level: Level) {
         var random = Random(31)
         for round in 0..<24 {
-            let (rows, n, k) = (random.int(1...21), random.int(1...150), random.int(1...(round < 20 ? 400 : 1600)))
+            let rows = round % 4 == 3 ? random.int(16...70) : random.int(1...21)
+            let (n, k) = (random.int(1...150), random.int(1...(round < 20 ? 400 : 1600)))
             let stride = k + random.int(0...5), type = round % 2 == 0 ? MORU_F32 : MORU_BF16
             var values = random.floats(rows * stride, round % 4 < 2 ? -0.2...3 : -2...2)
             if round == 5 { for i in 0..<k { values[i] = 0 } }
@@ -99,16 +101,16 @@ struct ByteProductTests {
         }
     }
 
-    @Test("A row depends on no other row, bit for bit", arguments: Level.all)
+    @Test("A row depends on no other row, bit for bit", arguments: Level.allWithEmulated)
     func rowInvariance(_ level: Level) {
         var random = Random(32)
-        let (rows, n, k) = (19, 100, 300)
+        let (rows, n, k) = (53, 100, 300)
         let x = Activations(random.floats(rows * k), type: MORU_F32),
             w = random.floats(n * k).withUnsafeBytes { Array($0) }
         let b = Self.packed(w, MORU_F32, n: n, k: k, split: 48)
         let a = Self.rounded(level, x, rows: rows, k: k, stride: k)
         let whole = Self.product(level, a, b, rows: 0..<rows, n: n, k: k)
-        for count in [1, 3, 8] {
+        for count in [1, 3, 8, 17, 33] {
             for row in stride(from: 0, through: rows - count, by: count) {
                 let alone = Self.product(level, a, b, rows: row..<row + count, n: n, k: k, split: 96)
                 #expect(alone == Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
@@ -116,7 +118,7 @@ struct ByteProductTests {
         }
     }
 
-    @Test("Extremes overflow nothing, and what is no number stays none", arguments: Level.all)
+    @Test("Extremes overflow nothing, and what is no number stays none", arguments: Level.allWithEmulated)
     func extremes(_ level: Level) {
         let (n, k) = (50, 1600)
         let w = [Float](repeating: -1, count: n * k).withUnsafeBytes { Array($0) }
@@ -126,12 +128,18 @@ struct ByteProductTests {
             values += [Float](repeating: 1, count: k)
             values[values.count - 70] = bad
         }
-        let x = Activations(values, type: MORU_F32)
-        let a = Self.rounded(level, x, rows: 5, k: k, stride: k)
-        let y = Self.product(level, a, b, rows: 0..<5, n: n, k: k)
-        expectClose(Array(y[..<n]), [Double](repeating: -3e30 * Double(k), count: n), tolerance: 1e-5, scale: 0)
-        expectClose(Array(y[n..<2 * n]), [Double](repeating: 0, count: n), tolerance: 1e-30)
-        #expect(y[(2 * n)...].allSatisfy { $0.isNaN })
+        for copies in [1, 4] {
+            let rows = 5 * copies, x = Activations((0..<copies).flatMap { _ in values }, type: MORU_F32)
+            let a = Self.rounded(level, x, rows: rows, k: k, stride: k)
+            let y = Self.product(level, a, b, rows: 0..<rows, n: n, k: k)
+            for start in stride(from: 0, to: rows * n, by: 5 * n) {
+                let large = [Double](repeating: -3e30 * Double(k), count: n)
+                expectClose(Array(y[start..<start + n]), large, tolerance: 1e-5, scale: 0)
+                let none = [Double](repeating: 0, count: n)
+                expectClose(Array(y[start + n..<start + 2 * n]), none, tolerance: 1e-30)
+                #expect(y[(start + 2 * n)..<(start + 5 * n)].allSatisfy { $0.isNaN })
+            }
+        }
     }
 
     @Test("Weights of every format are packed as their numbers", arguments: allFormats)
@@ -145,12 +153,24 @@ struct ByteProductTests {
         #expect(found.bytes.elementsEqual(expected.bytes))
     }
 
+    @Test("Tiles take sixteen rows or more", arguments: Level.emulated)
+    func tiles(_ level: Level) throws {
+        let tiles = try #require(level.tiles)
+        var random = Random(34)
+        let (n, k) = (60, 200), x = Activations(random.floats(16 * k), type: MORU_F32)
+        let b = Self.packed(random.floats(n * k).withUnsafeBytes { Array($0) }, MORU_F32, n: n, k: k, split: 48)
+        let a = Self.rounded(level, x, rows: 16, k: k, stride: k)
+        var before = tiles.products()
+        _ = Self.product(level, a, b, rows: 0..<15, n: n, k: k)
+        #expect(tiles.products() == before)
+        before = tiles.products()
+        _ = Self.product(level, a, b, rows: 0..<16, n: n, k: k)
+        // Two slivers of three tiles, by four steps of 64
+        #expect(tiles.products() == before + 2 * 3 * 4)
+    }
+
     @Test("Only fast kernels are said to be there")
     func levels() {
         #expect(Level.all.allSatisfy { $0.bytes.is_fast == $0.name.contains("vnni") })
     }
-}
-
-extension Level {
-    fileprivate var bytes: moru_byte_kernels { moru_byte_kernels_for(functions.level).pointee }
 }

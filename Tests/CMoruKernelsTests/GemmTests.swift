@@ -61,6 +61,7 @@ struct GemmTests {
                 }
             }
         }
+        #expect(level.isReleased)
         // bf16 keeps 8 bits of each factor; the errors of a long sum mostly cancel.
         expectClose(
             Activations(bytes: c, type: start.type).floats, expected,
@@ -68,7 +69,7 @@ struct GemmTests {
             "\(m)x\(n)x\(k) \(format) b\(transposed ? "T" : "") a\(aTransposed ? "T" : "")")
     }
 
-    @Test("Random shapes in every format", arguments: Level.all, allFormats)
+    @Test("Random shapes in every format", arguments: Level.allWithEmulated, allFormats)
     func shapes(_ level: Level, _ format: moru_dtype) {
         var random = Random(UInt64(format.rawValue) + 1)
         let unit = moru_block_elements(format)
@@ -82,7 +83,7 @@ struct GemmTests {
         }
     }
 
-    @Test("Sizes beyond one block of the cache, and degenerate ones", arguments: Level.all)
+    @Test("Sizes beyond one block of the cache, and degenerate ones", arguments: Level.allWithEmulated)
     func extremes(_ level: Level) {
         var random = Random(99)
         for bf16 in [false, true] {
@@ -106,9 +107,9 @@ struct GemmTests {
     }
 
     @Test(
-        "A row's result does not depend on the rows beside it, bit for bit", arguments: Level.all,
-        [(50, true), (9, true), (50, false), (64, false)])
-    func rowInvariance(_ level: Level, _ shape: (n: Int, transposed: Bool)) {
+        "A row's result does not depend on the rows beside it, bit for bit", arguments: Level.allWithEmulated,
+        [(50, true, false), (9, true, false), (50, false, false), (64, false, false), (50, true, true)])
+    func rowInvariance(_ level: Level, _ shape: (n: Int, transposed: Bool, bf16: Bool)) {
         var random = Random(5)
         let m = 40, n = shape.n, k = 300
         let a = random.floats(m * k), b = random.floats(n * k)
@@ -121,7 +122,7 @@ struct GemmTests {
                         (args.m, args.n, args.k, args.alpha) = (rows, n, k, 1)
                         (args.a, args.a_row_stride, args.a_column_stride) = (UnsafeRawPointer(a.baseAddress), k, 1)
                         (args.b, args.b_row_bytes) = (b.baseAddress, (shape.transposed ? k : n) * 4)
-                        args.b_transposed = shape.transposed
+                        (args.b_transposed, args.allow_bf16) = (shape.transposed, shape.bf16)
                         (args.c, args.c_row_stride) = (UnsafeMutableRawPointer(c.baseAddress), n)
                         withScratch(level.functions.gemm_scratch_bytes(&args)) {
                             level.functions.gemm(&args, 0, rows, 0, n, $0)
@@ -134,6 +135,42 @@ struct GemmTests {
         let whole = product(rows: m)
         for rows in [1, 2, 13, 14, 15, 29] {
             #expect(product(rows: rows) == Array(whole[0..<rows * n]))
+        }
+    }
+
+    @Test("Whole numbers have exact products, in bf16 too", arguments: Level.allWithEmulated)
+    func wholeNumbers(_ level: Level) {
+        var random = Random(7)
+        var tileProducts = level.tiles?.products() ?? 0
+        for round in 0..<12 {
+            let (m, n, k) = (random.int(1...90), random.int(17...90), random.int(32...(round < 10 ? 300 : 1300)))
+            let a = (0..<m * k).map { _ in Float(random.int(-8...8)) }
+            let b = (0..<n * k).map { _ in Float(random.int(-8...8)) }
+            let aTransposed = round % 2 == 0, bTransposed = round % 3 == 0
+            func product(_ level: Level) -> [Float] {
+                var c = [Float](repeating: .nan, count: m * n)
+                a.withUnsafeBytes { a in
+                    b.withUnsafeBytes { b in
+                        c.withUnsafeMutableBytes { c in
+                            var args = moru_gemm()
+                            (args.m, args.n, args.k, args.alpha) = (m, n, k, 1)
+                            (args.a, args.b, args.c) = (a.baseAddress, b.baseAddress, c.baseAddress)
+                            (args.a_row_stride, args.a_column_stride) = aTransposed ? (1, m) : (k, 1)
+                            (args.b_row_bytes, args.b_transposed) = ((bTransposed ? k : n) * 4, bTransposed)
+                            (args.c_row_stride, args.allow_bf16) = (n, true)
+                            withScratch(level.functions.gemm_scratch_bytes(&args)) {
+                                level.functions.gemm(&args, 0, m, 0, n, $0)
+                            }
+                        }
+                    }
+                }
+                return c
+            }
+            #expect(product(level) == product(Level.all[0]), "\(m)x\(n)x\(k)")
+            guard let tiles = level.tiles else { continue }
+            let now = tiles.products()
+            #expect(now > tileProducts, "no tile was used")
+            tileProducts = now
         }
     }
 }

@@ -1,3 +1,4 @@
+import CEmulatedTiles
 import CMoruKernels
 import Foundation
 import MoruBase
@@ -6,7 +7,13 @@ import Testing
 /// One instruction-set level under test.
 struct Level: CustomTestStringConvertible, @unchecked Sendable {
     let table: UnsafePointer<moru_kernels>
+    let byteTable: UnsafePointer<moru_byte_kernels>
+    /// Its tiles, where they are emulated.
+    var tiles: emulated_level?
 
+    var bytes: moru_byte_kernels { byteTable.pointee }
+    /// Whether this thread left no tiles configured.
+    var isReleased: Bool { tiles?.is_released() ?? true }
     var functions: moru_kernels { table.pointee }
     var name: String { String(cString: table.pointee.name) }
     var testDescription: String { name }
@@ -18,8 +25,18 @@ struct Level: CustomTestStringConvertible, @unchecked Sendable {
         let candidates = [
             MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX,
         ]
-        return candidates.compactMap { moru_kernels_for($0).map(Level.init) }
+        return candidates.compactMap { level in
+            moru_kernels_for(level).map { Level(table: $0, byteTable: moru_byte_kernels_for(level)) }
+        }
     }()
+
+    /// The AMX level over emulated tiles: as it is compiled, and with narrower vectors, for machines that have no others.
+    static let emulated = [emulated_amx(), emulated_amx_narrow()].compactMap(\.?.pointee).map {
+        Level(table: $0.kernels, byteTable: $0.bytes, tiles: $0)
+    }
+
+    /// For the kernels that tiles compute.
+    static let allWithEmulated = all + emulated
 }
 
 let allFormats: [moru_dtype] = (0..<MORU_DTYPE_COUNT.rawValue).map { moru_dtype(rawValue: $0) }

@@ -1,18 +1,9 @@
 // The bf16 matrix product on AMX tiles. B is packed as for vdpbf16ps (pairs along k, slivers of 32 columns), which is the
 // layout tdpbf16ps wants; A is packed row by row. A step multiplies 32 x 32 elements of k into four 16 x 16 tiles of C.
-// A remainder of k below 32 is left to the f32 product. The tile registers are configured and released in each call.
+// A remainder of k below 32 is left to the f32 product.
 
 #define AMX_ROWS ((size_t)256)
 #define AMX_STEP ((size_t)16)  // units of a pair
-
-// The 64-byte operand of ldtilecfg: palette 1, and for each of 8 tiles its bytes in a row and its rows.
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} amx_configuration;
-
-_Static_assert(sizeof(amx_configuration) == 64, "ldtilecfg operand");
 
 // Memory of its own behind that of the bf16 product.
 typedef struct {
@@ -25,10 +16,10 @@ INLINE bool amx_gathers(const moru_gemm *args) {
     return args->c_type == MORU_BF16 && gemm_depth_step(args) < args->k;
 }
 
-size_t moru_amx_gemm_scratch_bytes(const moru_gemm *args) {
+size_t AMX_NAME(gemm_scratch_bytes)(const moru_gemm *args) {
     size_t own = AMX_ROWS * GEMM_KC + 32 * 32 + (amx_gathers(args) ? GEMM_C_ROWS * GEMM_NC : 0);
     size_t tiles = own * sizeof(float) + bf16_gemm_scratch_bytes(args) + 64;
-    return moru_max_size(tiles, moru_avx512_gemm_scratch_bytes(args));
+    return moru_max_size(tiles, MORU_NAME(gemm_scratch_bytes)(args));
 }
 
 // Rows [row, row + rows) of A, elements [first, first + 2 * units), as bf16 pairs in out[32][units]; rows <= 32, and the
@@ -141,14 +132,7 @@ static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, si
     own.a = (float *)(((uintptr_t)memory + bf16_gemm_scratch_bytes(args) + 63) & ~(uintptr_t)63);
     own.tile = own.a + AMX_ROWS * GEMM_KC;
     own.c = own.tile + 32 * 32;
-    amx_configuration configuration __attribute__((aligned(64)));
-    memset(&configuration, 0, sizeof configuration);
-    configuration.palette = 1;
-    for (int i = 0; i < 8; i++) {
-        configuration.row_bytes[i] = 64;
-        configuration.rows[i] = 16;
-    }
-    _tile_loadconfig(&configuration);
+    amx_configure();
     size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS), row_step = m_end - m_begin;
     if (args->c_type == MORU_BF16) row_step = GEMM_C_ROWS;
     for (size_t column = n_begin; column < n_end; column += column_step) {
@@ -167,17 +151,19 @@ INLINE bool amx_takes(const moru_gemm *args) {
     return rest == 0 || (args->c_type == MORU_F32 && !args->packed_b);
 }
 
-size_t moru_amx_gemm_packed_bytes(const moru_gemm *args) {
-    return args->k % 32 == 0 ? moru_avx512_bf16_gemm_packed_bytes(args) : 0;
+size_t AMX_NAME(gemm_packed_bytes)(const moru_gemm *args) {
+    if (args->k % 32 != 0) return 0;
+    return args->allow_bf16 ? bf16_gemm_packed_bytes(args) : MORU_NAME(gemm_packed_bytes)(args);
 }
 
-void moru_amx_gemm_pack(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch) {
-    moru_avx512_bf16_gemm_pack(args, n_begin, n_end, packed, scratch);
+void AMX_NAME(gemm_pack)(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch) {
+    if (args->allow_bf16) bf16_gemm_pack(args, n_begin, n_end, packed, scratch);
+    else MORU_NAME(gemm_pack)(args, n_begin, n_end, packed, scratch);
 }
 
-void moru_amx_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch) {
+void AMX_NAME(gemm)(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end, void *scratch) {
     if (!amx_takes(args) || m_begin >= m_end || n_begin >= n_end) {
-        moru_avx512_gemm(args, m_begin, m_end, n_begin, n_end, scratch);
+        MORU_NAME(gemm)(args, m_begin, m_end, n_begin, n_end, scratch);
         return;
     }
     size_t whole = args->k / 32 * 32;
@@ -191,5 +177,5 @@ void moru_amx_gemm(const moru_gemm *args, size_t m_begin, size_t m_end, size_t n
     size_t skipped = args->b_transposed ? whole * moru_block_bytes(args->b_type) : whole * args->b_row_bytes;
     rest.b = (const uint8_t *)args->b + skipped;
     rest.accumulate = true;
-    moru_avx512_gemm(&rest, m_begin, m_end, n_begin, n_end, scratch);
+    MORU_NAME(gemm)(&rest, m_begin, m_end, n_begin, n_end, scratch);
 }

@@ -1,4 +1,4 @@
-// The bf16 matrix products: on AVX-512 with vdpbf16ps (pairs of products added in f32), and on AMX tiles.
+// The bf16 matrix products and attention on AVX-512 with vdpbf16ps (pairs of products added in f32).
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -80,15 +80,6 @@ void moru_avx512_bf16_gemm_pack(const moru_gemm *args, size_t n_begin, size_t n_
     if (args->allow_bf16) bf16_gemm_pack(args, n_begin, n_end, packed, scratch);
     else moru_avx512_gemm_pack(args, n_begin, n_end, packed, scratch);
 }
-
-#pragma clang attribute pop
-
-// An inner push cannot widen an outer one's target.
-#pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16," \
-                                                   "avx2,fma,f16c"))),                                                \
-                             apply_to = function)
-
-#include "../amx/gemm.h"
 
 #pragma clang attribute pop
 

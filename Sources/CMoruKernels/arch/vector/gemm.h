@@ -7,9 +7,14 @@
 
 #include "gemm_pack.h"
 
-#if GEMM_BF16
+#if GEMM_BF16 && MORU_LANES == 16
 INLINE vf gemm_step(vf a, vf b, vf sum) {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
+#elif GEMM_BF16
+INLINE vf gemm_step(vf a, vf b, vf sum) {
+    sum = vfma(vbits(vasint(a) & (int32_t)0xffff0000), vbits(vasint(b) & (int32_t)0xffff0000), sum);
+    return vfma(vbits(vasint(a) << 16), vbits(vasint(b) << 16), sum);
 }
 #else
 INLINE vf gemm_step(vf a, vf b, vf sum) { return vfma(a, b, sum); }

@@ -89,28 +89,39 @@ INLINE const float *gemm_row(const moru_gemm *args, size_t row, size_t first, si
 #if GEMM_BF16
 // Two rows of f32 as one row of bf16 pairs.
 INLINE vf gemm_pair(vf even, vf odd) {
+#if MORU_LANES == 16
     int16_t index[32];
     for (int i = 0; i < 32; i++) index[i] = (int16_t)(i / 2 + i % 2 * 16);
     __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
     return (vf)_mm512_permutexvar_epi16(_mm512_loadu_si512(index), halves);
+#else
+    return __builtin_bit_cast(vf, vbf16_bits(even) | vbf16_bits(odd) << 16);
+#endif
 }
 
 // The same of rows of bf16, `count` (<= LANES) elements of each; `odd` may be NULL, for a row of zeros.
 INLINE vf gemm_pair_narrow(const uint16_t *even, const uint16_t *odd, size_t count) {
+#if MORU_LANES == 16
     __mmask16 mask = (__mmask16)((1u << count) - 1);
     __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, even));
     if (!odd) return (vf)low;
     __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, odd));
     return (vf)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+#else
+    vi low = vasint(vload_bf16_n(even, count)), high = odd ? vasint(vload_bf16_n(odd, count)) : (vi)(0);
+    return vbits(high | (vi)((vu)low >> 16));
+#endif
 }
 
 // `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
 INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
     size_t i = 0;
+#if MORU_LANES == 16
     for (; i + 32 <= count; i += 32) {
         __m512bh pairs = _mm512_cvtne2ps_pbh((__m512)vload(x + i + 16), (__m512)vload(x + i));
         __builtin_memcpy(narrow + i, &pairs, sizeof pairs);
     }
+#endif
     if (i < count) MORU_NAME(quantize)(MORU_BF16, x + i, narrow + i, count - i);
     if (count % 2) narrow[count] = 0;
 }
