@@ -61,7 +61,9 @@ struct ByteProductTests {
         return rows.flatMap { c[$0 * stride..<$0 * stride + n] }
     }
 
-    @Test("Random shapes: near the exact product, and the same bits at every level", arguments: Level.allWithEmulated)
+    @Test(
+        "Random shapes: near the exact product, and the same bits at every level",
+        arguments: Level.all + Level.emulated)
     func shapes(_ level: Level) {
         var random = Random(31)
         for round in 0..<24 {
@@ -101,7 +103,7 @@ struct ByteProductTests {
         }
     }
 
-    @Test("A row depends on no other row, bit for bit", arguments: Level.allWithEmulated)
+    @Test("A row depends on no other row, bit for bit", arguments: Level.all + Level.emulated)
     func rowInvariance(_ level: Level) {
         var random = Random(32)
         let (rows, n, k) = (53, 100, 300)
@@ -118,7 +120,7 @@ struct ByteProductTests {
         }
     }
 
-    @Test("Extremes overflow nothing, and what is no number stays none", arguments: Level.allWithEmulated)
+    @Test("Extremes overflow nothing, and what is no number stays none", arguments: Level.all + Level.emulated)
     func extremes(_ level: Level) {
         let (n, k) = (50, 1600)
         let w = [Float](repeating: -1, count: n * k).withUnsafeBytes { Array($0) }

@@ -107,7 +107,7 @@ struct GemmTests {
     }
 
     @Test(
-        "A row's result does not depend on the rows beside it, bit for bit", arguments: Level.allWithEmulated,
+        "A row's result does not depend on the rows beside it, bit for bit", arguments: Level.all + Level.emulated,
         [(50, true, false), (9, true, false), (50, false, false), (64, false, false), (50, true, true)])
     func rowInvariance(_ level: Level, _ shape: (n: Int, transposed: Bool, bf16: Bool)) {
         var random = Random(5)
@@ -138,7 +138,7 @@ struct GemmTests {
         }
     }
 
-    @Test("Whole numbers have exact products, in bf16 too", arguments: Level.allWithEmulated)
+    @Test("Whole numbers have exact products, in bf16 too", arguments: Level.all + Level.emulated)
     func wholeNumbers(_ level: Level) {
         var random = Random(7)
         var tileProducts = level.tiles?.products() ?? 0
