@@ -27,6 +27,7 @@ import ServiceLifecycle
 /// | `GET /v2/models`, `GET /v2/models/{name}[/ready]` | what models read and give |
 /// | `POST /v2/models/{name}/infer` | generates, classifies or embeds tensors of texts |
 /// | `POST /v2/models/{name}/generate`, `.../generate_stream` | continues a text, as Triton has it |
+/// | `POST /v2/repository/index`, `.../models/{name}/load`, `.../unload` | loads and unloads models, as Triton has it |
 /// | `GET /admin/models`, `POST /admin/models/{load,unload,swap}` | changes what is served |
 /// | `GET /admin/routes`, `PUT` and `DELETE /admin/routes/{name}`, `POST /admin/save` | aliases and weighted routes |
 /// | `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter` | adapters, as vLLM has it |
@@ -129,6 +130,9 @@ public struct MoruServer: Sendable {
             router.on("/v2/models/**", method: method, use: inference.model)
         }
         let (admin, access) = (AdminEndpoints(list: list, configuration: configuration), AdminAccess(configuration))
+        let repository = RepositoryEndpoints(catalog: list, configuration: configuration)
+        router.route(.post, "/v2/repository/index", repository.index)
+        router.route(.post, "/v2/repository/models/**", access.guarding(repository.model))
         router.route(.get, "/admin/models", access.guarding(admin.models))
         router.route(.post, "/admin/models/load", access.guarding(admin.load))
         router.route(.post, "/admin/models/unload", access.guarding(admin.unload))

@@ -11,7 +11,8 @@ struct AdminAccess: Sendable {
 
     /// Whether a path is one that this decides about, so that the API key is not asked for.
     static func decides(about path: String) -> Bool {
-        path.hasPrefix("/admin/") || ["/v1/load_lora_adapter", "/v1/unload_lora_adapter"].contains(path)
+        path.hasPrefix("/admin/") || path.hasPrefix(RepositoryEndpoints.models)
+            || ["/v1/load_lora_adapter", "/v1/unload_lora_adapter"].contains(path)
     }
 
     /// A handler that only those get to who may.

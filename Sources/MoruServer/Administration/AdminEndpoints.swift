@@ -20,7 +20,7 @@ struct AdminEndpoints: Sendable {
         let name = specification.name
         let isKnown = specification == ModelSpecification(name: name, source: "", engine: list.engineDefaults)
         guard isKnown || !specification.source.isEmpty else { throw APIError.missing("source") }
-        try await answering {
+        try await Self.answering {
             if isKnown { try await list.load(name) } else { try await list.add(specification) }
         }
         return Response(list.administrationJSON(of: name))
@@ -29,7 +29,7 @@ struct AdminEndpoints: Sendable {
     /// Unloads a model: `model`, and `remove` to forget its name as well.
     func unload(_ request: Request, _ context: ServerContext) async throws -> Response {
         let (name, removes) = try await read(request) { (try Self.name(&$0), try $0.bool("remove") ?? false) }
-        let working = try await answering { try list.unload(name, removes: removes) }
+        let working = try await Self.answering { try list.unload(name, removes: removes) }
         return Response(["name": .string(name), "removed": .bool(removes), "requests_at_work": .int(working)])
     }
 
@@ -50,7 +50,7 @@ struct AdminEndpoints: Sendable {
             }
             return specification
         }
-        try await answering { try await list.swap(successor) }
+        try await Self.answering { try await list.swap(successor) }
         return Response(list.administrationJSON(of: successor.name))
     }
 
@@ -67,14 +67,14 @@ struct AdminEndpoints: Sendable {
             try fields.refuse("models", "'model' makes an alias; send one of the two")
             return ModelRoute(alias: model)
         }
-        try await answering { try list.set(route, as: name) }
+        try await Self.answering { try list.set(route, as: name) }
         return Response(["name": .string(name), "route": route.json])
     }
 
     /// Takes a route out.
     func removeRoute(_ request: Request, _ context: ServerContext) async throws -> Response {
         let name = routeName(request)
-        try await answering { try list.removeRoute(name) }
+        try await Self.answering { try list.removeRoute(name) }
         return Response(["name": .string(name), "removed": true])
     }
 
@@ -88,7 +88,7 @@ struct AdminEndpoints: Sendable {
         }
         let routes = list.read { state in state.routeNames.compactMap { name in state.routes[name].map { (name, $0) } }
         }
-        try await answering { try ServeFile.save(routes, to: path) }
+        try await Self.answering { try ServeFile.save(routes, to: path) }
         return Response(["saved": .string(path)])
     }
 
@@ -109,7 +109,7 @@ struct AdminEndpoints: Sendable {
             return (ModelSpecification(name: name, source: source, base: base), replaces)
         }
         let isThere = list.names.contains(specification.name)
-        try await answering {
+        try await Self.answering {
             if replaces, isThere {
                 try await list.swap(specification)
             } else {
@@ -129,7 +129,7 @@ struct AdminEndpoints: Sendable {
         guard list.read({ $0.entries[name].map { $0.specification.base != nil } }) != false else {
             throw APIError.wrongValue("lora_name", "is '\(name)', a model of its own; use /admin/models/unload")
         }
-        _ = try await answering { try list.unload(name, removes: true) }
+        _ = try await Self.answering { try list.unload(name, removes: true) }
         return Self.success("LoRA adapter '\(name)' removed successfully.")
     }
 
@@ -165,7 +165,7 @@ struct AdminEndpoints: Sendable {
 
     /// Does something, and says to the administrator what the fault was, rather than that the model is unavailable.
     @inline(never)
-    private func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
+    static func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
         } catch let error as MoruError {

@@ -24,7 +24,7 @@ struct OpenInferenceEndpoints: Sendable {
     func server(_ request: Request, _ context: ServerContext) -> Response {
         Response([
             "name": "moru", "version": .string(MoruVersion.current),
-            "extensions": ["binary_tensor_data", "generate"],
+            "extensions": ["binary_tensor_data", "generate", "model_repository"],
         ])
     }
 

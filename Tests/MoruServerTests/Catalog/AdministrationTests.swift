@@ -187,6 +187,15 @@ import Testing
             }
             let adapter = try await server.post("/v1/load_lora_adapter", ["lora_name": "x", "lora_path": "y"])
             #expect(adapter.status == 401)
+            let name = models[0].name
+            for (path, key, expected) in [
+                ("index", "client", 200), ("index", "admin", 401), ("models/\(name)/load", "client", 401),
+                ("models/\(name)/load", "admin", 200), ("models/\(name)/reload", "admin", 404),
+            ] {
+                let headers = [("Authorization", "Bearer \(key)")]
+                let answer = try await server.request("POST", "/v2/repository/\(path)", body: "", headers: headers)
+                #expect(answer.status == expected, "\(path) \(key)")
+            }
         }
         try await TestServer.run(models, configuration: ServerConfiguration(apiKey: "client")) { server async throws in
             #expect(try await status(server, "/admin/models", key: "client") == 200)

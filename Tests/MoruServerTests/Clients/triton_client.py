@@ -76,6 +76,20 @@ for name, inputs, message in [
         assert message in error.message(), error
 held("errors")
 
+client.unload_model(embedder)
+states = {model["name"]: model for model in client.get_model_repository_index()}
+assert states[generator]["state"] == "READY" and states[embedder]["state"] == "UNAVAILABLE", states
+assert states[embedder]["reason"] == "unloaded" and not client.is_model_ready(embedder)
+client.load_model(embedder)
+assert client.is_model_ready(embedder)
+for request in [lambda: client.load_model("nothing"), lambda: client.load_model(embedder, config="{}")]:
+    try:
+        request()
+        raise SystemExit("what cannot be loaded was not refused")
+    except InferenceServerException as error:
+        assert "no model 'nothing'" in error.message() or "parameters.config" in error.message(), error
+held("repository")
+
 try:
     from kserve import InferenceRESTClient, InferInput, InferRequest
     from kserve.inference_client import RESTConfig

@@ -24,6 +24,6 @@ import Testing
             }
         }
         let held = printed.split(separator: "\n")
-        #expect(held.count >= 8 && held.first == "health" && held[7] == "errors", "\(printed)")
+        #expect(held.count >= 9 && held.first == "health" && held[8] == "repository", "\(printed)")
     }
 }
