@@ -62,7 +62,7 @@ WIDE("avx512f,avx512bf16") double kernel_ceiling_bf16(size_t steps, float *sink)
     return 2.0 * 16 * 32 * (double)steps;
 }
 
-WIDE("avx512f,avx512vnni") double kernel_ceiling_int8(size_t steps, float *sink) {
+WIDE("avx512f,avx512vnni") static double int8_wide(size_t steps, float *sink) {
     __m512i chain[16], a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2);
     for (int i = 0; i < 16; i++) chain[i] = _mm512_set1_epi32(i);
     for (size_t step = 0; step < steps; step++) {
@@ -73,14 +73,79 @@ WIDE("avx512f,avx512vnni") double kernel_ceiling_int8(size_t steps, float *sink)
     for (int i = 0; i < 16; i++) *sink += (float)_mm_cvtsi128_si32(_mm512_castsi512_si128(chain[i]));
     return 2.0 * 16 * 64 * (double)steps;
 }
+
+WIDE("avx2") static double int8_middle(size_t steps, float *sink) {
+    __m256i chain[8], b = _mm256_set1_epi8(2);
+    for (int i = 0; i < 8; i++) chain[i] = _mm256_set1_epi16((int16_t)i);
+    for (size_t step = 0; step < steps; step++) {
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 8; i++) {
+            chain[i] = _mm256_add_epi16(chain[i], _mm256_maddubs_epi16(chain[i], b));
+        }
+    }
+    for (int i = 0; i < 8; i++) *sink += (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(chain[i]));
+    return 2.0 * 8 * 32 * (double)steps;
+}
+
+double kernel_ceiling_int8(int bits, size_t steps, float *sink) {
+    return bits == 512 ? int8_wide(steps, sink) : bits == 256 ? int8_middle(steps, sink) : 0;
+}
+
+WIDE("amx-tile,amx-bf16,amx-int8") double kernel_ceiling_tiles(bool bytes, size_t steps, float *sink) {
+    // The operand of ldtilecfg: palette 1, 8 tiles of 64 bytes in a row and 16 rows.
+    struct {
+        uint8_t palette[16];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } configuration = {.palette = {1}};
+    for (int i = 0; i < 8; i++) {
+        configuration.row_bytes[i] = 64;
+        configuration.rows[i] = 16;
+    }
+    uint16_t values[512];
+    for (int i = 0; i < 512; i++) values[i] = 0x3f80;
+    _tile_loadconfig(&configuration);
+    _tile_loadd(0, values, 64);
+    _tile_loadd(1, values, 64);
+    _tile_loadd(2, values, 64);
+    _tile_loadd(3, values, 64);
+    _tile_loadd(4, values, 64);
+    _tile_loadd(5, values, 64);
+    _tile_loadd(6, values, 64);
+    _tile_loadd(7, values, 64);
+    for (size_t step = 0; step < steps && bytes; step++) {
+        _tile_dpbusd(0, 6, 7);
+        _tile_dpbusd(1, 6, 7);
+        _tile_dpbusd(2, 6, 7);
+        _tile_dpbusd(3, 6, 7);
+        _tile_dpbusd(4, 6, 7);
+        _tile_dpbusd(5, 6, 7);
+    }
+    for (size_t step = 0; step < steps && !bytes; step++) {
+        _tile_dpbf16ps(0, 6, 7);
+        _tile_dpbf16ps(1, 6, 7);
+        _tile_dpbf16ps(2, 6, 7);
+        _tile_dpbf16ps(3, 6, 7);
+        _tile_dpbf16ps(4, 6, 7);
+        _tile_dpbf16ps(5, 6, 7);
+    }
+    _tile_stored(0, values, 64);
+    _tile_release();
+    *sink += values[1];
+    return 2.0 * 6 * 16 * 16 * (bytes ? 64 : 32) * (double)steps;
+}
 #else
 double kernel_ceiling_bf16(size_t steps, float *sink) {
     (void)steps, (void)sink;
     return 0;
 }
 
-double kernel_ceiling_int8(size_t steps, float *sink) {
-    (void)steps, (void)sink;
+double kernel_ceiling_int8(int bits, size_t steps, float *sink) {
+    (void)bits, (void)steps, (void)sink;
+    return 0;
+}
+
+double kernel_ceiling_tiles(bool bytes, size_t steps, float *sink) {
+    (void)bytes, (void)steps, (void)sink;
     return 0;
 }
 #endif

@@ -10,15 +10,15 @@ let productShapes = [
 ]
 
 extension KernelBenchmark {
-    /// `x W^T` as in a layer, in f32 or bf16.
-    func measureProduct(_ kernel: String, _ dtype: DType) {
+    /// `x W^T` as in a layer.
+    func measureProduct(_ kernel: String, _ dtype: DType, _ precision: Precision = .automatic) {
         let backend = Runtime.shared.backend
-        let isF32 = dtype == .f32
-        Runtime.withPrecision(isF32 ? .f32 : .automatic) {
+        let bound: Bound = precision == .f32 ? .f32 : precision == .int8 ? .int8 : .bf16
+        Runtime.withPrecision(precision) {
             for (m, n, k) in productShapes where k % dtype.blockElements == 0 {
                 let x = Self.numbers([m, k]), w = Self.numbers([n, k]).converted(to: dtype)
                 measureWhole(
-                    kernel, "\(m) x \(n) x \(k)", isF32 ? .f32 : .bf16, amount: 2 * Double(m) * Double(n) * Double(k)
+                    kernel, "\(m) x \(n) x \(k)", bound, amount: 2 * Double(m) * Double(n) * Double(k)
                 ) {
                     _ = backend.matmul(x, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
                 }
@@ -34,6 +34,32 @@ extension KernelBenchmark {
             measureWhole(kernel, "\(m) x \(n) x \(k)", .bf16, amount: 4 * Double(m) * Double(n) * Double(k)) {
                 _ = backend.matmul(dy, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
                 _ = backend.matmul(dy, transposeA: true, x, transposeB: false, alpha: 1, adding: nil)
+            }
+        }
+    }
+
+    /// Products of bytes in groups of 128, as in an encoder: a thread takes 64 rows at a time, rounded before. Nothing
+    /// where the CPU has no instruction for them.
+    func measureByteProduct(_ kernel: String) {
+        let byteKernels = moru_byte_kernels_for(kernels.level).pointee
+        guard byteKernels.is_fast else { return }
+        for (m, n, k) in [(2048, 1152, 384), (2048, 1536, 384), (2048, 384, 1536), (2048, 3072, 768)] {
+            let weights = Scratch(floats: n * k), packed = Scratch(bytes: moru_byte_packed_bytes(n, k))
+            let line = Scratch(floats: k), x = Scratch(floats: m * k), c = Scratch(floats: m * n)
+            let rounded = Scratch(bytes: m * moru_byte_row_bytes(k))
+            moru_byte_pack(MORU_F32, weights.base, 4 * k, n, k, packed.base, 0, n, line.floats)
+            byteKernels.rows(MORU_F32, x.base, k, k, rounded.base, 0, m)
+            withExtendedLifetime((packed, c, rounded)) {
+                measure(
+                    kernel, "\(m) x \(n) x \(k)", .int8, amount: 2 * Double(m) * Double(n) * Double(k)
+                ) { thread, threads in
+                    var arguments = moru_byte_product(
+                        n: n, k: k, a: rounded.base, b: packed.base, c: c.floats, c_row_stride: n, accumulate: false)
+                    let (begin, end) = share(m, thread, threads, unit: 64)
+                    for row in stride(from: begin, to: end, by: 64) {
+                        byteKernels.product(&arguments, row, min(end, row + 64), 0, n)
+                    }
+                }
             }
         }
     }

@@ -10,9 +10,11 @@ extension KernelBenchmark {
     /// Every kernel with the way to measure it, in the order of the table.
     static var families: [(kernel: String, measure: Measure)] {
         var families: [(kernel: String, measure: Measure)] = [
-            ("gemm f32", { $0.measureProduct($1, .f32) }), ("gemm bf16", { $0.measureProduct($1, .bf16) }),
+            ("gemm f32", { $0.measureProduct($1, .f32, .f32) }), ("gemm bf16", { $0.measureProduct($1, .bf16) }),
             ("gemm backward", { $0.measureProductBackward($1) }), ("gemm q4_1", { $0.measureProduct($1, .q4_1) }),
-            ("gemm q8_0", { $0.measureProduct($1, .q8_0) }),
+            ("gemm q8_0", { $0.measureProduct($1, .q8_0) }), ("gemm int8", { $0.measureByteProduct($1) }),
+            ("gemm int8 q4_1", { $0.measureProduct($1, .q4_1, .int8) }),
+            ("gemm int8 q8_0", { $0.measureProduct($1, .q8_0, .int8) }),
         ]
         for dtype in DType.allCases where dtype.isFloatingPoint {
             families.append(("matvec \(dtype)", { $0.measureFewRows($1, dtype) }))
