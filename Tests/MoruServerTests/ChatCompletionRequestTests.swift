@@ -1,4 +1,5 @@
 import MoruBase
+import MoruEngine
 import Testing
 
 @testable import MoruServer
@@ -95,6 +96,14 @@ private func body(_ more: String = "") throws -> JSON {
         (#""response_format": {"type": "json_object", "schema": {}}"#, "response_format.schema", "unknown_parameter"),
         (#""guided_choice": []"#, "guided_choice", "invalid_type"),
         (#""guided_regex": "a", "guided_choice": ["a"]"#, "guided_choice", "invalid_value"),
+        (#""grammar": "root ::= \"a\"", "structured_outputs": {"regex": "a"}"#, "structured_outputs.regex", "invalid_value"),
+        (#""structured_outputs": {"choice": [1]}"#, "structured_outputs.choice", "invalid_type"),
+        (#""structured_outputs": {"json": "{"}"#, "structured_outputs.json", "malformed_json"),
+        (#""structured_outputs": {"structural_tag": "x"}"#, "structured_outputs.structural_tag", "unknown_parameter"),
+        (
+            #""structured_outputs": {"json": {}, "disable_any_whitespace": true}"#,
+            "structured_outputs.disable_any_whitespace", "unsupported_parameter"
+        ),
         (#""reasoning_effort": "low""#, "reasoning_effort", "unsupported_parameter"),
         (#""audio": {}"#, "audio", "unsupported_parameter"),
     ])
@@ -104,6 +113,20 @@ private func body(_ more: String = "") throws -> JSON {
         #expect(error.code == code)
         #expect(error.status == .badRequest && error.type == "invalid_request_error")
         #expect(error.message.contains(param), "\(error.message)")
+    }
+
+    @Test(arguments: [
+        (#""structured_outputs": {"regex": "a+"}"#, StructuredOutput.regex("a+")),
+        (#""structured_outputs": {"choice": ["a", "b"], "disable_fallback": true}"#, .choice(["a", "b"])),
+        (#""structured_outputs": {"json": {"type": "null"}}"#, .jsonSchema(["type": "null"])),
+        (#""structured_outputs": {"json_object": true}"#, .jsonObject),
+        (#""structured_outputs": {"grammar": "root ::= [a]"}"#, .gbnf("root ::= [a]")),
+        (#""guided_json": "{\"type\": \"null\"}""#, .jsonSchema(["type": "null"])),
+        (#""json_schema": {"type": "null"}"#, .jsonSchema(["type": "null"])),
+        (#""grammar": "root ::= [a]""#, .gbnf("root ::= [a]")),
+    ])
+    func readsEachName(fields: String, structure: StructuredOutput) throws {
+        #expect(try ChatCompletionRequest(body(fields)).fields.structure.structure == structure)
     }
 
     @Test func suggestsTheNearestField() throws {

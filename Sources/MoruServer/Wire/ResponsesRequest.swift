@@ -5,7 +5,7 @@ import MoruText
 ///
 /// What needs a memory (`store`, `previous_response_id`, `conversation`, `background`, `prompt`) is refused by name, as is
 /// what this server does not act on. `metadata`, `safety_identifier` and `prompt_cache_key` are given back as they came.
-/// `stop`, `seed`, `top_k` and the other sampling fields of chat completions, and `guided_*`, are extensions.
+/// `stop`, `seed`, `top_k` and the other sampling fields of chat completions, and those of ``StructureFields``, are extensions.
 struct ResponsesRequest: ConversationRequest {
     var fields: GenerationFields
     var messages: [ChatMessage]

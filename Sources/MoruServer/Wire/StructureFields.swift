@@ -1,8 +1,9 @@
 import MoruBase
 import MoruEngine
 
-/// The fields of a request that say which form an answer must have: OpenAI's `response_format`, and `guided_json`,
-/// `guided_regex`, `guided_choice` and `guided_grammar`, extensions that are named as vLLM names them.
+/// The fields of a request that say which form an answer must have: OpenAI's `response_format`; vLLM's
+/// `structured_outputs` (`json`, `regex`, `choice`, `grammar`, `json_object`) and, as it named them before,
+/// `guided_json`, `guided_regex`, `guided_choice` and `guided_grammar`; llama.cpp's `json_schema` and `grammar`.
 struct StructureFields: Sendable, Hashable {
     /// The form; nil for any.
     var structure: StructuredOutput?
@@ -32,20 +33,46 @@ struct StructureFields: Sendable, Hashable {
         if let format, let structure = try Self.format(format, path: path, isFlat: isFlat) {
             found.append((path, structure))
         }
-        if let schema = request.value("guided_json") {
-            found.append(("guided_json", .jsonSchema(try Self.schema(schema))))
+        found += try Self.forms(
+            &request, json: "guided_json", regex: "guided_regex", choice: "guided_choice", grammar: "guided_grammar")
+        found += try Self.forms(&request, json: "json_schema", grammar: "grammar")
+        if let value = request.value("structured_outputs") {
+            var object = try RequestObject(value, path: "structured_outputs")
+            found += try Self.forms(&object, json: "json", regex: "regex", choice: "choice", grammar: "grammar")
+            if try object.bool("json_object") == true { found.append(("structured_outputs.json_object", .jsonObject)) }
+            object.accept("disable_fallback")
+            let own = "a schema is followed as it is written; say it there"
+            for key in ["disable_any_whitespace", "disable_additional_properties"] {
+                try object.refuse(key, unless: [false], own)
+            }
+            try object.finish()
         }
-        if let pattern = try request.string("guided_regex") { found.append(("guided_regex", .regex(pattern))) }
-        if let texts = request.value("guided_choice") {
-            found.append(("guided_choice", .choice(try Self.choice(texts))))
-        }
-        if let grammar = try request.string("guided_grammar") { found.append(("guided_grammar", .gbnf(grammar))) }
         if found.count > 1 {
             throw .wrongValue(
                 found[1].param, "stands beside '\(found[0].param)'; an answer has one form, send one of them")
         }
         guard let one = found.first else { return }
         (structure, param) = (one.structure, one.param)
+    }
+
+    /// The forms that fields of some names ask for, each with its field's full name.
+    private static func forms(
+        _ object: inout RequestObject, json: String, regex: String? = nil, choice: String? = nil, grammar: String
+    ) throws(APIError) -> [(param: String, structure: StructuredOutput)] {
+        var found: [(param: String, structure: StructuredOutput)] = []
+        if let schema = object.value(json) {
+            let name = object.name(of: json)
+            found.append((name, .jsonSchema(try Self.schema(schema, name))))
+        }
+        if let regex, let pattern = try object.string(regex) {
+            found.append((object.name(of: regex), .regex(pattern)))
+        }
+        if let choice, let texts = object.value(choice) {
+            let name = object.name(of: choice)
+            found.append((name, .choice(try Self.choice(texts, name))))
+        }
+        if let text = try object.string(grammar) { found.append((object.name(of: grammar), .gbnf(text))) }
+        return found
     }
 
     /// `{"type": "text"}`, `{"type": "json_object"}` or `{"type": "json_schema", "json_schema": {"name", "schema"}}`;
@@ -78,17 +105,15 @@ struct StructureFields: Sendable, Hashable {
     }
 
     /// A schema, as an object or as its text.
-    private static func schema(_ value: JSON) throws(APIError) -> JSON {
+    private static func schema(_ value: JSON, _ param: String) throws(APIError) -> JSON {
         guard let text = value.string else { return value }
-        do { return try JSON.parse(text, source: "guided_json") } catch {
-            throw APIError(error, param: "guided_json")
-        }
+        do { return try JSON.parse(text, source: "'\(param)'") } catch { throw APIError(error, param: param) }
     }
 
-    private static func choice(_ value: JSON) throws(APIError) -> [String] {
+    private static func choice(_ value: JSON, _ param: String) throws(APIError) -> [String] {
         let texts = value.array?.compactMap(\.string) ?? []
         guard !texts.isEmpty, texts.count == value.array?.count else {
-            throw .wrongType("guided_choice", expected: "an array of strings, at least one", found: value)
+            throw .wrongType(param, expected: "an array of strings, at least one", found: value)
         }
         return texts
     }

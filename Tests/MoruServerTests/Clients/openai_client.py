@@ -98,7 +98,8 @@ def structured():
         assert streamed == answer.message.content
         text = chat(extra_body={"guided_regex": "[a-c]{3}-\\d{2}"}, **options).choices[0].message.content
         assert re.fullmatch(r"[a-c]{3}-[0-9]{2}", text), text
-        assert chat(extra_body={"guided_choice": ["yes", "no"]}, **options).choices[0].message.content in ("yes", "no")
+        choice = {"structured_outputs": {"choice": ["yes", "no"]}}
+        assert chat(extra_body=choice, **options).choices[0].message.content in ("yes", "no")
         grammar = 'root ::= "<" [0-9]+ ">"'
         text = client.completions.create(
             model=model, prompt="x", max_tokens=300, seed=seed, extra_body={"guided_grammar": grammar}).choices[0].text
