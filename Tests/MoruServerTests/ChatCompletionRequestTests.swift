@@ -96,7 +96,10 @@ private func body(_ more: String = "") throws -> JSON {
         (#""response_format": {"type": "json_object", "schema": {}}"#, "response_format.schema", "unknown_parameter"),
         (#""guided_choice": []"#, "guided_choice", "invalid_type"),
         (#""guided_regex": "a", "guided_choice": ["a"]"#, "guided_choice", "invalid_value"),
-        (#""grammar": "root ::= \"a\"", "structured_outputs": {"regex": "a"}"#, "structured_outputs.regex", "invalid_value"),
+        (
+            #""grammar": "root ::= [a]", "structured_outputs": {"regex": "a"}"#, "structured_outputs.regex",
+            "invalid_value"
+        ),
         (#""structured_outputs": {"choice": [1]}"#, "structured_outputs.choice", "invalid_type"),
         (#""structured_outputs": {"json": "{"}"#, "structured_outputs.json", "malformed_json"),
         (#""structured_outputs": {"structural_tag": "x"}"#, "structured_outputs.structural_tag", "unknown_parameter"),
