@@ -89,7 +89,7 @@ static const moru_kernels avx512_slow_bf16_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512_BF16, "avx512+vnni");
 
 static const moru_kernels amx_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_amx, moru_avx512, moru_avx512_vnni, MORU_CPU_AMX, "amx+avx512+vnni");
+    MORU_KERNEL_TABLE(moru_avx512, moru_amx, moru_avx512, moru_amx, MORU_CPU_AMX, "amx+avx512+vnni");
 
 const moru_kernels *moru_kernels_for(moru_cpu_level level) {
     cpu_features found = detect();

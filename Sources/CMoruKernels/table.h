@@ -132,6 +132,8 @@ void moru_amx_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 size_t moru_amx_gemm_packed_bytes(const moru_gemm *);
 void moru_amx_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
 void moru_amx_byte_product(const moru_byte_product *, size_t, size_t, size_t, size_t);
+void moru_amx_round_row(const float *, size_t, void *);
+void moru_amx_packed_product(const moru_packed_product *, size_t, size_t);
 #elif defined(__aarch64__)
 MORU_DECLARE_KERNELS(moru_neon)
 #endif

@@ -1,10 +1,11 @@
-// The products on AMX tiles: of bf16, and of bytes. What is not done on tiles is done as at the AVX-512 level.
+// The products on AMX tiles: of bf16, of bytes, and with packed quantised weights. What is not done on tiles is done as at the AVX-512 level.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
 #include <math.h>
 
 #include "../../blocks.h"
+#include "../../packed.h"
 #include "../../table.h"
 
 #pragma clang attribute push(                                                                                     \

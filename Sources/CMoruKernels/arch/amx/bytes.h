@@ -82,7 +82,7 @@ void AMX_NAME(byte_product)(const moru_byte_product *args, size_t m_begin, size_
     }
     amx_byte_scratch own __attribute__((aligned(64)));
     size_t k = args->k, row_bytes = moru_byte_row_bytes(k), groups = byte_groups(k);
-    amx_configure();
+    amx_configure(64);
     for (size_t n = n_begin; n < n_end; n += BYTE_COLUMNS) {
         const uint8_t *group = (const uint8_t *)args->b + n / BYTE_COLUMNS * byte_sliver_bytes(k);
         size_t columns = moru_min_size(BYTE_COLUMNS, n_end - n);

@@ -132,7 +132,7 @@ static void amx_multiply(const moru_gemm *args, size_t m_begin, size_t m_end, si
     own.a = (float *)(((uintptr_t)memory + bf16_gemm_scratch_bytes(args) + 63) & ~(uintptr_t)63);
     own.tile = own.a + AMX_ROWS * GEMM_KC;
     own.c = own.tile + 32 * 32;
-    amx_configure();
+    amx_configure(64);
     size_t column_step = even_part(n_end - n_begin, GEMM_NC, GEMM_COLUMNS), row_step = m_end - m_begin;
     if (args->c_type == MORU_BF16) row_step = GEMM_C_ROWS;
     for (size_t column = n_begin; column < n_end; column += column_step) {

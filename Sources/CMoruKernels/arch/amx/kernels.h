@@ -13,15 +13,16 @@ typedef struct {
 
 _Static_assert(sizeof(amx_configuration) == 64, "ldtilecfg operand");
 
-// Configures the thread's tiles: 8 of 16 rows of 64 bytes. A kernel releases them before it returns, so that threads
-// that wait carry no tile state.
-INLINE void amx_configure(void) {
+// Configures the thread's tiles: 0 to 3 for sums [16, 16], 4 and 5 for 16 rows of `depth` bytes, 6 and 7 for as many of
+// 16 columns; all alike where the depth is 64. A kernel releases them before it returns, so that threads that wait carry
+// no tile state.
+INLINE void amx_configure(uint8_t depth) {
     amx_configuration configuration __attribute__((aligned(64)));
     memset(&configuration, 0, sizeof configuration);
     configuration.palette = 1;
     for (int i = 0; i < 8; i++) {
-        configuration.row_bytes[i] = 64;
-        configuration.rows[i] = 16;
+        configuration.row_bytes[i] = i == 4 || i == 5 ? depth : 64;
+        configuration.rows[i] = i >= 6 ? depth / 4 : 16;
     }
     _tile_loadconfig(&configuration);
 }
@@ -38,3 +39,4 @@ static void bf16_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
 
 #include "gemm.h"
 #include "bytes.h"
+#include "packed.h"

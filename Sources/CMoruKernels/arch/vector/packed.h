@@ -3,7 +3,7 @@
 // nothing is added across lanes. Every result is one chain over the blocks of k, the same for any number of rows.
 //
 // The including file defines PACKED_NAME(f), PACKED_PANELS and PACKED_ROWS (a tile), PACKED_SIGNED (whether 8-bit
-// levels are multiplied as signed bytes) and packed_dots.
+// levels are multiplied as signed bytes) and packed_dots; or PACKED_PANELS and PACKED_UNPACKS_ONLY.
 
 #define PACKED_DEPTH ((size_t)768)
 #define PACKED_VECTORS (PACKED_PANELS * 16 / MORU_LANES)
@@ -134,6 +134,7 @@ static void unpack_scales(moru_dtype type, const uint8_t *in, size_t blocks, flo
     }
 }
 
+#ifndef PACKED_UNPACKS_ONLY
 // What each sub-block adds apart from the products of levels: in a format with minima the activations' sum, which they
 // multiply; else the integer that the sum of products starts from.
 INLINE void packed_corrections(const bool sixteenths, const bool minima, const packed_tile_arguments *t,
@@ -276,6 +277,8 @@ static size_t packed_kind(moru_dtype type) {
     }
 }
 
+#endif
+
 // Elements [first, first + 32 * blocks) of k of one panel.
 static void packed_unpack(moru_dtype type, const uint8_t *panel, size_t k, size_t first, size_t blocks, uint8_t *levels,
                           float *scale, float *minimum) {
@@ -303,6 +306,7 @@ INLINE size_t packed_part(size_t total, size_t most, size_t unit) {
     return parts == 0 ? unit : moru_round_up((total + parts - 1) / parts, unit);
 }
 
+#ifndef PACKED_UNPACKS_ONLY
 // How much of k is unpacked at a time: with one tile of rows little, so that memory is read while tiles are computed;
 // with more, as much as the cache holds. 8-bit levels need no unpacking.
 INLINE size_t packed_depth(moru_dtype type, size_t rows) {
@@ -375,3 +379,4 @@ void PACKED_NAME(round_row)(const float *x, size_t k, void *out) {
         __builtin_memcpy((int32_t *)(uintptr_t)row.half_sums + 2 * b, sums, sizeof sums);
     }
 }
+#endif
