@@ -436,8 +436,8 @@ static inline void moru_cpu_relax(void) {
 // The table for a level, or NULL when this build or this CPU cannot run it.
 const moru_kernels *moru_kernels_for(moru_cpu_level level);
 
-// Whether a level's bf16 product runs and is right, tried in a child process, so that an instruction that faults does
-// no harm. Takes about a millisecond; meant for levels that not every machine which reports them can run (AMX).
+// Whether a level's products (bf16, packed weights, bytes) run and are right, tried in a child process, so that an
+// instruction that faults does no harm. Takes about a millisecond; meant for levels that not every machine which reports them can run (AMX).
 bool moru_cpu_level_works(moru_cpu_level level);
 
 #ifdef __cplusplus
