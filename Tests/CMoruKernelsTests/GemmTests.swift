@@ -3,9 +3,9 @@ import Testing
 
 @Suite("Matrix products")
 struct GemmTests {
-    /// One random product, checked against a sum in double precision, with B as it is and packed ahead.
+    /// One random product at every level, checked against a sum in double precision, with B as it is or packed ahead.
     func check(
-        _ level: Level, _ random: inout Random, m: Int, n: Int, k: Int, format: moru_dtype, transposed: Bool,
+        _ random: inout Random, m: Int, n: Int, k: Int, format: moru_dtype, transposed: Bool,
         aTransposed: Bool, bf16: Bool, narrowA: Bool = false, narrowC: Bool = false
     ) {
         let unit = moru_block_elements(format)
@@ -32,45 +32,47 @@ struct GemmTests {
         }
         let mSplit = m == 0 ? 0 : random.int(0...m), packsAhead = random.bool()
         let nSplit = packsAhead ? random.int(0...n) / 64 * 64 : n == 0 ? 0 : random.int(0...n)
-        var c = start.bytes
-        b.withUnsafeBytes { bBytes in
-            a.bytes.withUnsafeBytes { aBytes in
-                c.withUnsafeMutableBytes { cBytes in
-                    var args = moru_gemm()
-                    (args.m, args.n, args.k) = (m, n, k)
-                    (args.a, args.a_type) = (aBytes.baseAddress, a.type)
-                    (args.a_row_stride, args.a_column_stride) = aTransposed ? (1, m) : (k, 1)
-                    (args.b, args.b_type, args.b_transposed) = (bBytes.baseAddress, format, transposed)
-                    args.b_row_bytes = columns / unit * moru_block_bytes(format)
-                    (args.c, args.c_type, args.c_row_stride) = (cBytes.baseAddress, start.type, n)
-                    (args.alpha, args.accumulate, args.allow_bf16) = (alpha, accumulate, bf16)
-                    let packedBytes = packsAhead ? level.functions.gemm_packed_bytes(&args) : 0
-                    let packed = UnsafeMutableRawPointer.allocate(byteCount: packedBytes + 64, alignment: 64)
-                    defer { packed.deallocate() }
-                    // Parts, as threads would share the work.
-                    withScratch(level.functions.gemm_scratch_bytes(&args)) { scratch in
-                        if packedBytes > 0 {
-                            level.functions.gemm_pack(&args, nSplit, n, packed, scratch)
-                            level.functions.gemm_pack(&args, 0, nSplit, packed, scratch)
-                            (args.packed_b, args.b) = (UnsafeRawPointer(packed), nil)
+        for level in Level.allWithEmulated {
+            var c = start.bytes
+            b.withUnsafeBytes { bBytes in
+                a.bytes.withUnsafeBytes { aBytes in
+                    c.withUnsafeMutableBytes { cBytes in
+                        var args = moru_gemm()
+                        (args.m, args.n, args.k) = (m, n, k)
+                        (args.a, args.a_type) = (aBytes.baseAddress, a.type)
+                        (args.a_row_stride, args.a_column_stride) = aTransposed ? (1, m) : (k, 1)
+                        (args.b, args.b_type, args.b_transposed) = (bBytes.baseAddress, format, transposed)
+                        args.b_row_bytes = columns / unit * moru_block_bytes(format)
+                        (args.c, args.c_type, args.c_row_stride) = (cBytes.baseAddress, start.type, n)
+                        (args.alpha, args.accumulate, args.allow_bf16) = (alpha, accumulate, bf16)
+                        let packedBytes = packsAhead ? level.functions.gemm_packed_bytes(&args) : 0
+                        let packed = UnsafeMutableRawPointer.allocate(byteCount: packedBytes + 64, alignment: 64)
+                        defer { packed.deallocate() }
+                        // Parts, as threads would share the work.
+                        withScratch(level.functions.gemm_scratch_bytes(&args)) { scratch in
+                            if packedBytes > 0 {
+                                level.functions.gemm_pack(&args, nSplit, n, packed, scratch)
+                                level.functions.gemm_pack(&args, 0, nSplit, packed, scratch)
+                                (args.packed_b, args.b) = (UnsafeRawPointer(packed), nil)
+                            }
+                            level.functions.gemm(&args, 0, mSplit, 0, nSplit, scratch)
+                            level.functions.gemm(&args, 0, mSplit, nSplit, n, scratch)
+                            level.functions.gemm(&args, mSplit, m, 0, n, scratch)
                         }
-                        level.functions.gemm(&args, 0, mSplit, 0, nSplit, scratch)
-                        level.functions.gemm(&args, 0, mSplit, nSplit, n, scratch)
-                        level.functions.gemm(&args, mSplit, m, 0, n, scratch)
                     }
                 }
             }
+            #expect(level.isReleased)
+            // bf16 keeps 8 bits of each factor; the errors of a long sum mostly cancel.
+            expectClose(
+                Activations(bytes: c, type: start.type).floats, expected,
+                tolerance: bf16 && level.hasBF16 ? 8e-3 : narrowC ? 4e-3 : 2e-6, scale: largest + 1e-3,
+                "\(level.name) \(m)x\(n)x\(k) \(format) b\(transposed ? "T" : "") a\(aTransposed ? "T" : "")")
         }
-        #expect(level.isReleased)
-        // bf16 keeps 8 bits of each factor; the errors of a long sum mostly cancel.
-        expectClose(
-            Activations(bytes: c, type: start.type).floats, expected,
-            tolerance: bf16 && level.hasBF16 ? 8e-3 : narrowC ? 4e-3 : 2e-6, scale: largest + 1e-3,
-            "\(m)x\(n)x\(k) \(format) b\(transposed ? "T" : "") a\(aTransposed ? "T" : "")")
     }
 
-    @Test("Random shapes in every format", arguments: Level.allWithEmulated, allFormats)
-    func shapes(_ level: Level, _ format: moru_dtype) {
+    @Test("Random shapes in every format", arguments: allFormats)
+    func shapes(_ format: moru_dtype) {
         var random = Random(UInt64(format.rawValue) + 1)
         let unit = moru_block_elements(format)
         for round in 0..<16 {
@@ -78,29 +80,29 @@ struct GemmTests {
             var n = random.int(1...70), k = random.int(1...200)
             if transposed { k = (k + unit - 1) / unit * unit } else { n = (n + unit - 1) / unit * unit }
             check(
-                level, &random, m: random.int(1...45), n: n, k: k, format: format, transposed: transposed,
+                &random, m: random.int(1...45), n: n, k: k, format: format, transposed: transposed,
                 aTransposed: random.bool(), bf16: round % 4 > 1, narrowA: random.bool(), narrowC: random.bool())
         }
     }
 
-    @Test("Sizes beyond one block of the cache, and degenerate ones", arguments: Level.allWithEmulated)
-    func extremes(_ level: Level) {
+    @Test("Sizes beyond one block of the cache, and degenerate ones")
+    func extremes() {
         var random = Random(99)
         for bf16 in [false, true] {
             for transposed in [false, true] {
                 for (m, n, k) in [(1, 1, 1), (0, 5, 3), (3, 0, 4), (4, 5, 0), (15, 33, 1), (2, 1040, 7)] {
                     check(
-                        level, &random, m: m, n: n, k: k, format: MORU_F32, transposed: transposed,
+                        &random, m: m, n: n, k: k, format: MORU_F32, transposed: transposed,
                         aTransposed: random.bool(), bf16: bf16)
                 }
                 check(
-                    level, &random, m: 300, n: 40, k: 600, format: MORU_F32, transposed: transposed,
+                    &random, m: 300, n: 40, k: 600, format: MORU_F32, transposed: transposed,
                     aTransposed: transposed, bf16: bf16)
                 check(
-                    level, &random, m: 1030, n: 5, k: 545, format: MORU_BF16, transposed: transposed,
+                    &random, m: 1030, n: 5, k: 545, format: MORU_BF16, transposed: transposed,
                     aTransposed: !transposed, bf16: bf16, narrowA: true, narrowC: true)
                 check(
-                    level, &random, m: 9, n: 608, k: 544, format: MORU_Q4_1, transposed: transposed, aTransposed: false,
+                    &random, m: 9, n: 608, k: 544, format: MORU_Q4_1, transposed: transposed, aTransposed: false,
                     bf16: bf16)
             }
         }
