@@ -1,6 +1,6 @@
 // The operands of attention's products, in 32-bit units along the dimension that is added up: one f32, or with
 // ATTENTION_BF16 a pair of bf16. The including file defines ATTENTION_VECTORS, the vectors across a product's tile of 6
-// rows.
+// rows; half of them make tiles of 12.
 
 #if ATTENTION_BF16
 #define UNITS(n) (((n) + 1) / 2)
@@ -25,7 +25,7 @@ typedef struct {
 } product;
 
 INLINE void product_tile(const int rows, const int vectors, const product *args, size_t r0, size_t j, size_t part) {
-    vf sum[6][ATTENTION_VECTORS];
+    vf sum[12][ATTENTION_VECTORS];
     float *c = args->c + r0 * args->c_row + j;
     const float *a = args->a + r0 * args->a_row, *b = args->b + j;
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
@@ -57,23 +57,42 @@ INLINE void product_tile(const int rows, const int vectors, const product *args,
     }
 }
 
-INLINE void product_rows(const int rows, const product *args, size_t r0) {
-    size_t j = 0, wide = ATTENTION_VECTORS * LANES;
-    for (; j + wide <= args->columns; j += wide) product_tile(rows, ATTENTION_VECTORS, args, r0, j, 0);
-    for (; j + LANES <= args->columns; j += LANES) product_tile(rows, 1, args, r0, j, 0);
-    if (j < args->columns) product_tile(rows, 1, args, r0, j, args->columns - j);
+// Rows [r0, r0 + rows) of the columns [begin, end), in tiles of so many vectors.
+INLINE void product_band(const int rows, const int vectors, const product *args, size_t r0, size_t begin, size_t end) {
+    for (size_t j = begin; j < end; j += (size_t)vectors * LANES) product_tile(rows, vectors, args, r0, j, 0);
+}
+
+// The last fewer than 6 rows of such columns.
+INLINE void product_rest(const int vectors, size_t rows, const product *args, size_t r0, size_t begin, size_t end) {
+    switch (rows) {
+    case 1: product_band(1, vectors, args, r0, begin, end); break;
+    case 2: product_band(2, vectors, args, r0, begin, end); break;
+    case 3: product_band(3, vectors, args, r0, begin, end); break;
+    case 4: product_band(4, vectors, args, r0, begin, end); break;
+    case 5: product_band(5, vectors, args, r0, begin, end); break;
+    default: break;
+    }
 }
 
 static void multiply_small(size_t rows, const product *args) {
-    size_t r = 0;
-    for (; r + 6 <= rows; r += 6) product_rows(6, args, r);
-    switch (rows - r) {
-    case 1: product_rows(1, args, r); break;
-    case 2: product_rows(2, args, r); break;
-    case 3: product_rows(3, args, r); break;
-    case 4: product_rows(4, args, r); break;
-    case 5: product_rows(5, args, r); break;
-    default: break;
+    size_t wide = (size_t)ATTENTION_VECTORS * LANES, half = wide / 2, r = 0;
+    size_t whole = args->columns / wide * wide, halves = args->columns / half * half;
+    if (whole > 0) {
+        for (; r + 6 <= rows; r += 6) product_band(6, ATTENTION_VECTORS, args, r, 0, whole);
+        product_rest(ATTENTION_VECTORS, rows - r, args, r, 0, whole);
+    }
+    if (halves > whole) {
+        for (r = 0; r + 12 <= rows; r += 12) product_tile(12, ATTENTION_VECTORS / 2, args, r, whole, 0);
+        if (r + 6 <= rows) {
+            product_tile(6, ATTENTION_VECTORS / 2, args, r, whole, 0);
+            r += 6;
+        }
+        product_rest(ATTENTION_VECTORS / 2, rows - r, args, r, whole, halves);
+    }
+    for (size_t j = halves; j < args->columns; j += LANES) {
+        size_t part = args->columns - j < LANES ? args->columns - j : 0;
+        for (r = 0; r + 6 <= rows; r += 6) product_tile(6, 1, args, r, j, part);
+        for (; r < rows; r++) product_tile(1, 1, args, r, j, part);
     }
 }
 

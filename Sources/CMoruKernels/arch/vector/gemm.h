@@ -1,7 +1,8 @@
 // Matrix product in packed panels (after Goto and van de Geijn, 2008). The unit of a panel is 32 bits along k: one f32,
 // or with GEMM_BF16 a pair of bf16. A block of A (up to MC rows, a panel's units) is packed once and stays in the
 // second-level cache; slivers of GEMM_COLUMNS columns of B, packed here or ahead, pass by it. Each pair of slivers goes
-// through a tile of accumulators in registers. Every element of C is summed in an order that depends on k alone.
+// through a tile of accumulators in registers. Rows of A that are bf16 already are read where they are: a pair along k is
+// a unit as it lies. Every element of C is summed in an order that depends on k alone.
 //
 // The including file defines GEMM_NAME(f), GEMM_ROWS, GEMM_VECTORS and GEMM_BF16.
 
@@ -11,10 +12,27 @@
 INLINE vf gemm_step(vf a, vf b, vf sum) {
     return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
+
+// The steps of one row whose pair lies in memory. Left to themselves, compilers load pairs ahead of their use, into more
+// registers than the sums of a whole tile leave.
+INLINE void gemm_row_in_place(const int vectors, const float *pair, const vf *right, vf *sum) {
+    vf left;
+    if (vectors == 2) {
+        __asm__("vbroadcastss %3, %2\n\tvdpbf16ps %4, %2, %0\n\tvdpbf16ps %5, %2, %1"
+                : "+v"(sum[0]), "+v"(sum[1]), "=&v"(left)
+                : "m"(*pair), "v"(right[0]), "v"(right[1]));
+    } else {
+        sum[0] = gemm_step(vset(*pair), right[0], sum[0]);
+    }
+}
 #elif GEMM_BF16
 INLINE vf gemm_step(vf a, vf b, vf sum) {
     sum = vfma(vbits(vasint(a) & (int32_t)0xffff0000), vbits(vasint(b) & (int32_t)0xffff0000), sum);
     return vfma(vbits(vasint(a) << 16), vbits(vasint(b) << 16), sum);
+}
+
+INLINE void gemm_row_in_place(const int vectors, const float *pair, const vf *right, vf *sum) {
+    for (int v = 0; v < vectors; v++) sum[v] = gemm_step(vset(*pair), right[v], sum[v]);
 }
 #else
 INLINE vf gemm_step(vf a, vf b, vf sum) { return vfma(a, b, sum); }
@@ -26,10 +44,12 @@ INLINE void gemm_put(moru_dtype type, void *c, vf sum, size_t count, float alpha
     vstore_type(type, c, 0, y, count);
 }
 
-// C tile (rows by columns, columns <= vectors * LANES) = or += alpha * A sliver * B, whose rows are b_step apart. C is
-// f32, or bf16 when `narrow`. `rows` and `vectors` are constants in every call, so that the sums stay in registers.
-INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const float *a, const float *b, size_t b_step,
-                      void *c, size_t c_row_stride, size_t columns, float alpha, bool accumulate, bool narrow) {
+// C tile (rows by columns, columns <= vectors * LANES) = or += alpha * A * B, whose rows are b_step apart. A is a sliver,
+// or with `in_place` rows that are a_step units apart. C is f32, or bf16 when `narrow`. `rows`, `vectors` and `in_place`
+// are constants in every call, so that the sums stay in registers.
+INLINE void gemm_tile(const int rows, const int vectors, const bool in_place, size_t depth, const float *a,
+                      size_t a_step, const float *b, size_t b_step, void *c, size_t c_row_stride, size_t columns,
+                      float alpha, bool accumulate, bool narrow) {
     vf sum[GEMM_ROWS][GEMM_VECTORS];
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[r][v] = vset(0);
@@ -38,12 +58,18 @@ INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const flo
         vf right[GEMM_VECTORS];
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) right[v] = vload(b + v * MORU_LANES);
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+#if GEMM_BF16
+            if (in_place) {
+                gemm_row_in_place(vectors, a + (size_t)r * a_step, right, sum[r]);
+                continue;
+            }
+#endif
             vf left = vset(a[r]);
             _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
                 sum[r][v] = gemm_step(left, right[v], sum[r][v]);
             }
         }
-        a += rows;
+        a += in_place ? 1 : rows;
         b += b_step;
     }
     // Whole tiles of f32, which nearly all are, take a short way.
@@ -67,18 +93,25 @@ INLINE void gemm_tile(const int rows, const int vectors, size_t depth, const flo
     }
 }
 
-typedef void gemm_tile_function(size_t, const float *, const float *, size_t, void *, size_t, size_t, float, bool,
-                                bool);
+typedef void gemm_tile_function(size_t, const float *, size_t, const float *, size_t, void *, size_t, size_t, float,
+                                bool, bool);
 
-#define TILE(R)                                                                                                      \
-    static void gemm_tile_##R##_narrow(size_t depth, const float *a, const float *b, size_t b_step, void *c,         \
-                                       size_t stride, size_t columns, float alpha, bool accumulate, bool narrow) {   \
-        gemm_tile(R, 1, depth, a, b, b_step, c, stride, columns, alpha, accumulate, narrow);                         \
-    }                                                                                                                \
-    static void gemm_tile_##R##_wide(size_t depth, const float *a, const float *b, size_t b_step, void *c,           \
-                                     size_t stride, size_t columns, float alpha, bool accumulate, bool narrow) {     \
-        gemm_tile(R, GEMM_VECTORS, depth, a, b, b_step, c, stride, columns, alpha, accumulate, narrow);              \
+#define TILE_AS(NAME, R, VECTORS, IN_PLACE)                                                                          \
+    static void NAME(size_t depth, const float *a, size_t a_step, const float *b, size_t b_step, void *c,            \
+                     size_t stride, size_t columns, float alpha, bool accumulate, bool narrow) {                     \
+        gemm_tile(R, VECTORS, IN_PLACE, depth, a, a_step, b, b_step, c, stride, columns, alpha, accumulate, narrow); \
     }
+#if GEMM_BF16
+#define TILE_IN_PLACE(R)                                          \
+    TILE_AS(gemm_tile_##R##_narrow_in_place, R, 1, true)          \
+    TILE_AS(gemm_tile_##R##_wide_in_place, R, GEMM_VECTORS, true)
+#else
+#define TILE_IN_PLACE(R)
+#endif
+#define TILE(R)                                           \
+    TILE_AS(gemm_tile_##R##_narrow, R, 1, false)          \
+    TILE_AS(gemm_tile_##R##_wide, R, GEMM_VECTORS, false) \
+    TILE_IN_PLACE(R)
 TILE(1)
 TILE(2)
 TILE(3)
@@ -98,10 +131,18 @@ TILE(13)
 TILE(14)
 #endif
 #undef TILE
+#undef TILE_IN_PLACE
+#undef TILE_AS
 
-#define TILE(R) {gemm_tile_##R##_narrow, gemm_tile_##R##_wide}
-static gemm_tile_function *const gemm_tiles[GEMM_ROWS + 1][2] = {
-    {0, 0}, TILE(1),  TILE(2),  TILE(3),  TILE(4),  TILE(5), TILE(6),
+// By rows, whether the columns fill more than one vector, and whether A is read in place.
+#if GEMM_BF16
+#define TILE(R) \
+    {{gemm_tile_##R##_narrow, gemm_tile_##R##_narrow_in_place}, {gemm_tile_##R##_wide, gemm_tile_##R##_wide_in_place}}
+#else
+#define TILE(R) {{gemm_tile_##R##_narrow, 0}, {gemm_tile_##R##_wide, 0}}
+#endif
+static gemm_tile_function *const gemm_tiles[GEMM_ROWS + 1][2][2] = {
+    {{0, 0}, {0, 0}}, TILE(1),  TILE(2),  TILE(3),  TILE(4),  TILE(5), TILE(6),
 #if GEMM_ROWS > 6
     TILE(7), TILE(8),
 #endif
@@ -197,6 +238,7 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
     bool direct = !GEMM_BF16 && !args->packed_b && !args->b_transposed && args->b_type == MORU_F32 &&
                   args->b_row_bytes % 4 == 0 && m_end - m_begin <= 2 * GEMM_ROWS;
     size_t in_place = direct ? columns / GEMM_COLUMNS * GEMM_COLUMNS : 0;
+    bool a_in_place = gemm_reads_a(args);
     for (size_t panel = 0; panel < args->k; panel += panel_step) {
         size_t panel_end = moru_min_size(args->k, panel + panel_step), units = gemm_units(panel_end - panel);
         size_t sliver = units * GEMM_COLUMNS;
@@ -210,7 +252,9 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
         }
         for (size_t block = m_begin; block < m_end; block += block_rows) {
             size_t block_end = moru_min_size(m_end, block + block_rows);
-            gemm_pack_a(args, panel, panel_end, depth_step, block, block_end, sliver_rows, scratch->a, scratch);
+            if (!a_in_place) {
+                gemm_pack_a(args, panel, panel_end, depth_step, block, block_end, sliver_rows, scratch->a, scratch);
+            }
             for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
                 size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
                 for (size_t first = panel; first < panel_end; first += depth_step) {
@@ -233,9 +277,11 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
                             stride = GEMM_COLUMNS;
                             c = scratch->block + (m - block) * stride;
                         }
-                        gemm_tiles[rows][width > LANES](depth, scratch->a + (m - block) * units + start * rows, b,
-                                                        b_step, c, stride, width, args->alpha, accumulate,
-                                                        narrow && !gathers && !keeps);
+                        const float *a = a_in_place ? (const float *)gemm_a(args, m, first)
+                                                    : scratch->a + (m - block) * units + start * rows;
+                        gemm_tiles[rows][width > LANES][a_in_place](
+                            depth, a, args->a_row_stride / GEMM_UNIT, b, b_step, c, stride, width, args->alpha,
+                            accumulate, narrow && !gathers && !keeps);
                     }
                 }
                 if (!keeps) continue;

@@ -86,6 +86,13 @@ INLINE const float *gemm_row(const moru_gemm *args, size_t row, size_t first, si
     return wide + (first - start);
 }
 
+// Whether the rows of A are read where they are: with a wide C each is read so often that packing it pays. Rows whose
+// distance is a multiple of a page are not, since they would drive each other out of the first-level cache.
+INLINE bool gemm_reads_a(const moru_gemm *args) {
+    return GEMM_BF16 && args->a_type == MORU_BF16 && args->a_column_stride == 1 && args->a_row_stride % 2 == 0 &&
+           args->k % 2 == 0 && args->a_row_stride % 2048 != 0 && args->n <= 1024;
+}
+
 #if GEMM_BF16
 // Two rows of f32 as one row of bf16 pairs.
 INLINE vf gemm_pair(vf even, vf odd) {
