@@ -120,6 +120,13 @@ INLINE vf gemm_pair_narrow(const uint16_t *even, const uint16_t *odd, size_t cou
 #endif
 }
 
+// 16 or, from `first` 16 on, the next 16 elements of two rows of bf16 as one row of pairs.
+INLINE vf gemm_pair_halves(__m512i even, __m512i odd, int first) {
+    int16_t index[32];
+    for (int i = 0; i < 32; i++) index[i] = (int16_t)(first + i / 2 + i % 2 * 32);
+    return (vf)_mm512_permutex2var_epi16(even, _mm512_loadu_si512(index), odd);
+}
+
 // `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
 INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
     size_t i = 0;
@@ -190,7 +197,14 @@ static void gemm_pack_strip(const moru_gemm *args, size_t first, size_t depth, s
             const uint8_t *row = (const uint8_t *)args->b + (first + i * 2) * args->b_row_bytes;
             const uint16_t *even = (const uint16_t *)(const void *)row + column;
             const uint16_t *odd = paired ? (const uint16_t *)(const void *)(row + args->b_row_bytes) + column : NULL;
-            for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
+            size_t whole = odd ? columns / GEMM_COLUMNS * GEMM_COLUMNS : 0;
+            for (size_t j = 0; j < whole; j += GEMM_COLUMNS) {
+                float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS;
+                __m512i upper = _mm512_loadu_si512(even + j), lower = _mm512_loadu_si512(odd + j);
+                vstore(out, gemm_pair_halves(upper, lower, 0));
+                vstore(out + LANES, gemm_pair_halves(upper, lower, 16));
+            }
+            for (size_t j = whole; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
                 float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
                 size_t count = j < columns ? moru_min_size(LANES, columns - j) : 0;
                 vstore(out, count ? gemm_pair_narrow(even + j, odd ? odd + j : NULL, count) : vset(0));
@@ -308,6 +322,20 @@ static void gemm_pack_a(const moru_gemm *args, size_t panel, size_t panel_end, s
             size_t column = panel + (i + GEMM_AHEAD) * GEMM_UNIT + ahead;
             if (column < panel_end) gemm_prefetch(gemm_a(args, row, column), gemm_a(args, end, column));
         }
+#if GEMM_BF16
+        // All but the last unit may be read and stored in whole vectors: what lies beyond a sliver's part of the unit is
+        // overwritten by the units after it, or lies behind the last sliver.
+        if (args->a_type == MORU_BF16 && i + 1 < units && args->a_column_stride >= LANES) {
+            const uint16_t *even = gemm_a(args, row, panel + 2 * i), *odd = even + args->a_column_stride;
+            for (size_t m = row; m < end; m += rows) {
+                size_t count = moru_min_size(rows, end - m);
+                __m512i upper = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(even + m - row)));
+                __m512i lower = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(odd + m - row)));
+                vstore(out + (m - row) * units + i * count, gemm_pair_halves(upper, lower, 0));
+            }
+            continue;
+        }
+#endif
         for (size_t m = row; m < end; m += rows) {
             size_t count = moru_min_size(rows, end - m);
             float *to = out + (m - row) * units + i * count;
