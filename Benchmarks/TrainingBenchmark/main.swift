@@ -68,6 +68,7 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
     var generator = RandomGenerator(seed: 1)
     let tokensAStep = subject.sequences * subject.tokens
     var (rates, processorSeconds, losses): ([Double], [Double], [Double]) = ([], [], [])
+    let panels = PanelStore()
     for _ in 0..<steps {
         let examples = (0..<subject.sequences).map { _ in
             let tokens = (0...subject.tokens).map { _ in
@@ -77,11 +78,14 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
         }
         let before = resources().seconds
         let elapsed = clock.measure {
-            let (loss, gradients) = valueAndGradients(of: subject.parameters) {
-                Runtime.withRecomputation(recomputes) { task.summedLoss(of: examples) } * (1 / Float(tokensAStep))
+            // As a run has it
+            Runtime.withPanels(panels) {
+                let (loss, gradients) = valueAndGradients(of: subject.parameters) {
+                    Runtime.withRecomputation(recomputes) { task.summedLoss(of: examples) } * (1 / Float(tokensAStep))
+                }
+                optimizer.update(gradients, learningRate: subject.learningRate)
+                losses.append(Double(loss.scalar))
             }
-            optimizer.update(gradients, learningRate: subject.learningRate)
-            losses.append(Double(loss.scalar))
         }
         rates.append(Double(tokensAStep) / (elapsed / .seconds(1)))
         processorSeconds.append(resources().seconds - before)

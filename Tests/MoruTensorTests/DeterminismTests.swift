@@ -102,6 +102,10 @@ import Testing
             "tall product": product(2003, 67, 97),
             "weight gradient": product(1003, 211, 97, transposeA: true, transposeB: false),
             "input gradient": product(150, 401, 333, transposeB: false),
+            "weight gradients of a group": { backend in
+                let heights = [503, 203, 129].map { tensor("a\($0)", [211, $0]) }
+                return backend.productsOfColumns(heights, tensor("b", [211, 97]))
+            },
             "one row": product(1, 512, 3001), "few rows": product(5, 512, 3001, as: .bf16),
             "quantised": product(77, 512, 601, as: .q8_0),
             "packed": { backend in

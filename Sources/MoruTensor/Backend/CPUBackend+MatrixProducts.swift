@@ -39,6 +39,20 @@ extension CPUBackend {
         sum = c
     }
 
+    func productsOfColumns(_ all: [Tensor], _ b: Tensor) -> [Tensor] {
+        let results = all.map { Tensor(uninitialized: [$0.shape[1], b.shape[1]]) }
+        let products = zip(all, results).map { a, c in
+            var product = arguments(a, b, transposeB: false, c)
+            (product.k, product.a_row_stride, product.a_column_stride) = (a.shape[0], 1, a.shape[1])
+            return product
+        }
+        withExtendedLifetime((all, b)) {
+            if runWithSharedPanels(products.map { [$0] }, adding: nil) { return }
+            for one in products { run([one], adding: nil) }
+        }
+        return results
+    }
+
     func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor] {
         let asFew = weights.filter { goesAsFewRows(x.shape[0], $0) }.count
         if asFew == weights.count {
@@ -88,6 +102,7 @@ extension CPUBackend {
         arguments.c_row_stride = c.shape[1]
         arguments.alpha = 1
         arguments.allow_bf16 = runtime.precision != .f32
+        arguments.packed_b = keptPanels(of: b, arguments)
         return arguments
     }
 

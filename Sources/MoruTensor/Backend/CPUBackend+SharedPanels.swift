@@ -1,8 +1,10 @@
 import CMoruKernels
 
 extension CPUBackend {
-    /// Rows of A that one thread takes at a time: what the kernels keep in the second-level cache.
-    private static let rowBlock = 112
+    /// Rows of a tile of the fastest kernels: pieces of C are whole tiles.
+    private static let tileRows = 14
+    /// Tiles that one thread takes at a time: what the kernels keep in the second-level cache.
+    private static let tilesAtOnce = 8
     /// Fewer rows than this are not worth packing a weight for all threads.
     private static let leastRows = 128
     /// Bytes of packed weights that all threads read again and again: a part of the last-level cache.
@@ -12,76 +14,126 @@ extension CPUBackend {
     /// nothing is packed twice. Every row is added up by itself, so no result depends on how the rows are shared.
     ///
     /// - Parameters:
-    ///   - sums: For each C, the products that add up in it. All have the same rows; those after the first accumulate.
+    ///   - sums: For each C, the products that add up in it. They have the same rows; those after the first accumulate.
     ///   - addend: What the first C begins with where its first product accumulates, in its shape and type.
     /// - Returns: Whether the products were computed; if not, they are too small for this.
     func runWithSharedPanels(_ sums: [[moru_gemm]], adding addend: UnsafeRawPointer?) -> Bool {
-        guard let m = sums.first?.first?.m, m >= Self.leastRows else { return false }
+        guard sums.allSatisfy({ $0[0].m >= Self.leastRows }) else { return false }
         let widest = sums.reduce(0) { max($0, $1[0].n) }
-        let bytes = sums.joined().reduce(0) { total, one in
-            total + withUnsafePointer(to: one) { kernels.gemm_packed_bytes($0) }
-        }
-        let isPacked = sums.joined().allSatisfy { one in
-            withUnsafePointer(to: one) { kernels.gemm_packed_bytes($0) > 0 }
-        }
-        guard isPacked, widest > 0 else { return false }
-        let panels = max(1, (bytes + Self.panelBytes - 1) / Self.panelBytes)
+        let bytes = sums.joined().map(packedBytes)
+        guard bytes.allSatisfy({ $0 > 0 }), widest > 0 else { return false }
+        let panels = max(1, (bytes.reduce(0, +) + Self.panelBytes - 1) / Self.panelBytes)
         let columns = ((widest + panels - 1) / panels + 255) / 256 * 256
         for first in stride(from: 0, to: widest, by: columns) {
             let parts = sums.filter { first < $0[0].n }.map { sum in
-                sum.map { $0.columns(first..<min($0.n, first + columns)) }
+                sum.map { self.columns(first..<min($0.n, first + columns), of: $0) }
             }
-            runPanel(parts, rows: m, adding: addend.map { ($0 + first * sums[0][0].c_type.byteCount, sums[0][0].n) })
+            runPanel(parts, adding: addend.map { ($0 + first * sums[0][0].c_type.byteCount, sums[0][0].n) })
         }
         return true
     }
 
     /// The products of one panel of columns, small enough to be packed whole.
-    private func runPanel(
-        _ sums: [[moru_gemm]], rows m: Int, adding addend: (base: UnsafeRawPointer, rowStride: Int)?
-    ) {
+    private func runPanel(_ sums: [[moru_gemm]], adding addend: (base: UnsafeRawPointer, rowStride: Int)?) {
         var all = sums
-        var offsets: [[Int]] = []
+        var packings: [Packing] = []
         var total = 0
-        for sum in sums {
-            offsets.append([])
-            for one in sum {
-                offsets[offsets.count - 1].append(total)
-                total += (withUnsafePointer(to: one) { kernels.gemm_packed_bytes($0) } + 63) & ~63
+        let places = sums.map { sum in
+            sum.map { one -> Int? in
+                if one.packed_b != nil { return nil }
+                if let index = packings.firstIndex(where: { $0.product.hasSameB(as: one) }) { return index }
+                packings.append(Packing(product: one, offset: total))
+                total += (packedBytes(of: one) + 63) & ~63
+                return packings.count - 1
             }
         }
         withScratch(max(1, total)) { packed in
-            pack(sums.joined().map { $0 }, offsets.joined().map { $0 }, packed)
-            for (i, sum) in sums.enumerated() {
-                for (j, one) in sum.enumerated() where withUnsafePointer(to: one, { kernels.gemm_packed_bytes($0) }) > 0
-                {
-                    all[i][j].packed_b = UnsafeRawPointer(packed + offsets[i][j])
+            pack(packings, packed)
+            for (i, sum) in places.enumerated() {
+                for case (let j, let place?) in sum.enumerated() {
+                    all[i][j].packed_b = UnsafeRawPointer(packed + packings[place].offset)
                 }
             }
-            let isFew = (m + Self.rowBlock - 1) / Self.rowBlock * sums.count < 8 * threads.threadCount
-            let block = isFew ? Self.rowBlock / 2 : Self.rowBlock
             let scratchBytes = scratchBytes(of: all.joined().map { $0 })
-            let fixed = all
-            threads.run((m + block - 1) / block * sums.count, scratchBytes: scratchBytes) { piece, scratch in
-                let rows = piece / sums.count * block..<min(m, (piece / sums.count + 1) * block)
-                let sum = fixed[piece % sums.count]
-                if let addend, piece % sums.count == 0 { copy(addend, to: sum[0], rows: rows) }
-                for var one in sum { kernels.gemm(&one, rows.lowerBound, rows.upperBound, 0, one.n, scratch) }
+            let (fixed, pieces) = (all, pieces(sums.map { $0[0].m }))
+            threads.run(pieces.count, scratchBytes: scratchBytes) { index, scratch in
+                let (number, rows) = pieces[index]
+                if let addend, number == 0 { copy(addend, to: fixed[0][0], rows: rows) }
+                for var one in fixed[number] {
+                    kernels.gemm(&one, rows.lowerBound, rows.upperBound, 0, one.n, scratch)
+                }
             }
         }
     }
 
-    private func pack(_ products: [moru_gemm], _ offsets: [Int], _ packed: UnsafeMutableRawPointer) {
+    /// Splits the rows of some matrices into pieces of nearly the same size, so many that the threads finish together;
+    /// those of the same rows of all the matrices one after the other, since they may read the same.
+    private func pieces(_ heights: [Int]) -> [(matrix: Int, rows: Range<Int>)] {
+        let tiles = heights.map { ($0 + Self.tileRows - 1) / Self.tileRows }
+        func counts(_ most: Int) -> [Int] { tiles.map { ($0 + most - 1) / most } }
+        var counts = counts(Self.tilesAtOnce)
+        if counts.reduce(0, +) < 8 * threads.threadCount { counts = tiles.map { ($0 + 3) / 4 } }
+        // One piece more or less for a thread matters where there are few
+        if counts.reduce(0, +) < 32 * threads.threadCount {
+            for _ in 1..<max(2, threads.threadCount) where counts.reduce(0, +) % threads.threadCount != 0 {
+                for index in counts.indices { counts[index] = min(tiles[index], counts[index] + 1) }
+            }
+        }
+        return (0..<(counts.max() ?? 0)).flatMap { piece in
+            counts.indices.compactMap { matrix in
+                let count = counts[matrix]
+                guard piece < count else { return nil }
+                let begin = tiles[matrix] * piece / count * Self.tileRows
+                let end = min(heights[matrix], tiles[matrix] * (piece + 1) / count * Self.tileRows)
+                return (matrix, begin..<end)
+            }
+        }
+    }
+
+    /// The panels of a quantised matrix, the B of a product of many rows, where they are kept.
+    func keptPanels(of b: Tensor, _ product: moru_gemm) -> UnsafeRawPointer? {
+        guard b.dtype.isQuantized, product.m >= Self.leastRows, let store = runtime.panels else { return nil }
+        let byteCount = packedBytes(of: product)
+        guard byteCount > 0 else { return nil }
+        return store.panels(of: b, product, byteCount: byteCount) { pack([Packing(product: product, offset: 0)], $0) }
+    }
+
+    private func packedBytes(of product: moru_gemm) -> Int {
+        withUnsafePointer(to: product) { kernels.gemm_packed_bytes($0) }
+    }
+
+    /// The same product for some columns of C, which begin at a whole block of B.
+    private func columns(_ range: Range<Int>, of product: moru_gemm) -> moru_gemm {
+        var part = product
+        let (from, type) = (range.lowerBound, product.b_type)
+        if let packed = product.packed_b {
+            part.n = from
+            part.packed_b = packed + packedBytes(of: part)
+        }
+        part.n = range.count
+        let skipped = from / moru_block_elements(type) * moru_block_bytes(type)
+        part.b = product.b + (product.b_transposed ? from * product.b_row_bytes : skipped)
+        part.c = product.c + from * product.c_type.byteCount
+        return part
+    }
+
+    /// A B to be packed, as one of the products has it.
+    private struct Packing {
+        var product: moru_gemm
+        var offset: Int
+    }
+
+    private func pack(_ packings: [Packing], _ packed: UnsafeMutableRawPointer) {
         let unit = 128
-        let units = products.map { ($0.n + unit - 1) / unit }
-        let fixed = Array(zip(products, offsets))
-        threads.run(units.reduce(0, +), scratchBytes: scratchBytes(of: products)) { piece, scratch in
+        let units = packings.map { ($0.product.n + unit - 1) / unit }
+        let scratchBytes = scratchBytes(of: packings.map(\.product))
+        threads.run(units.reduce(0, +), scratchBytes: scratchBytes) { piece, scratch in
             var index = piece
-            var product = 0
-            while index >= units[product] { (index, product) = (index - units[product], product + 1) }
-            var (one, offset) = fixed[product]
-            guard kernels.gemm_packed_bytes(&one) > 0 else { return }
-            kernels.gemm_pack(&one, index * unit, min(one.n, (index + 1) * unit), packed + offset, scratch)
+            var number = 0
+            while index >= units[number] { (index, number) = (index - units[number], number + 1) }
+            var one = packings[number].product
+            kernels.gemm_pack(
+                &one, index * unit, min(one.n, (index + 1) * unit), packed + packings[number].offset, scratch)
         }
     }
 
@@ -100,14 +152,10 @@ extension CPUBackend {
 }
 
 extension moru_gemm {
-    /// The same product for some columns of C, which begin at a whole block of B.
-    fileprivate func columns(_ range: Range<Int>) -> moru_gemm {
-        var part = self
-        part.n = range.count
-        let skipped = range.lowerBound / moru_block_elements(b_type) * moru_block_bytes(b_type)
-        part.b = b + (b_transposed ? range.lowerBound * b_row_bytes : skipped)
-        part.c = c + range.lowerBound * c_type.byteCount
-        return part
+    /// Whether both have the same B, so that it needs packing only once.
+    fileprivate func hasSameB(as other: moru_gemm) -> Bool {
+        b == other.b && (n, k) == (other.n, other.k) && b_type == other.b_type && b_transposed == other.b_transposed
+            && b_row_bytes == other.b_row_bytes && allow_bf16 == other.allow_bf16
     }
 }
 

@@ -24,11 +24,10 @@ extension Tensor {
         return results.recordingTogether([self] + weights) { gradients in
             let pairs = zip(gradients, fixed).compactMap { dy, w in dy.map { (a: $0, w: w) } }
             let dX = wantsX && !pairs.isEmpty ? backend.sumOfProducts(pairs, as: inputType) : nil
-            return [dX]
-                + zip(gradients, wantsW).map { dy, isWanted in
-                    guard isWanted, let dy, let keptX else { return nil }
-                    return backend.matmul(dy, transposeA: true, keptX, transposeB: false, alpha: 1, adding: nil)
-                }
+            // The gradients of all weights are products with the same input
+            let wanted = zip(gradients, wantsW).map { dy, isWanted in isWanted ? dy : nil }
+            var dW = keptX.map { backend.productsOfColumns(wanted.compactMap { $0 }, $0) }?.makeIterator()
+            return [dX] + wanted.map { $0 == nil ? nil : dW?.next() }
         }
     }
 }

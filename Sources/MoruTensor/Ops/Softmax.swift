@@ -62,7 +62,10 @@ public func linearCrossEntropy(
     var total: Double = 0
     let dX = wantsX ? Tensor(uninitialized: x.shape) : nil
     var dW: Tensor?
-    let step = rowsAtOnce(w)
+    // In equal steps: a small last one would cost as much for the weight as a large one
+    let most = rowsAtOnce(w)
+    let steps = max(1, (targets.count + most - 1) / most)
+    let step = max(64, ((targets.count + steps - 1) / steps + 63) / 64 * 64)
     for begin in stride(from: 0, to: targets.count, by: step) {
         let rows = begin..<min(targets.count, begin + step)
         let chunk = x.rows(rows)

@@ -10,6 +10,8 @@ public struct ResourceEstimate: Sendable, Hashable {
     public var optimizerBytes: Int
     /// Bytes of the largest batch's activations, with the gradients of them that are alive at once.
     public var activationBytes: Int
+    /// Bytes of quantised weights that stay unpacked during the run.
+    public var unpackedBytes = 0
     /// How long a step takes, on average.
     public var secondsPerStep: Double
     /// How long the whole run takes, with its measurements and checkpoints.
@@ -22,7 +24,9 @@ public struct ResourceEstimate: Sendable, Hashable {
     public var room: MachineRoom
 
     /// The most bytes that tensors will hold at once.
-    public var peakMemoryBytes: Int { weightBytes + gradientBytes + optimizerBytes + activationBytes }
+    public var peakMemoryBytes: Int {
+        weightBytes + gradientBytes + optimizerBytes + activationBytes + unpackedBytes
+    }
     /// Bytes that will be asked for beyond what is held already.
     var newMemoryBytes: Int { peakMemoryBytes - weightBytes }
 
@@ -31,7 +35,8 @@ public struct ResourceEstimate: Sendable, Hashable {
         [
             "peak_memory_bytes": .int(peakMemoryBytes), "weight_bytes": .int(weightBytes),
             "gradient_bytes": .int(gradientBytes), "optimizer_bytes": .int(optimizerBytes),
-            "activation_bytes": .int(activationBytes), "seconds_per_step": .double(secondsPerStep),
+            "activation_bytes": .int(activationBytes), "unpacked_bytes": .int(unpackedBytes),
+            "seconds_per_step": .double(secondsPerStep),
             "seconds": .double(seconds), "disk_bytes": .int(diskBytes),
             "peak_disk_bytes": .int(peakDiskBytes),
             "available_memory_bytes": room.memoryBytes.map { .int($0) } ?? .null,

@@ -12,9 +12,12 @@ struct ResourceProbe {
     private let settings: TrainingSettings
     private let plan: BatchPlan
     private let givenRoom: MachineRoom?
+    private let panels: PanelStore
     private let clock = ContinuousClock()
 
-    init(_ trainer: Trainer) {
+    /// A probe of a trainer's run, whose products find unpacked weights in a store.
+    init(_ trainer: Trainer, _ panels: PanelStore) {
+        self.panels = panels
         (task, method, settings) = (trainer.task, trainer.method, trainer.settings)
         givenRoom = trainer.room
         plan = BatchPlan(task, settings)
@@ -57,6 +60,12 @@ struct ResourceProbe {
             small: (small.inputs, Double(small.activationBytes)), large: (large.inputs, Double(large.activationBytes)))
         let time = BatchCost(small: (small.inputs, small.seconds), large: (large.inputs, large.seconds))
         estimate.activationBytes = Int(memory.of(survey.largestInputs))
+        estimate.unpackedBytes = panels.byteCount
+        if let available = room.memoryBytes, estimate.newMemoryBytes > available {
+            // Better to unpack them each time than to refuse
+            panels.close()
+            estimate.unpackedBytes = 0
+        }
         try requireMemory(estimate, activations: (memory, survey.largestInputs), survey)
         let update = updateSeconds()
         let steps = Double(settings.totalSteps(stepsPerEpoch: plan.stepsPerEpoch))
@@ -107,7 +116,7 @@ struct ResourceProbe {
 
     /// Passes a batch forward and back.
     private func pass(_ examples: [Int], gradientBytes: Int) throws -> Pass {
-        let before = Allocator.shared.statistics
+        let (before, unpackedBefore) = (Allocator.shared.statistics, panels.byteCount)
         Allocator.shared.resetPeak()
         let dropout = method.usesDropout ? DropoutSource(seed: 0) : nil
         let started = clock.now
@@ -115,10 +124,11 @@ struct ResourceProbe {
             try task.summedLoss(of: examples, in: .training, dropout: dropout)
         }
         let seconds = started.duration(to: clock.now) / .seconds(1)
-        let peak = Allocator.shared.statistics.peakBytes
+        // What stays is no activation
+        let stays = before.liveBytes + gradientBytes + panels.byteCount - unpackedBefore
         return Pass(
-            inputs: inputs(examples), activationBytes: max(0, peak - before.liveBytes - gradientBytes),
-            seconds: seconds)
+            inputs: inputs(examples),
+            activationBytes: max(0, Allocator.shared.statistics.peakBytes - stays), seconds: seconds)
     }
 
     private struct Pass {
@@ -212,7 +222,7 @@ struct ResourceProbe {
         _ estimate: ResourceEstimate, activations: (cost: BatchCost, inputs: Int)?, _ survey: Survey
     ) throws(MoruError) {
         guard let available = estimate.room.memoryBytes else { return }
-        let fixed = estimate.gradientBytes + estimate.optimizerBytes
+        let fixed = estimate.gradientBytes + estimate.optimizerBytes + estimate.unpackedBytes
         let needed = fixed + (activations.map { Int($0.cost.of($0.inputs)) } ?? 0)
         guard needed > available else { return }
         var remedies: [String] = []

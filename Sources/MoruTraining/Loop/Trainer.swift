@@ -40,7 +40,7 @@ public struct Trainer {
     ///   fit, with the nearest settings that would; or what the task throws.
     public func estimate(writingTo directory: String) throws -> ResourceEstimate {
         try requireExamples()
-        return try withSettings { try ResourceProbe(self).estimate(writingTo: directory) }
+        return try withSettings(directory) { try ResourceProbe(self, $0).estimate(writingTo: directory) }
     }
 
     private func requireExamples() throws(MoruError) {
@@ -56,12 +56,16 @@ public struct Trainer {
         }
     }
 
-    /// Runs `body` as the settings say; where they leave it open, as the caller's task has it.
-    private func withSettings<Result>(_ body: () throws -> Result) rethrows -> Result {
+    /// Runs `body` as the settings say; where they leave it open, as the caller's task has it. Quantised weights are
+    /// unpacked once for all of it, where that takes no more than a quarter of the memory that the machine has left.
+    private func withSettings<Result>(_ directory: String, _ body: (PanelStore) throws -> Result) rethrows -> Result {
         let precision = settings.precision == .automatic ? Runtime.shared.precision : settings.precision
+        let room = (room ?? MachineRoom(for: directory)).memoryBytes
+        let panels = PanelStore(byteLimit: min(PanelStore.usualLimit, (room ?? Int.max) / 4))
         return try Runtime.withPrecision(precision) {
-            try Runtime.withRecomputation(
-                settings.recomputesActivations || Runtime.shared.recomputesActivations, body)
+            try Runtime.withRecomputation(settings.recomputesActivations || Runtime.shared.recomputesActivations) {
+                try Runtime.withPanels(panels) { try body(panels) }
+            }
         }
     }
 
@@ -82,11 +86,11 @@ public struct Trainer {
     ) throws -> TrainingSummary {
         try requireExamples()
         let place = try RunDirectory(directory, existing: existing)
-        return try withSettings {
+        return try withSettings(directory) { panels in
             var needs: ResourceEstimate?
             if estimates {
                 do {
-                    needs = try ResourceProbe(self).estimate(writingTo: directory)
+                    needs = try ResourceProbe(self, panels).estimate(writingTo: directory)
                 } catch {
                     place.removeIfUnused()
                     throw error

@@ -322,6 +322,7 @@ enum EstimateDisplay {
         table.add("  gradients", Format.bytes(estimate.gradientBytes))
         table.add("  optimizer", Format.bytes(estimate.optimizerBytes))
         table.add("  activations", Format.bytes(estimate.activationBytes))
+        if estimate.unpackedBytes > 0 { table.add("  unpacked weights", Format.bytes(estimate.unpackedBytes)) }
         table.add("time", Format.duration(estimate.seconds))
         table.add("  a step", Format.fixed(estimate.secondsPerStep, 2) + " s")
         table.add("disk", Format.bytes(estimate.diskBytes) + available(estimate.room.diskBytes))

@@ -92,6 +92,38 @@ import Testing
         #expect(told.secondsPerStep > 0 && told.seconds >= told.secondsPerStep)
     }
 
+    @Test func unpackedWeightsAreCountedAndGivenUpForRoom() async {
+        await #expect(processExitsWith: .success) { try Self.unpack() }
+    }
+
+    private static func unpack() throws {
+        let folder = try TemporaryFolder()
+        func run(_ name: String, room: MachineRoom?) throws -> (told: ResourceEstimate, peak: Int, losses: [Double]) {
+            var trainer = try trainer(full: false, batchSize: 8)
+            try #require(trainer.task as? LanguageModelTask).model.quantizeLinears(to: .q8_0)
+            (trainer.estimates, trainer.room) = (true, room)
+            var (told, peak, losses) = (ResourceEstimate?.none, 0, [Double]())
+            try trainer.run(in: "\(folder.path)/\(name)") { event in
+                if case .estimated(let estimate) = event {
+                    told = estimate
+                    Allocator.shared.resetPeak()
+                }
+                guard case .step(let step) = event else { return }
+                losses.append(step.loss)
+                peak = max(peak, step.peakMemoryBytes)
+            }
+            return (try #require(told), peak, losses)
+        }
+        let kept = try run("kept", room: nil)
+        let needs = kept.told.newMemoryBytes
+        #expect(abs(kept.told.peakMemoryBytes - kept.peak) <= kept.peak / 5 + 256 << 10)
+        // The plain kernels read weights where they are
+        guard kept.told.unpackedBytes > 0 else { return #expect(Runtime.shared.kernelName == "scalar") }
+        let tight = try run("tight", room: MachineRoom(memoryBytes: needs - 1, diskBytes: nil))
+        #expect(tight.told.unpackedBytes == 0 && tight.told.peakMemoryBytes < kept.told.peakMemoryBytes)
+        #expect(tight.losses == kept.losses && tight.losses.count == 5)
+    }
+
     @Test func estimatingMovesNothing() throws {
         let folder = try TemporaryFolder()
         var trainer = try SmallRun().trainer()

@@ -120,12 +120,14 @@ INLINE vf gemm_pair_narrow(const uint16_t *even, const uint16_t *odd, size_t cou
 #endif
 }
 
-// 16 or, from `first` 16 on, the next 16 elements of two rows of bf16 as one row of pairs.
+#if MORU_LANES == 16
+// Elements `first` to `first` + 15 of two rows of 32 bf16 as one row of pairs.
 INLINE vf gemm_pair_halves(__m512i even, __m512i odd, int first) {
     int16_t index[32];
     for (int i = 0; i < 32; i++) index[i] = (int16_t)(first + i / 2 + i % 2 * 32);
     return (vf)_mm512_permutex2var_epi16(even, _mm512_loadu_si512(index), odd);
 }
+#endif
 
 // `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
 INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
@@ -197,13 +199,16 @@ static void gemm_pack_strip(const moru_gemm *args, size_t first, size_t depth, s
             const uint8_t *row = (const uint8_t *)args->b + (first + i * 2) * args->b_row_bytes;
             const uint16_t *even = (const uint16_t *)(const void *)row + column;
             const uint16_t *odd = paired ? (const uint16_t *)(const void *)(row + args->b_row_bytes) + column : NULL;
-            size_t whole = odd ? columns / GEMM_COLUMNS * GEMM_COLUMNS : 0;
+            size_t whole = 0;
+#if MORU_LANES == 16
+            if (odd) whole = columns / GEMM_COLUMNS * GEMM_COLUMNS;
             for (size_t j = 0; j < whole; j += GEMM_COLUMNS) {
                 float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS;
                 __m512i upper = _mm512_loadu_si512(even + j), lower = _mm512_loadu_si512(odd + j);
                 vstore(out, gemm_pair_halves(upper, lower, 0));
                 vstore(out + LANES, gemm_pair_halves(upper, lower, 16));
             }
+#endif
             for (size_t j = whole; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
                 float *out = slivers + j / GEMM_COLUMNS * sliver + i * GEMM_COLUMNS + j % GEMM_COLUMNS;
                 size_t count = j < columns ? moru_min_size(LANES, columns - j) : 0;
@@ -322,7 +327,7 @@ static void gemm_pack_a(const moru_gemm *args, size_t panel, size_t panel_end, s
             size_t column = panel + (i + GEMM_AHEAD) * GEMM_UNIT + ahead;
             if (column < panel_end) gemm_prefetch(gemm_a(args, row, column), gemm_a(args, end, column));
         }
-#if GEMM_BF16
+#if GEMM_BF16 && MORU_LANES == 16
         // All but the last unit may be read and stored in whole vectors: what lies beyond a sliver's part of the unit is
         // overwritten by the units after it, or lies behind the last sliver.
         if (args->a_type == MORU_BF16 && i + 1 < units && args->a_column_stride >= LANES) {
