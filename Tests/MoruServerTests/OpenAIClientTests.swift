@@ -1,6 +1,3 @@
-import Dispatch
-import Foundation
-import MoruBase
 import MoruEngine
 import MoruServer
 import MoruTestKit
@@ -28,24 +25,20 @@ import Testing
         #expect(held.count == 10 && held.first == "response" && held.last == "rate_limit", "\(held)")
     }
 
+    /// The checks of `Clients/labelling_client.py`.
+    @Test(.enabled(if: TestNeeds.python != nil, "needs MORU_TEST_PYTHON"))
+    func theOfficialClientIsGivenVectorsAndLabels() async throws {
+        let held = try await checks(
+            of: "labelling_client.py", with: ["vectors", "moods", "fit"], on: try LabellingModels().served())
+        #expect(held.count == 7 && held.first == "embeddings" && held.last == "concurrent", "\(held)")
+    }
+
     /// The names of the checks that held.
     private func checks(
-        of script: String, with names: [String], on models: [ServedModel]
+        of program: String, with names: [String], on models: [ServedModel]
     ) async throws -> [Substring] {
-        let folder = (#filePath as NSString).deletingLastPathComponent + "/Clients/"
-        let program = try FileSystem.readText(folder + script)
-        let printed = try await TestServer.run(models) { server in
-            try await inBackground {
-                try TestNeeds.runPython(program, arguments: ["http://127.0.0.1:\(server.port)/v1"] + names)
-            }
+        try await TestServer.run(models) { server in
+            try await ClientPrograms.checks(of: program, ["http://127.0.0.1:\(server.port)/v1"] + names)
         }
-        return printed.split(separator: "\n")
-    }
-}
-
-/// Runs blocking work beside the threads that serve.
-func inBackground<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
-    try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue.global().async { continuation.resume(with: Swift.Result { try work() }) }
     }
 }

@@ -23,7 +23,8 @@ public enum Goldens {
     @discardableResult
     public static func run(_ script: String, _ arguments: [String]) throws -> String {
         let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../scripts/goldens")
-        return try TestNeeds.python(running: [folder.appending(path: script).standardized.path] + arguments)
+        return try TestNeeds.runPython(
+            script: folder.appending(path: script).standardized.path, arguments: arguments)
     }
 }
 

@@ -38,7 +38,14 @@ public enum TestNeeds {
         try python(running: ["-c", program] + arguments, interpreter: interpreter)
     }
 
-    static func python(running arguments: [String], interpreter: String? = TestNeeds.python) throws -> String {
+    /// Runs a Python program that lies in a file, whose folder's modules it may import, and returns what it prints.
+    ///
+    /// - Throws: An error with what it wrote to standard error, when it fails.
+    public static func runPython(script path: String, arguments: [String]) throws -> String {
+        try python(running: [path] + arguments)
+    }
+
+    private static func python(running arguments: [String], interpreter: String? = TestNeeds.python) throws -> String {
         guard let python = interpreter else { throw MoruError(.fileNotFound, "MORU_TEST_PYTHON names no interpreter") }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: python)

@@ -12,8 +12,10 @@ import sys
 
 import openai
 
+from checks import connect, refused, run
+
 base_url, embedder, classifier, scorer = sys.argv[1:5]
-client = openai.OpenAI(base_url=base_url, api_key="test", max_retries=0, timeout=60)
+client = connect(base_url)
 texts = ["the harbour was quiet", "a ferry came in at seven", "x"]
 
 
@@ -76,14 +78,6 @@ def ranks():
     assert all(r["document"]["text"] == texts[r["index"]] for r in ranked["results"])
 
 
-def refused(kind, call):
-    try:
-        call()
-    except kind as error:
-        return error
-    raise AssertionError("nothing was refused")
-
-
 def errors():
     error = refused(openai.BadRequestError, lambda: embed(dimensions=7))
     assert error.param == "dimensions" and error.code == "unsupported_value", error
@@ -103,12 +97,10 @@ def concurrent():
     alone = [list(embed(input=text).data[0].embedding) for text in asked]
 
     async def together():
-        async with openai.AsyncOpenAI(base_url=base_url, api_key="test", max_retries=0, timeout=60) as many:
+        async with connect(base_url, openai.AsyncOpenAI) as many:
             return await asyncio.gather(*(many.embeddings.create(model=embedder, input=text) for text in asked))
 
     assert [list(answer.data[0].embedding) for answer in asyncio.run(together())] == alone
 
 
-for check in (embeddings, embedding_inputs, embedding_dimensions, moderations, ranks, errors, concurrent):
-    check()
-    print(check.__name__, flush=True)
+run(embeddings, embedding_inputs, embedding_dimensions, moderations, ranks, errors, concurrent)

@@ -10,8 +10,10 @@ import sys
 
 import openai
 
+from checks import connect, refused, run
+
 base_url, model, adapter = sys.argv[1:4]
-client = openai.OpenAI(base_url=base_url, api_key="test", max_retries=0, timeout=60)
+client = connect(base_url)
 messages = [{"role": "user", "content": "Say something."}]
 
 
@@ -242,14 +244,6 @@ def stop_strings():
         assert all(offset < len(cut.text) for offset in cut.logprobs.text_offset)
 
 
-def refused(kind, call):
-    try:
-        call()
-    except kind as error:
-        return error
-    raise AssertionError("nothing was refused")
-
-
 def errors():
     error = refused(openai.BadRequestError, lambda: chat(temperature=9))
     assert error.param == "temperature" and error.code == "invalid_value" and error.type == "invalid_request_error"
@@ -284,7 +278,7 @@ def concurrent():
     alone = [ask(client, seed).choices[0].message.content for seed in range(10)]
 
     async def together():
-        async with openai.AsyncOpenAI(base_url=base_url, api_key="test", max_retries=0, timeout=60) as many:
+        async with connect(base_url, openai.AsyncOpenAI) as many:
             return await asyncio.gather(*(ask(many, seed) for seed in range(10)))
 
     answers = [answer.choices[0].message.content for answer in asyncio.run(together())]
@@ -298,11 +292,8 @@ def abandoned_stream():
     chat(temperature=0)
 
 
-for check in (
+run(
     models, chat_completion, chat_stream, chat_logprobs, structured, tools, chat_choices, chat_echo,
-    completion_echo_logprobs,
-    completion_scoring, completion_prompts, seeds, adapter_answers_differ, stop_strings, errors, concurrent,
-    abandoned_stream,
-):
-    check()
-    print(check.__name__, flush=True)
+    completion_echo_logprobs, completion_scoring, completion_prompts, seeds, adapter_answers_differ, stop_strings,
+    errors, concurrent, abandoned_stream,
+)

@@ -14,8 +14,10 @@ from typing import List, Literal
 import openai
 import pydantic
 
+from checks import connect, refused, run
+
 base_url, model, coder, slow = sys.argv[1:5]
-client = openai.OpenAI(base_url=base_url, api_key="test", max_retries=0, timeout=60)
+client = connect(base_url)
 weather = {
     "type": "object", "required": ["city"], "additionalProperties": False,
     "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 9}},
@@ -163,14 +165,6 @@ def gaps():
     assert error.param == "suffix" and "<|fim_prefix|>" in error.message, error
 
 
-def refused(kind, call):
-    try:
-        call()
-    except kind as error:
-        return error
-    raise AssertionError("nothing was refused")
-
-
 def errors():
     for option, value in [
             ("store", True), ("previous_response_id", "resp_1"), ("background", True), ("conversation", "conv_1"),
@@ -211,9 +205,7 @@ def rate_limit():
     assert not waiting.is_alive()
 
 
-for check in (
+run(
     response, response_stream, response_tools, response_forms, response_logprobs, chat_stream_with_tools, best_of, gaps,
     errors, rate_limit,
-):
-    check()
-    print(check.__name__, flush=True)
+)

@@ -1,5 +1,3 @@
-import Foundation
-import MoruBase
 import MoruTestKit
 import Testing
 
@@ -11,19 +9,14 @@ import Testing
     /// The checks of `Clients/triton_client.py`, and with KServe's client where the Python has it.
     @Test(.enabled(if: TestNeeds.pythonHas("tritonclient"), "needs MORU_TEST_PYTHON with tritonclient"))
     func tritonsClientIsServed() async throws {
-        let folder = (((#filePath as NSString).deletingLastPathComponent) as NSString).deletingLastPathComponent
-        let program = try FileSystem.readText(folder + "/Clients/triton_client.py")
         let catalog = try files.catalog([
             files.specification("tiny", try files.llama("tiny", seed: 5)),
             files.specification("bert", try files.encoder("bert")),
         ])
         _ = try await catalog.lease("tiny")
-        let printed = try await TestServer.run(catalog) { server in
-            try await inBackground {
-                try TestNeeds.runPython(program, arguments: ["127.0.0.1:\(server.port)", "tiny", "bert"])
-            }
+        let held = try await TestServer.run(catalog) { server in
+            try await ClientPrograms.checks(of: "triton_client.py", ["127.0.0.1:\(server.port)", "tiny", "bert"])
         }
-        let held = printed.split(separator: "\n")
-        #expect(held.count >= 9 && held.first == "health" && held[8] == "repository", "\(printed)")
+        #expect(held.count >= 9 && held.first == "health" && held[8] == "repository", "\(held)")
     }
 }
