@@ -13,26 +13,11 @@ public enum VirtualTokenStart: Sendable, Hashable {
 }
 
 extension PromptTuningAdapter {
-    /// A fresh adapter for a model.
+    /// A fresh adapter for an encoder or a language model.
     ///
     /// - Throws: ``MoruError/Code/adapterUnsupported`` where the model takes no virtual tokens,
     ///   ``MoruError/Code/adapterMismatch`` where their number is out of range or the text has no tokens.
     public convenience init(
-        tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedModel, seed: UInt64
-    ) throws(MoruError) {
-        try self.init(tokens: count, start: start, for: pretrained.model, pretrained.tokenizer, seed: seed)
-    }
-
-    /// A fresh adapter for an encoder or a language model.
-    ///
-    /// - Throws: As ``init(tokens:start:for:seed:)``.
-    public convenience init(
-        tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedTextModel, seed: UInt64
-    ) throws(MoruError) {
-        try self.init(tokens: count, start: start, for: pretrained.base, pretrained.tokenizer, seed: seed)
-    }
-
-    private convenience init(
         tokens count: Int, start: VirtualTokenStart, for model: any TextModel, _ tokenizer: Tokenizer, seed: UInt64
     ) throws(MoruError) {
         let shape = try model.shape(of: .embeddings, count: count)
@@ -52,26 +37,11 @@ extension PromptTuningAdapter {
 }
 
 extension PrefixTuningAdapter {
-    /// A fresh adapter for a model.
-    ///
-    /// - Throws: As ``PromptTuningAdapter/init(tokens:start:for:seed:)``.
-    public convenience init(
-        tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedModel, seed: UInt64
-    ) throws(MoruError) {
-        try self.init(tokens: count, start: start, for: pretrained.model, pretrained.tokenizer, seed: seed)
-    }
-
     /// A fresh adapter for an encoder or a language model. An encoder's begins at random.
     ///
-    /// - Throws: As ``init(tokens:start:for:seed:)``, and ``MoruError/Code/adapterUnsupported`` for an encoder that is
-    ///   to begin with a text.
+    /// - Throws: As ``PromptTuningAdapter/init(tokens:start:for:_:seed:)``, and ``MoruError/Code/adapterUnsupported``
+    ///   for an encoder that is to begin with a text.
     public convenience init(
-        tokens count: Int, start: VirtualTokenStart, for pretrained: PretrainedTextModel, seed: UInt64
-    ) throws(MoruError) {
-        try self.init(tokens: count, start: start, for: pretrained.base, pretrained.tokenizer, seed: seed)
-    }
-
-    private convenience init(
         tokens count: Int, start: VirtualTokenStart, for model: any TextModel, _ tokenizer: Tokenizer, seed: UInt64
     ) throws(MoruError) {
         let shape = try model.shape(of: .keysAndValues, count: count)

@@ -1,6 +1,7 @@
 import MoruBase
 import MoruModels
 import MoruNN
+import MoruText
 
 /// What a recipe comes to: a trainer of its task and method over its data.
 struct TuningWork {
@@ -170,6 +171,22 @@ extension Recipe {
         return wanted
     }
 
+    /// The fresh adapter that the method trains, which must be one of an adapter.
+    func makeAdapter(for model: any TextModel, _ tokenizer: Tokenizer) throws(MoruError) -> any Adapter {
+        let (seed, tokens) = (training.seed, virtualTokens)
+        switch method {
+        case .lora: return try LoRAAdapter(lora, adapting: model.linears, seed: seed)
+        case .ia3: return try IA3Adapter(ia3, adapting: model.linears)
+        case .prompt:
+            return try PromptTuningAdapter(
+                tokens: tokens.count, start: tokens.start, for: model, tokenizer, seed: seed)
+        case .prefix:
+            return try PrefixTuningAdapter(
+                tokens: tokens.count, start: tokens.start, for: model, tokenizer, seed: seed)
+        case .full, .lastLayers, .head: preconditionFailure("\(method.rawValue) trains no adapter")
+        }
+    }
+
     /// The layers that an adapter took where the recipe leaves the choice open; nil where it names them.
     func targetNotice(_ adapter: (any Adapter)?) -> String? {
         switch adapter {
@@ -187,16 +204,11 @@ extension Recipe {
 extension Tuning {
     /// What moves, and the adapter where it is one.
     fileprivate func makeMethod() throws(MoruError) -> (method: any TrainingMethod, adapter: (any Adapter)?) {
-        let (seed, tokens) = (recipe.training.seed, recipe.virtualTokens)
-        let adapter: any Adapter
         do throws(MoruError) {
             switch recipe.method {
-            case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: model.model.linears, seed: seed)
-            case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: model.model.linears)
-            case .prompt:
-                adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: model, seed: seed)
-            case .prefix:
-                adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: model, seed: seed)
+            case .lora, .ia3, .prompt, .prefix:
+                let adapter = try recipe.makeAdapter(for: model.model, model.tokenizer)
+                return (AdapterMethod(adapter: adapter, baseModel: recipe.model), adapter)
             case .full: return (try FullMethod(model, savingAs: recipe.saveDType), nil)
             case .lastLayers:
                 let last = recipe.lastLayers
@@ -215,7 +227,6 @@ extension Tuning {
             ]
             throw error.within(places[recipe.method] ?? "method")
         }
-        return (AdapterMethod(adapter: adapter, baseModel: recipe.model), adapter)
     }
 
     /// Refuses ids that the model does not have.

@@ -160,8 +160,8 @@ import Testing
         return [
             ("ia3", try IA3Adapter(IA3Configuration(), adapting: base.model.linears)),
             ("ia3-inputs", try IA3Adapter(scaled, adapting: base.model.linears)),
-            ("prompt", try PromptTuningAdapter(tokens: 4, start: .random, for: base, seed: 1)),
-            ("prefix", try PrefixTuningAdapter(tokens: 7, start: .random, for: base, seed: 1)),
+            ("prompt", try PromptTuningAdapter(tokens: 4, start: .random, for: base.model, base.tokenizer, seed: 1)),
+            ("prefix", try PrefixTuningAdapter(tokens: 7, start: .random, for: base.model, base.tokenizer, seed: 1)),
         ]
     }
 

@@ -118,11 +118,12 @@ import Testing
         for name in ["bert", "roberta", "distilbert", "llama"] {
             let path = written.model(name)
             let embedder = TextEmbedder(try .load(path), modules: SentenceModules(poolings: [.mean]))
+            let (base, tokenizer) = (embedder.model.base, embedder.model.tokenizer)
             var adapters: [any Adapter] = [
-                try PromptTuningAdapter(tokens: 3, start: .text("Hi!"), for: embedder.model, seed: 6)
+                try PromptTuningAdapter(tokens: 3, start: .text("Hi!"), for: base, tokenizer, seed: 6)
             ]
             if name != "distilbert" {
-                adapters.append(try PrefixTuningAdapter(tokens: 3, start: .random, for: embedder.model, seed: 6))
+                adapters.append(try PrefixTuningAdapter(tokens: 3, start: .random, for: base, tokenizer, seed: 6))
             }
             for adapter in adapters {
                 let adapted = embedder.adapted(by: adapter)
@@ -146,12 +147,12 @@ import Testing
         let written = try Self.written.get()
         let bert = try PretrainedTextModel.load(written.model("bert"), forHead: true)
         let started = #expect(throws: MoruError.self) {
-            try PrefixTuningAdapter(tokens: 3, start: .text("Hello"), for: bert, seed: 0)
+            try PrefixTuningAdapter(tokens: 3, start: .text("Hello"), for: bert.base, bert.tokenizer, seed: 0)
         }
         #expect(started?.code == .adapterUnsupported && started?.remedy?.contains("random") == true)
         let distilled = try PretrainedTextModel.load(written.model("distilbert"), forHead: true)
         let refused = #expect(throws: MoruError.self) {
-            try PrefixTuningAdapter(tokens: 3, start: .random, for: distilled, seed: 0)
+            try PrefixTuningAdapter(tokens: 3, start: .random, for: distilled.base, distilled.tokenizer, seed: 0)
         }
         #expect(refused?.code == .adapterUnsupported && refused?.message.contains("DistilBERT") == true)
     }
@@ -197,11 +198,12 @@ import Testing
         ] {
             let path = written.model(name)
             let fresh = try HeadedModel.start(path, head: HeadConfiguration(place, labels: labels), seed: 4)
+            let (base, tokenizer) = (fresh.base, fresh.trunk.tokenizer)
             var adapters: [String: any Adapter] = [
-                "prompt": try PromptTuningAdapter(tokens: 4, start: .text("Hi!"), for: fresh.trunk, seed: 6)
+                "prompt": try PromptTuningAdapter(tokens: 4, start: .text("Hi!"), for: base, tokenizer, seed: 6)
             ]
             if name != "distilbert" {
-                adapters["prefix"] = try PrefixTuningAdapter(tokens: 4, start: .random, for: fresh.trunk, seed: 6)
+                adapters["prefix"] = try PrefixTuningAdapter(tokens: 4, start: .random, for: base, tokenizer, seed: 6)
             }
             for (kind, adapter) in adapters {
                 let model = fresh.adapted(by: adapter)

@@ -21,8 +21,8 @@ import Testing
     private func started(_ count: Int) throws -> [any Adapter] {
         try Runtime.withPrecision(.f32) {
             [
-                try PromptTuningAdapter(tokens: count, start: .text(text), for: base, seed: 0),
-                try PrefixTuningAdapter(tokens: count, start: .text(text), for: base, seed: 0),
+                try PromptTuningAdapter(tokens: count, start: .text(text), for: base.model, base.tokenizer, seed: 0),
+                try PrefixTuningAdapter(tokens: count, start: .text(text), for: base.model, base.tokenizer, seed: 0),
             ]
         }
     }
@@ -50,9 +50,9 @@ import Testing
         for parameter in scaled.parameters {
             parameter.value = Deterministic.tensor(parameter.path, parameter.value.shape, scale: 4)
         }
-        let prompt = try PromptTuningAdapter(tokens: 3, start: .random, for: base, seed: 0)
+        let prompt = try PromptTuningAdapter(tokens: 3, start: .random, for: base.model, base.tokenizer, seed: 0)
         prompt.embeddings.value = Deterministic.tensor("prompt", prompt.embeddings.value.shape)
-        let prefix = try PrefixTuningAdapter(tokens: 70, start: .random, for: base, seed: 0)
+        let prefix = try PrefixTuningAdapter(tokens: 70, start: .random, for: base.model, base.tokenizer, seed: 0)
         prefix.keysAndValues.value = Deterministic.tensor("prefix", prefix.keysAndValues.value.shape, scale: 3)
         return [lora, nil, scaled, prompt, nil, prefix, prompt, lora]
     }
@@ -100,16 +100,16 @@ import Testing
         let length = base.model.facts.contextLength
         for count in [0, -1, length, length + 1] {
             let error = #expect(throws: MoruError.self) {
-                try PromptTuningAdapter(tokens: count, start: .random, for: base, seed: 0)
+                try PromptTuningAdapter(tokens: count, start: .random, for: base.model, base.tokenizer, seed: 0)
             }
             #expect(error?.code == .adapterMismatch && error?.message.contains("\(count)") == true)
         }
         let empty = #expect(throws: MoruError.self) {
-            try PrefixTuningAdapter(tokens: 3, start: .text(""), for: base, seed: 0)
+            try PrefixTuningAdapter(tokens: 3, start: .text(""), for: base.model, base.tokenizer, seed: 0)
         }
         #expect(empty?.code == .adapterMismatch)
         let scratch = try Scratch()
-        try PromptTuningAdapter(tokens: 3, start: .random, for: base, seed: 0).save(
+        try PromptTuningAdapter(tokens: 3, start: .random, for: base.model, base.tokenizer, seed: 0).save(
             to: scratch.path + "/a", baseModel: "tiny")
         let other = ScriptedModel(vocabularySize: 8) { token, _ in token }
         let error = #expect(throws: MoruError.self) {

@@ -118,28 +118,22 @@ public struct EmbeddingTuning: RecipeTuning {
     }
 
     private func method() throws(MoruError) -> (any TrainingMethod, (any Adapter)?) {
-        let (model, seed, tokens) = (embedder.model, recipe.training.seed, recipe.virtualTokens)
-        let adapter: any Adapter
         switch recipe.method {
         case .full: return (try EmbeddingModelMethod(embedder, savingAs: recipe.saveDType), nil)
         case .lastLayers:
             let count = recipe.lastLayers.count
             return (try EmbeddingModelMethod(embedder, lastLayers: count, savingAs: recipe.saveDType), nil)
-        case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: model.base.linears, seed: seed)
-        case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: model.base.linears)
-        case .prompt:
-            adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: model, seed: seed)
-        case .prefix:
-            adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: model, seed: seed)
+        case .lora, .ia3, .prompt, .prefix:
+            let adapter = try recipe.makeAdapter(for: embedder.model.base, embedder.model.tokenizer)
+            let adapted = embedder.adapted(by: adapter)
+            return (
+                EmbeddingAdapterMethod(embedder: adapted, adapter: adapter, baseModel: recipe.model), adapter
+            )
         case .head:
             throw MoruError(
                 .methodUnsupported, "the method head moves nothing that sentence encoders keep",
                 remedy: "choose an adapter, last_layers or full for the objective embedding")
         }
-        return (
-            EmbeddingAdapterMethod(
-                embedder: embedder.adapted(by: adapter), adapter: adapter, baseModel: recipe.model), adapter
-        )
     }
 }
 

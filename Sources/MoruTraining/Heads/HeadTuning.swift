@@ -63,21 +63,15 @@ public struct HeadTuning: RecipeTuning {
     ) throws(MoruError) -> (any TrainingMethod, (any Adapter)?, notice: String) {
         let labels = "labels: " + model.configuration.labels.joined(separator: ", ")
         let notice = labels + (model.isFresh ? "" : " (the model's own head goes on learning)")
-        let (seed, tokens) = (recipe.training.seed, recipe.virtualTokens)
-        let adapter: any Adapter
         switch recipe.method {
         case .full: return (try HeadModelMethod(model, .full, savingAs: recipe.saveDType), nil, notice)
         case .head: return (try HeadModelMethod(model, .head, savingAs: recipe.saveDType), nil, notice)
         case .lastLayers:
             let extent = HeadModelMethod.Extent.lastLayers(recipe.lastLayers.count)
             return (try HeadModelMethod(model, extent, savingAs: recipe.saveDType), nil, notice)
-        case .lora: adapter = try LoRAAdapter(recipe.lora, adapting: trunk.base.linears, seed: seed)
-        case .ia3: adapter = try IA3Adapter(recipe.ia3, adapting: trunk.base.linears)
-        case .prompt:
-            adapter = try PromptTuningAdapter(tokens: tokens.count, start: tokens.start, for: trunk, seed: seed)
-        case .prefix:
-            adapter = try PrefixTuningAdapter(tokens: tokens.count, start: tokens.start, for: trunk, seed: seed)
+        case .lora, .ia3, .prompt, .prefix:
+            let adapter = try recipe.makeAdapter(for: trunk.base, trunk.tokenizer)
+            return (HeadAdapterMethod(model, adapter: adapter, baseModel: recipe.model), adapter, notice)
         }
-        return (HeadAdapterMethod(model, adapter: adapter, baseModel: recipe.model), adapter, notice)
     }
 }

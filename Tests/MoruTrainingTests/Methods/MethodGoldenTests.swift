@@ -39,8 +39,8 @@ import Testing
     private func adapter(_ name: String, for base: PretrainedModel) throws -> any Adapter {
         switch name {
         case "ia3": try IA3Adapter(IA3Configuration(), adapting: base.model.linears)
-        case "prompt": try PromptTuningAdapter(tokens: 4, start: .random, for: base, seed: 0)
-        case "prefix": try PrefixTuningAdapter(tokens: 3, start: .random, for: base, seed: 0)
+        case "prompt": try PromptTuningAdapter(tokens: 4, start: .random, for: base.model, base.tokenizer, seed: 0)
+        case "prefix": try PrefixTuningAdapter(tokens: 3, start: .random, for: base.model, base.tokenizer, seed: 0)
         default: try lora(["q_proj", "v_proj", "down_proj"], base, decomposed: true)
         }
     }

@@ -85,8 +85,9 @@ import Testing
             switch kind {
             case "full", "last", "full-dpo": nil
             case "ia3": try IA3Adapter(IA3Configuration(), adapting: base.model.linears)
-            case "prompt": try PromptTuningAdapter(tokens: 3, start: .text("Hello"), for: base, seed: 1)
-            case "prefix": try PrefixTuningAdapter(tokens: 3, start: .random, for: base, seed: 1)
+            case "prompt":
+                try PromptTuningAdapter(tokens: 3, start: .text("Hello"), for: base.model, base.tokenizer, seed: 1)
+            case "prefix": try PrefixTuningAdapter(tokens: 3, start: .random, for: base.model, base.tokenizer, seed: 1)
             default: try LoRAAdapter(configuration, adapting: base.model.linears, seed: 1)
             }
         let method: any TrainingMethod =
