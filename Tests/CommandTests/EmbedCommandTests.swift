@@ -12,16 +12,7 @@ import Testing
     private var moru: BuiltProgram { BuiltProgram("moru", environment: ["MORU_HOME": home, "HOME": home]) }
 
     private func withTinyEncoder(_ body: (String) throws -> Void) throws {
-        let config: JSON = [
-            "model_type": "bert", "vocab_size": .int(TestModels.byteTokenizerSize), "hidden_size": 32,
-            "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 32,
-        ]
-        let model = PretrainedTextModel(
-            base: try Encoders.build(config, source: "tiny", Weights(DeterministicWeights())),
-            tokenizer: try TestModels.byteTokenizer(), path: "tiny", configuration: config, storageDescription: "f32",
-            license: nil, weights: Weights(DeterministicWeights()))
-        let modules = SentenceModules(poolings: [.mean], prompts: ["query": "q: "])
-        try TextEmbedder(model, modules: modules).save(to: home + "/encoder")
+        try TestModels.tinyEmbedder(contextLength: 32, prompts: ["query": "q: "]).save(to: home + "/encoder")
         defer { FileSystem.remove(home) }
         try body(home + "/encoder")
     }

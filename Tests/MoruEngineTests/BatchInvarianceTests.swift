@@ -28,38 +28,16 @@ struct BatchInvarianceTests {
         }
     }
 
-    private func answers(
-        _ requests: [GenerationRequest], _ model: any LanguageModel, _ configuration: EngineConfiguration
-    ) async throws -> [Answer] {
-        let engine = try Engine(model: model, configuration: configuration)
-        return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
-            for (index, request) in requests.enumerated() {
-                group.addTask { (index, try await engine.answer(request)) }
-            }
-            var answers = Array(repeating: Answer(), count: requests.count)
-            for try await (index, answer) in group {
-                answers[index] = answer
-                answers[index].usage = nil
-            }
-            return answers
-        }
-    }
-
     private func compare(_ model: any LanguageModel, adapters: [any Adapter] = [], seed: UInt64) async throws {
         let requests = requests(14, adapters: adapters, seed: seed)
         let chunk = 24
-        var alone: [Answer] = []
-        for request in requests {
-            let configuration = EngineConfiguration(
-                maximumSequences: 1, tokenBudget: 1 + chunk, speculation: .off)
-            alone += try await answers([request], model, configuration)
-        }
+        let alone = try await Answer.alone(
+            to: requests, model,
+            EngineConfiguration(maximumSequences: 1, tokenBudget: 1 + chunk, speculation: .off))
         for sequences in [3, 12] {
             let configuration = EngineConfiguration(maximumSequences: sequences, tokenBudget: sequences + chunk)
-            let together = try await answers(requests, model, configuration)
-            for (index, pair) in zip(alone, together).enumerated() {
-                #expect(pair.0 == pair.1, "request \(index), \(sequences) sequences at a time")
-            }
+            let engine = try Engine(model: model, configuration: configuration)
+            try await engine.expectAnswers(alone, to: requests, "with \(sequences) sequences at a time")
         }
     }
 

@@ -30,27 +30,12 @@ struct DraftModelTests {
         let requests = (0..<6).map { index -> GenerationRequest in
             request(5 + 12 * index, temperature: [0, 0.7, 1][index % 3], seed: UInt64(index))
         }
-        let plain = try Engine(model: model, configuration: EngineConfiguration(speculation: .off))
-        var found: [Answer] = []
-        for request in requests {
-            found.append(try await plain.answer(request))
-            found[found.count - 1].usage = nil
-        }
-        let alone = found
+        let alone = try await Answer.alone(to: requests, model)
         for draft in [model, near, try TestModels.tinyLlama(seed: 8)] {
             for sequences in [1, 3] {
                 let engine = try Engine(
                     model: model, configuration: EngineConfiguration(maximumSequences: sequences), draft: draft)
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    for (index, request) in requests.enumerated() {
-                        group.addTask {
-                            var answer = try await engine.answer(request)
-                            answer.usage = nil
-                            #expect(answer == alone[index], "request \(index)")
-                        }
-                    }
-                    try await group.waitForAll()
-                }
+                try await engine.expectAnswers(alone, to: requests)
             }
         }
     }

@@ -9,49 +9,6 @@ import Testing
 
 @testable import MoruEngine
 
-/// Everything that a generation said.
-struct Answer: Equatable {
-    var prompt: [TokenScore]?
-    var tokens: [TokenScore] = []
-    var reason: FinishReason?
-    var usage: GenerationUsage?
-    var ids: [Int32] { tokens.map(\.id) }
-}
-
-extension Engine {
-    func answer(_ request: GenerationRequest) async throws -> Answer {
-        var answer = Answer()
-        for try await event in generate(request) {
-            switch event {
-            case .promptScored(let scores):
-                #expect(answer.prompt == nil && answer.tokens.isEmpty)
-                answer.prompt = scores
-            case .token(let score): answer.tokens.append(score)
-            case .finished(let reason, let usage): (answer.reason, answer.usage) = (reason, usage)
-            }
-        }
-        return answer
-    }
-
-    func code(_ request: GenerationRequest) async -> MoruError? {
-        do {
-            _ = try await answer(request)
-            return nil
-        } catch {
-            return error as? MoruError
-        }
-    }
-}
-
-/// Waits until a condition holds, for at most some seconds.
-func eventually(_ condition: () async -> Bool) async -> Bool {
-    for _ in 0..<500 {
-        if await condition() { return true }
-        try? await Task.sleep(for: .milliseconds(10))
-    }
-    return false
-}
-
 @Suite("Engine", .timeLimit(.minutes(2)))
 struct EngineTests {
     private static func counting(_ context: Int = 256, pace: (@Sendable () -> Void)? = nil) -> ScriptedModel {

@@ -9,12 +9,6 @@ import Testing
 
 @Suite("Shared pages, preemption and cancellation change no answer", .timeLimit(.minutes(2)))
 struct SharedWorkTests {
-    private static func model(seed: UInt64) throws -> any LanguageModel {
-        var configuration = try #require(TestModels.tinyLlamaConfiguration.object)
-        configuration["max_position_embeddings"] = 512
-        return try TestModels.tinyLlama(seed: seed, configuration: .object(configuration))
-    }
-
     private func adapters(_ model: any LanguageModel) throws -> [any Adapter] {
         let facts = model.facts
         let lora = try LoRAAdapter(
@@ -55,15 +49,8 @@ struct SharedWorkTests {
         async throws
     {
         let requests = requests(10, adapters, seed: seed)
-        var found: [Answer] = []
-        for request in requests {
-            let engine = try Engine(
-                model: model,
-                configuration: EngineConfiguration(speculation: .off, cacheFormat: format, sharesPrefixes: false))
-            found.append(try await engine.answer(request))
-            found[found.count - 1].usage = nil
-        }
-        let alone = found
+        let alone = try await Answer.alone(
+            to: requests, model, EngineConfiguration(speculation: .off, cacheFormat: format, sharesPrefixes: false))
         let pageBytes = model.cacheLayout(format.dtype).pageBytes
         // Pages for little more than one sequence, and for all
         for (pages, sequences, chunk) in [(7, 4, 17), (400, 16, 500)] {
@@ -72,31 +59,20 @@ struct SharedWorkTests {
                 configuration: EngineConfiguration(
                     maximumSequences: sequences, tokenBudget: sequences + chunk, cacheFormat: format,
                     cacheBytes: pages * pageBytes))
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for (index, request) in requests.enumerated() {
-                    group.addTask {
-                        var answer = try await engine.answer(request)
-                        answer.usage = nil
-                        #expect(answer == alone[index], "request \(index), \(pages) pages")
-                    }
-                    guard index % 3 == 0 else { continue }
-                    group.addTask {
-                        // Somebody who reads a little and goes away
-                        var tokens: [TokenScore] = []
-                        for try await event in engine.generate(request) {
-                            if case .token(let score) = event { tokens.append(score) }
-                            if tokens.count == 3 { break }
-                        }
-                        #expect(alone[index].tokens.starts(with: tokens))
-                    }
+            try await engine.expectAnswers(alone, to: requests, "with \(pages) pages") { index in
+                guard index % 3 == 0 else { return }
+                // Somebody who reads a little and goes away
+                var tokens: [TokenScore] = []
+                for try await event in engine.generate(requests[index]) {
+                    if case .token(let score) = event { tokens.append(score) }
+                    if tokens.count == 3 { break }
                 }
-                try await group.waitForAll()
+                #expect(alone[index].tokens.starts(with: tokens))
             }
             // And once more, when beginnings are known
             for index in [0, 5] {
-                var answer = try await engine.answer(requests[index])
-                answer.usage = nil
-                #expect(answer == alone[index], "request \(index) again, \(pages) pages")
+                let again = try await engine.answer(requests[index]).withoutUsage
+                #expect(again == alone[index], "request \(index) again, \(pages) pages")
             }
             let idle = await eventually { await engine.statistics.cacheBytes == 0 }
             let statistics = await engine.statistics
@@ -106,13 +82,13 @@ struct SharedWorkTests {
 
     @Test("with adapters of every kind, bit for bit", arguments: [CacheFormat.bf16, .f32])
     func adapters(format: CacheFormat) async throws {
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         try await compare(model, format, seed: 1, adapters: adapters(model))
     }
 
     @Test("with quantised weights, bit for bit")
     func quantised() async throws {
-        let model = try Self.model(seed: 6)
+        let model = try TestModels.tinyLlama(seed: 6, contextLength: 512)
         for layer in model.linears where layer.inputs % 32 == 0 {
             layer.weight.value = layer.weight.value.converted(to: .q4_1)
         }
@@ -121,7 +97,7 @@ struct SharedWorkTests {
 
     @Test("answers that outgrow the pages are computed again, bit for bit")
     func preemption() async throws {
-        let model = try Self.model(seed: 6)
+        let model = try TestModels.tinyLlama(seed: 6, contextLength: 512)
         let adapters = try adapters(model)
         let requests = (0..<5).map { (index: Int) -> GenerationRequest in
             let prompt: [Int32] = (0..<50 + index).map { Int32(($0 * 7 + index) % 64) }
@@ -131,29 +107,14 @@ struct SharedWorkTests {
                 promptLogProbabilities: index == 4 ? 0 : nil,
                 adapter: index == 3 ? adapters[0] : index == 2 ? adapters[2] : nil)
         }
-        var found: [Answer] = []
-        for request in requests {
-            let engine = try Engine(
-                model: model, configuration: EngineConfiguration(speculation: .off, sharesPrefixes: false))
-            found.append(try await engine.answer(request))
-            found[found.count - 1].usage = nil
-        }
-        let alone = found
+        let alone = try await Answer.alone(to: requests, model)
         for sharesPrefixes in [true, false] {
             let engine = try Engine(
                 model: model,
                 configuration: EngineConfiguration(
                     maximumSequences: 5, tokenBudget: 60, cacheBytes: 9 * model.cacheLayout(.bf16).pageBytes,
                     sharesPrefixes: sharesPrefixes))
-            await withThrowingTaskGroup(of: Void.self) { group in
-                for (index, request) in requests.enumerated() {
-                    group.addTask {
-                        var answer = try await engine.answer(request)
-                        answer.usage = nil
-                        #expect(answer == alone[index], "request \(index)")
-                    }
-                }
-            }
+            try await engine.expectAnswers(alone, to: requests)
             let statistics = await engine.statistics
             #expect(statistics.preempted > 0 && statistics.finished == 5)
         }
@@ -161,7 +122,7 @@ struct SharedWorkTests {
 
     @Test("what was computed before is told, and forgotten when asked")
     func cachedTokens() async throws {
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let engine = try Engine(model: model)
         let prompt = (0..<150).map { Int32($0 % 60) }
         var request = GenerationRequest(prompt: prompt, maximumTokens: 3)
@@ -190,7 +151,7 @@ struct SharedWorkTests {
 
     @Test("a request that can never fit is refused with what there is")
     func neverFits() async throws {
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let bytes = 2 * model.cacheLayout(.bf16).pageBytes
         let engine = try Engine(model: model, configuration: EngineConfiguration(cacheBytes: bytes))
         #expect(engine.contextLength == 128)
@@ -205,7 +166,7 @@ struct SharedWorkTests {
 
     @Test("an overloaded engine refuses, and goes on with what it has")
     func overload() async throws {
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let engine = try Engine(
             model: model, configuration: EngineConfiguration(maximumSequences: 1, maximumWaitingTokens: 60))
         let request = GenerationRequest(prompt: [1, 2, 3], maximumTokens: 40)

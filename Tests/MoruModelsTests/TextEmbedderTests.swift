@@ -13,16 +13,7 @@ import Testing
     ]
 
     private func embedder(_ modules: SentenceModules, context: Int = 64) throws -> TextEmbedder {
-        let config: JSON = [
-            "model_type": "bert", "vocab_size": .int(TestModels.byteTokenizerSize), "hidden_size": 32,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
-            "max_position_embeddings": .int(context),
-        ]
-        let base = try Encoders.build(config, source: "tiny", Weights(DeterministicWeights()))
-        let model = PretrainedTextModel(
-            base: base, tokenizer: try TestModels.byteTokenizer(), path: "tiny", configuration: config,
-            storageDescription: "f32", license: nil, weights: Weights(DeterministicWeights()))
-        return TextEmbedder(model, modules: modules)
+        TextEmbedder(try TestModels.tinyEncoder(contextLength: context), modules: modules)
     }
 
     /// Every pooling as a loop over the states says it.

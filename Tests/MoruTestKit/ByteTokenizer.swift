@@ -74,11 +74,10 @@ extension TestModels {
             throw MoruError(.jsonUnexpected, "the tiny model's configuration is no object")
         }
         configuration["vocab_size"] = .int(byteTokenizerSize)
-        configuration["max_position_embeddings"] = .int(contextLength)
         let tokenizer = try byteTokenizer()
         return PretrainedModel(
-            model: try tinyLlama(seed: seed, configuration: .object(configuration)), tokenizer: tokenizer,
-            chatTemplate: nil,
+            model: try tinyLlama(seed: seed, contextLength: contextLength, configuration: .object(configuration)),
+            tokenizer: tokenizer, chatTemplate: nil,
             generationDefaults: generationDefaults
                 ?? GenerationDefaults(endIDs: tokenizer.endOfSequence.map { [$0] } ?? []),
             path: "tiny", storageDescription: "safetensors f32", license: nil)

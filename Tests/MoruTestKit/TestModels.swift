@@ -36,10 +36,16 @@ public enum TestModels {
 
     /// A tiny Llama, or what else the configuration says, with deterministic weights, or random ones of a seed.
     ///
+    /// - Parameter contextLength: The most positions; nil for what the configuration says.
     /// - Throws: What building the model throws.
     public static func tinyLlama(
-        seed: UInt64? = nil, configuration: JSON = tinyLlamaConfiguration
+        seed: UInt64? = nil, contextLength: Int? = nil, configuration: JSON = tinyLlamaConfiguration
     ) throws -> any LanguageModel {
+        var configuration = configuration
+        if let contextLength, var object = configuration.object {
+            object["max_position_embeddings"] = .int(contextLength)
+            configuration = .object(object)
+        }
         let source: any WeightSource = seed.map { RandomWeights(seed: $0) } ?? DeterministicWeights()
         return try LanguageModels.build(configuration, source: "tiny", Weights(source))
     }

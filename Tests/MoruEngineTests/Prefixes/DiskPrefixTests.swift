@@ -10,12 +10,6 @@ import Testing
 
 @Suite("Pages kept on disk change no answer", .timeLimit(.minutes(2)))
 struct DiskPrefixTests {
-    private static func model(seed: UInt64) throws -> any LanguageModel {
-        var configuration = try #require(TestModels.tinyLlamaConfiguration.object)
-        configuration["max_position_embeddings"] = 512
-        return try TestModels.tinyLlama(seed: seed, configuration: .object(configuration))
-    }
-
     private static func adapters(_ model: any LanguageModel) throws -> [any Adapter] {
         let facts = model.facts
         let lora = try (0..<2).map { index in
@@ -49,41 +43,11 @@ struct DiskPrefixTests {
         }
     }
 
-    private func alone(_ requests: [GenerationRequest], _ model: any LanguageModel) async throws -> [Answer] {
-        var found: [Answer] = []
-        for request in requests {
-            let engine = try Engine(
-                model: model, configuration: EngineConfiguration(speculation: .off, sharesPrefixes: false))
-            found.append(try await engine.answer(request))
-            found[found.count - 1].usage = nil
-        }
-        return found
-    }
-
-    private func together(_ requests: [GenerationRequest], _ engine: Engine, wanted: [Answer]) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for (index, request) in requests.enumerated() {
-                group.addTask {
-                    var answer = try await engine.answer(request)
-                    answer.usage = nil
-                    #expect(answer == wanted[index], "request \(index)")
-                }
-                guard index % 4 == 1 else { continue }
-                group.addTask {
-                    // Somebody who goes away at once, and somebody who reads a little
-                    for try await _ in engine.generate(request) { break }
-                    _ = engine.generate(request)
-                }
-            }
-            try await group.waitForAll()
-        }
-    }
-
     @Test("any mix equals alone, bit for bit, with little memory and after restarts", arguments: [1, 2] as [UInt64])
     func anyMix(seed: UInt64) async throws {
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let requests = requests(12, try Self.adapters(model), seed: seed)
-        let wanted = try await alone(requests, model)
+        let wanted = try await Answer.alone(to: requests, model)
         let folder = TestNeeds.temporaryPath("prefixes")
         defer { FileSystem.remove(folder) }
         let pageBytes = model.cacheLayout(.bf16).pageBytes
@@ -95,12 +59,16 @@ struct DiskPrefixTests {
                 model: model,
                 configuration: EngineConfiguration(
                     maximumSequences: 4, tokenBudget: 60, cacheBytes: pages * pageBytes, prefixDirectory: directory))
-            try await together(requests, engine, wanted: wanted)
+            try await engine.expectAnswers(wanted, to: requests) { index in
+                guard index % 4 == 1 else { return }
+                // Somebody who goes away at once, and somebody who reads a little
+                for try await _ in engine.generate(requests[index]) { break }
+                _ = engine.generate(requests[index])
+            }
             // And once more, one by one
             for index in [1, 6] {
-                var answer = try await engine.answer(requests[index])
-                answer.usage = nil
-                #expect(answer == wanted[index], "request \(index) again")
+                let again = try await engine.answer(requests[index]).withoutUsage
+                #expect(again == wanted[index], "request \(index) again")
             }
             #expect(await eventually { await engine.statistics.cacheBytes == 0 })
             await engine.shutdown()
@@ -140,12 +108,12 @@ struct DiskPrefixTests {
     func foreign() async throws {
         let folder = TestNeeds.temporaryPath("prefixes")
         defer { FileSystem.remove(folder) }
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let first = try await ask(folder, model, Self.request)
         #expect(first.fromDisk == 0 && first.directory.written == 4)
         let again = try await ask(folder, model, Self.request)
         #expect(again.fromDisk == 256 && again.tokens == first.tokens && again.directory.written == 0)
-        #expect(try await ask(folder, Self.model(seed: 6), Self.request).fromDisk == 0)
+        #expect(try await ask(folder, TestModels.tinyLlama(seed: 6, contextLength: 512), Self.request).fromDisk == 0)
         #expect(try await ask(folder, model, Self.request, format: .f32).fromDisk == 0)
         let adapters = try Self.adapters(model)
         for adapter in adapters {
@@ -174,7 +142,7 @@ struct DiskPrefixTests {
     func damaged() async throws {
         let folder = TestNeeds.temporaryPath("prefixes")
         defer { FileSystem.remove(folder) }
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let first = try await ask(folder, model, Self.request)
         let names = try FileSystem.list(folder).filter { $0.hasSuffix(".page") }
         #expect(names.count == 4)
@@ -210,7 +178,7 @@ struct DiskPrefixTests {
     func bounded() async throws {
         let folder = TestNeeds.temporaryPath("prefixes")
         defer { FileSystem.remove(folder) }
-        let model = try Self.model(seed: 5)
+        let model = try TestModels.tinyLlama(seed: 5, contextLength: 512)
         let room = 6 * (model.cacheLayout(.bf16).pageBytes + 2000)
         func request(_ start: Int) -> GenerationRequest {
             var request = Self.request

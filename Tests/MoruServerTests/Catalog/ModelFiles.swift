@@ -26,16 +26,7 @@ final class ModelFiles: Sendable {
     /// A tiny encoder, as one of sentence-transformers or bare.
     func encoder(_ name: String, isBare: Bool = false) throws -> String {
         let directory = "\(path)/\(name)"
-        let config: JSON = [
-            "model_type": "bert", "vocab_size": .int(TestModels.byteTokenizerSize), "hidden_size": 32,
-            "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 64,
-        ]
-        let model = PretrainedTextModel(
-            base: try Encoders.build(config, source: "tiny", Weights(DeterministicWeights())),
-            tokenizer: try TestModels.byteTokenizer(), path: "tiny", configuration: config, storageDescription: "f32",
-            license: nil, weights: Weights(DeterministicWeights()))
-        let embedder = TextEmbedder(model, modules: SentenceModules(poolings: [.mean]))
-        try embedder.save(to: directory)
+        try TestModels.tinyEmbedder().save(to: directory)
         if isBare { FileSystem.remove(directory + "/modules.json") }
         return directory
     }

@@ -16,21 +16,7 @@ import Testing
 
     /// Fresh for each run: some methods move it.
     private func embedder(_ isEncoder: Bool, pooling: SentenceModules.Pooling? = nil) throws -> TextEmbedder {
-        let weights = Weights(RandomWeights(seed: 1))
-        var config: JSON = [
-            "model_type": "bert", "architectures": ["BertModel"], "vocab_size": 260, "hidden_size": 32,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 64,
-        ]
-        let base: any TextModel
-        if isEncoder {
-            base = try Encoders.build(config, source: "tiny", weights)
-        } else {
-            base = try TestModels.tinyPretrained(seed: 1, contextLength: 64).model
-            config = base.configurationJSON
-        }
-        let model = PretrainedTextModel(
-            base: base, tokenizer: try TestModels.byteTokenizer(), path: "tiny", configuration: config,
-            storageDescription: "", license: nil, weights: weights)
+        let model = isEncoder ? try TestModels.tinyEncoder(seed: 1) : try TestModels.tinyTrunk(seed: 1)
         return TextEmbedder(model, modules: pooling.map { SentenceModules(poolings: [$0]) })
     }
 

@@ -15,22 +15,7 @@ import Testing
 
     /// Fresh for each run: some methods move it.
     private func trunk(encoder: Bool = false) throws -> PretrainedTextModel {
-        let tokenizer = try TestModels.byteTokenizer()
-        let weights = Weights(RandomWeights(seed: 1))
-        if encoder {
-            let config: JSON = [
-                "model_type": "bert", "architectures": ["BertModel"], "vocab_size": 260, "hidden_size": 32,
-                "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
-                "max_position_embeddings": 64,
-            ]
-            return PretrainedTextModel(
-                base: try Encoders.build(config, source: "tiny", weights["bert"]), tokenizer: tokenizer, path: "tiny",
-                configuration: config, storageDescription: "", license: nil, weights: weights)
-        }
-        let model = try TestModels.tinyPretrained(seed: 1, contextLength: 64).model
-        return PretrainedTextModel(
-            base: model, tokenizer: tokenizer, path: "tiny", configuration: model.configurationJSON,
-            storageDescription: "", license: nil, weights: weights)
+        encoder ? try TestModels.tinyEncoder(seed: 1, forHead: true) : try TestModels.tinyTrunk(seed: 1)
     }
 
     private static let data: [String: [String]] = [
