@@ -307,35 +307,32 @@ SEARCH void pack_k4_scales(const search_super *super, uint8_t packed[12]) {
     }
 }
 
-// One super-block of each format; a function each, so that the constants of the format are known.
-static void QUANTIZE_NAME(search_q4_k)(const float *x, const float *importance, float mean_square, moru_q4_k *out) {
-    search_super super = {.subs = 8, .low = 0, .high = 15, .k_low = 0, .k_high = 63, .has_offsets = true};
+// Sub-blocks of 32 with offsets: levels as 4 bits, the fifth apart.
+SEARCH void search_affine_256(const float *x, const float *importance, float mean_square, float top, uint16_t *d,
+                              uint16_t *dmin, uint8_t scales[12], uint8_t qs[128], uint8_t *qh) {
+    search_super super = {.subs = 8, .low = 0, .high = top, .k_low = 0, .k_high = 63, .has_offsets = true};
     int8_t levels[256];
     search_super_block(&super, x, importance, mean_square);
     super_levels(&super, levels);
-    out->d = moru_f16_from_f32(super.d);
-    out->dmin = moru_f16_from_f32(super.dmin);
-    pack_k4_scales(&super, out->scales);
+    *d = moru_f16_from_f32(super.d);
+    *dmin = moru_f16_from_f32(super.dmin);
+    pack_k4_scales(&super, scales);
     for (int i = 0; i < 128; i++) {
         int at = 64 * (i / 32) + i % 32;
-        out->qs[i] = (uint8_t)(levels[at] | levels[at + 32] << 4);
+        qs[i] = (uint8_t)((levels[at] & 15) | (levels[at + 32] & 15) << 4);
     }
+    if (!qh) return;
+    memset(qh, 0, 32);
+    for (int e = 0; e < 256; e++) qh[e % 32] |= (uint8_t)((levels[e] >> 4) << (e / 32));
+}
+
+// One super-block of each format; a function each, so that the constants of the format are known.
+static void QUANTIZE_NAME(search_q4_k)(const float *x, const float *importance, float mean_square, moru_q4_k *out) {
+    search_affine_256(x, importance, mean_square, 15, &out->d, &out->dmin, out->scales, out->qs, NULL);
 }
 
 static void QUANTIZE_NAME(search_q5_k)(const float *x, const float *importance, float mean_square, moru_q5_k *out) {
-    search_super super = {.subs = 8, .low = 0, .high = 31, .k_low = 0, .k_high = 63, .has_offsets = true};
-    int8_t levels[256];
-    search_super_block(&super, x, importance, mean_square);
-    super_levels(&super, levels);
-    out->d = moru_f16_from_f32(super.d);
-    out->dmin = moru_f16_from_f32(super.dmin);
-    pack_k4_scales(&super, out->scales);
-    memset(out->qh, 0, sizeof out->qh);
-    for (int e = 0; e < 256; e++) out->qh[e % 32] |= (uint8_t)((levels[e] >> 4) << (e / 32));
-    for (int i = 0; i < 128; i++) {
-        int at = 64 * (i / 32) + i % 32;
-        out->qs[i] = (uint8_t)((levels[at] & 15) | (levels[at + 32] & 15) << 4);
-    }
+    search_affine_256(x, importance, mean_square, 31, &out->d, &out->dmin, out->scales, out->qs, out->qh);
 }
 
 static void QUANTIZE_NAME(search_q6_k)(const float *x, const float *importance, float mean_square, moru_q6_k *out) {
