@@ -103,14 +103,15 @@ struct DeployModelOptions: ParsableArguments {
     @Flag(help: "Keep it loaded whatever else wants memory.")
     var pinned = false
 
-    /// The fields of a request.
-    var fields: [(String, JSON)] {
-        let all: [(String, JSON?)] = [
-            ("task", task.map { .string($0.rawValue) }), ("parallel", parallel.map { .int($0) }),
-            ("kv_memory", cacheMebibytes.map { .int($0) }),
+    /// The body of a request to serve what lies at a source, or an adapter of a base, under a name.
+    func body(_ name: String, source: String?, base: String? = nil) -> JSON {
+        let fields: [(String, JSON?)] = [
+            ("model", .string(name)), ("source", source.map { .string(DeployServer.source($0)) }),
+            ("base", base.map { .string($0) }), ("task", task.map { .string($0.rawValue) }),
+            ("parallel", parallel.map { .int($0) }), ("kv_memory", cacheMebibytes.map { .int($0) }),
             ("draft", draft.map { .string(DeployServer.source($0)) }), ("pinned", pinned ? true : nil),
         ]
-        return all.compactMap { name, value in value.map { (name, $0) } }
+        return .object(JSONObject(fields.compactMap { name, value in value.map { (name, $0) } }))
     }
 }
 
@@ -136,10 +137,7 @@ struct DeployLoad: AsyncParsableCommand {
     @OptionGroup var server: DeployServer
 
     func run() async throws {
-        var fields: [(String, JSON)] = [("model", .string(name))]
-        if let source { fields.append(("source", .string(DeployServer.source(source)))) }
-        if let base { fields.append(("base", .string(base))) }
-        try await server.send("POST", "/admin/models/load", .object(JSONObject(fields + options.fields))) { _ in
+        try await server.send("POST", "/admin/models/load", options.body(name, source: source, base: base)) { _ in
             Terminal.talk("\(name) is loaded")
         }
     }
@@ -195,9 +193,7 @@ struct DeploySwap: AsyncParsableCommand {
     @OptionGroup var server: DeployServer
 
     func run() async throws {
-        var fields: [(String, JSON)] = [("model", .string(name))]
-        if let source { fields.append(("source", .string(DeployServer.source(source)))) }
-        try await server.send("POST", "/admin/models/swap", .object(JSONObject(fields + options.fields))) { answer in
+        try await server.send("POST", "/admin/models/swap", options.body(name, source: source)) { answer in
             Terminal.talk("\(name) is replaced (revision \(answer["revision"]?.int ?? 0))")
         }
     }
