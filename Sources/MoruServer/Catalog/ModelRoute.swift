@@ -1,4 +1,5 @@
 import MoruBase
+import MoruNN
 
 /// A name that stands for models: for one of them as an alias, or shared out among several by weight.
 public struct ModelRoute: Sendable, Hashable {
@@ -63,9 +64,9 @@ public struct ModelRoute: Sendable, Hashable {
         return shares.last { $0.weight > 0 }?.model ?? ""
     }
 
-    /// FNV-1a, and the end of MurmurHash3, so that names that differ little lie far apart.
+    /// A hash with the end of MurmurHash3, so that names that differ little lie far apart.
     private static func hash(_ text: String) -> UInt64 {
-        var hash = text.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        var hash = stableHash(text)
         hash = (hash ^ (hash >> 33)) &* 0xFF51_AFD7_ED55_8CCD
         hash = (hash ^ (hash >> 33)) &* 0xC4CE_B9FE_1A85_EC53
         return hash ^ (hash >> 33)

@@ -48,10 +48,7 @@ public struct ServedModel: Sendable {
                 embedder.model.path, embedder.model.storageDescription, embedder.model.configuration.text(),
             ]
         }
-        // FNV-1a
-        let hash = identity.joined(separator: "\n").utf8
-            .reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-        fingerprint = "fp_" + String(hash, radix: 16)
+        fingerprint = "fp_" + String(stableHash(identity.joined(separator: "\n")), radix: 16)
     }
 
     /// Makes a model that generates.
