@@ -76,10 +76,12 @@ struct AnswerPlan: Sendable {
         }
         var (choices, promptTokens): ([ChoicePlan], Int) = ([], 0)
         for (prompt, name) in zip(request.prompts, request.promptNames) {
-            var choice = Self.choice(for: prompt, model.tokenizer, echo: request.fields.echo)
-            if let gap, let suffix = request.suffix {
-                choice = Self.choice(filling: gap, between: prompt, and: suffix, model.tokenizer)
-            }
+            var choice =
+                if let gap, let suffix = request.suffix {
+                    Self.choice(filling: gap, between: prompt, and: suffix, model.tokenizer)
+                } else {
+                    Self.choice(for: prompt, model.tokenizer, echo: request.fields.echo)
+                }
             try Self.check(choice.prompt, for: model, generating: request.maximumTokens, param: name)
             choice.options.maximumTokens = request.maximumTokens
             choice.options.logProbabilities =
