@@ -40,18 +40,7 @@ struct CompletionEndpoints: Sendable {
     private func respond(
         to fields: GenerationFields, _ plan: AnswerPlan, as format: some AnswerFormat, _ context: ServerContext
     ) async throws -> Response {
-        let run = AnswerRun(
-            plan: plan,
-            limits: RequestLimits(timeout: configuration.requestTimeout, shutdownGrace: configuration.shutdownGrace),
-            monitor: try await ConnectionMonitorHandler.monitor(of: context.channel))
-        if fields.streams {
-            // Once the stream has begun, its status is sent
-            try plan.checkLoad()
-            let frames = format.frames(includingUsage: fields.includesUsage)
-            return AnswerStream(run: run, frames: frames, context: context).response
-        }
-        let (choices, usage) = try await run.collect()
-        context.record.note(usage)
-        return Response(format.answer(choices, usage))
+        try await AnswerRun(plan, configuration, context)
+            .response(as: format, streams: fields.streams, includingUsage: fields.includesUsage, context)
     }
 }

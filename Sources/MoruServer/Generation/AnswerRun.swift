@@ -84,3 +84,10 @@ struct RequestLimits: Sendable {
         }
     }
 }
+
+extension RequestLimits {
+    /// The limits of a server's requests.
+    init(_ configuration: ServerConfiguration) {
+        self.init(timeout: configuration.requestTimeout, shutdownGrace: configuration.shutdownGrace)
+    }
+}

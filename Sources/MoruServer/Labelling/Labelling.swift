@@ -19,8 +19,7 @@ struct Labelling: Sendable {
     init(_ configuration: ServerConfiguration) {
         engine = LabellingEngine(
             maximumTokens: configuration.maximumWaitingTokens, maximumSeconds: configuration.maximumWaitSeconds)
-        limits = RequestLimits(
-            timeout: configuration.requestTimeout, shutdownGrace: configuration.shutdownGrace)
+        limits = RequestLimits(configuration)
     }
 
     /// The vectors of texts, as `moru embed` makes them.

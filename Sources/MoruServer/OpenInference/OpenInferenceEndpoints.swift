@@ -92,7 +92,7 @@ struct OpenInferenceEndpoints: Sendable {
         case .generator:
             let completion = try CompletionRequest(
                 InferenceTexts(wire.inputs), parameters: wire.parameters, model: path.name)
-            let run = try await run(AnswerPlan(completion, for: lease), context)
+            let run = try await AnswerRun(AnswerPlan(completion, for: lease), configuration, context)
             let (choices, usage) = try await run.collect()
             context.record.note(usage)
             answer.outputs = [
@@ -157,23 +157,8 @@ struct OpenInferenceEndpoints: Sendable {
         let format = GenerateFormat(modelName: path.name, modelVersion: lease.model.version)
         let completion = try CompletionRequest(
             .texts([wire.text]), parameters: wire.parameters, model: path.name)
-        let plan = try AnswerPlan(completion, for: lease)
-        let run = try await run(plan, context)
-        guard streams else {
-            let (choices, usage) = try await run.collect()
-            context.record.note(usage)
-            return Response(format.answer(choices, usage))
-        }
-        // Once the stream has begun, its status is sent
-        try plan.checkLoad()
-        return AnswerStream(run: run, frames: format.frames(includingUsage: false), context: context).response
-    }
-
-    private func run(_ plan: AnswerPlan, _ context: ServerContext) async throws -> AnswerRun {
-        AnswerRun(
-            plan: plan,
-            limits: RequestLimits(timeout: configuration.requestTimeout, shutdownGrace: configuration.shutdownGrace),
-            monitor: try await ConnectionMonitorHandler.monitor(of: context.channel))
+        return try await AnswerRun(AnswerPlan(completion, for: lease), configuration, context)
+            .response(as: format, streams: streams, includingUsage: false, context)
     }
 }
 
