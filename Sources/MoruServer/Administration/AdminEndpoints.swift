@@ -104,7 +104,7 @@ struct AdminEndpoints: Sendable {
             let bases = list.read { state in state.names.filter { state.entries[$0]?.specification.base == nil } }
             guard let base = base ?? (bases.count == 1 ? bases[0] : nil) else {
                 throw APIError.wrongValue(
-                    "base_model", "must say which of \(ModelCatalog.list(bases)) the adapter acts on")
+                    "base_model", "must say which of \(bases.quoted) the adapter acts on")
             }
             return (ModelSpecification(name: name, source: source, base: base), replaces)
         }

@@ -64,7 +64,7 @@ extension ModelCatalog {
                     }
                 guard users.isEmpty else {
                     throw MoruError(
-                        .modelBusy, "'\(name)' cannot be removed: \(Self.list(users)) would lead nowhere",
+                        .modelBusy, "'\(name)' cannot be removed: \(users.quoted) would lead nowhere",
                         remedy: "remove or change these first")
                 }
             } else if entry.isGiven {
@@ -159,9 +159,6 @@ extension ModelCatalog {
             return ((resident, waiters), gone)
         }
     }
-
-    /// Names for people.
-    static func list(_ names: [String]) -> String { names.map { "'\($0)'" }.joined(separator: ", ") }
 }
 
 extension CatalogState {

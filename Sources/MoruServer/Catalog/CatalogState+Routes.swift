@@ -27,7 +27,7 @@ extension CatalogState {
                 .routeInvalid,
                 "the route '\(name)' leads to '\(share.model)', which is a route itself"
                     + (leadsBack ? " and leads back" : ""),
-                remedy: "name models: \(other.shares.map { "'\($0.model)'" }.joined(separator: ", "))")
+                remedy: "name models: \(other.shares.map(\.model).quoted)")
         }
         if routes[name] == nil { routeNames.append(name) }
         routes[name] = route

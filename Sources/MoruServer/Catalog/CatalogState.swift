@@ -119,7 +119,7 @@ struct CatalogState {
     func unknown(_ name: String) -> MoruError {
         let known = names + routeNames
         let nearest = nearestName(to: name, among: known).map { " Did you mean '\($0)'?" } ?? ""
-        let list = known.isEmpty ? "none" : known.map { "'\($0)'" }.joined(separator: ", ")
+        let list = known.isEmpty ? "none" : known.quoted
         return MoruError(.modelUnknown, "there is no model '\(name)'.\(nearest) This server has \(list)")
     }
 
@@ -232,10 +232,10 @@ struct CatalogState {
                 .modelTooLarge, "\(message), and the memory budget is \(mebibytes(budget))\(pinned)",
                 remedy: "raise the server's --memory, or lower the model's --kv-memory")
         }
-        let busy = residents.values.filter { $0.leases > 0 && $0.base == nil }.map { "'\($0.model.name)'" }.sorted()
+        let busy = residents.values.filter { $0.leases > 0 && $0.base == nil }.map(\.model.name).sorted()
         return MoruError(
             .memoryInUse,
-            "\(message), and the memory budget of \(mebibytes(budget)) is in use by \(busy.joined(separator: ", "))",
+            "\(message), and the memory budget of \(mebibytes(budget)) is in use by \(busy.quoted)",
             remedy: "ask again when their requests have ended, or raise the server's --memory")
     }
 }

@@ -30,7 +30,7 @@ struct Labelling: Sendable {
         try texts.checkCount()
         let prompts = embedder.modules.prompts.keys.sorted()
         if let name = texts.prompt, !prompts.contains(name) {
-            let known = prompts.isEmpty ? "no prompts" : prompts.map { "'\($0)'" }.joined(separator: ", ")
+            let known = prompts.isEmpty ? "no prompts" : prompts.quoted
             throw APIError.wrongValue("prompt_name", "is '\(name)', and the model has \(known)")
         }
         let readsTexts = texts.inputs.contains { if case .text = $0 { true } else { false } }

@@ -28,11 +28,11 @@ struct ModerationRule: Sendable {
                 "model_not_suitable", "The model '\(model)' has no categories that a text may be in.", param: "model")
         }
         guard configuration.problem == .multiLabel || categories.count < names.count else {
-            let labels = configuration.labels.map { "'\($0)'" }.joined(separator: ", ")
             throw .invalid(
                 "model_not_suitable",
-                "The model '\(model)' gives every text one of the labels \(labels), and none of them says that there "
-                    + "is nothing to flag; name that one 'OK' in the model's config.json (id2label).", param: "model")
+                "The model '\(model)' gives every text one of the labels \(configuration.labels.quoted), and none of "
+                    + "them says that there is nothing to flag; name that one 'OK' in the model's config.json "
+                    + "(id2label).", param: "model")
         }
     }
 

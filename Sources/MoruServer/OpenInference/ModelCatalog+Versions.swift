@@ -26,9 +26,8 @@ extension ModelCatalog {
         guard let found else {
             throw .invalid(
                 "model_not_found",
-                "The model '\(name)' has no version '\(version)'; it has "
-                    + versions.map { "'\($0.version)'" }.joined(separator: ", ") + ".", param: "model",
-                status: .notFound)
+                "The model '\(name)' has no version '\(version)'; it has \(versions.map(\.version).quoted).",
+                param: "model", status: .notFound)
         }
         return found.model
     }

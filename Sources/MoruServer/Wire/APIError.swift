@@ -81,3 +81,8 @@ extension APIError {
         return .invalid("unknown_parameter", "Unknown parameter '\(param)'.\(hint)", param: param)
     }
 }
+
+extension [String] {
+    /// Names as messages list them: `'a', 'b'`.
+    var quoted: String { map { "'\($0)'" }.joined(separator: ", ") }
+}

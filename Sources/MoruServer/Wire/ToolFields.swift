@@ -115,7 +115,6 @@ struct ToolFields: Sendable, Hashable {
         _ request: inout RequestObject, _ functions: [Function], _ form: Form
     ) throws(APIError) -> Choice {
         guard let value = request.value("tool_choice") else { return .auto }
-        let names = functions.map { "'\($0.name)'" }.joined(separator: ", ")
         if let text = value.string {
             switch text {
             case "auto": return .auto
@@ -141,9 +140,10 @@ struct ToolFields: Sendable, Hashable {
             try function.finish()
         }
         try object.finish()
-        guard functions.contains(where: { $0.name == name }) else {
+        let names = functions.map(\.name)
+        guard names.contains(name) else {
             throw .wrongValue(
-                param, "is '\(name)', and \(functions.isEmpty ? "there are no tools" : "the tools are \(names)")")
+                param, "is '\(name)', and \(names.isEmpty ? "there are no tools" : "the tools are \(names.quoted)")")
         }
         return .function(name)
     }
