@@ -35,8 +35,7 @@ extension ModelCatalog {
         return [
             "name": .string(name), "state": .string(entry.isSwapping ? "replacing" : entry.status.name),
             "task": resident.map { .string($0.model.function.task.rawValue) } ?? .null,
-            "version": .string(ModelSpecification.version(of: name) ?? String(entry.revision)),
-            "revision": .int(entry.revision),
+            "version": .string(entry.version), "revision": .int(entry.revision),
             "source": specification.source.isEmpty ? .null : .string(specification.source),
             "base": specification.base.map { .string($0) } ?? .null, "pinned": .bool(specification.isPinned),
             "weight_bytes": resident.map { .int($0.weightBytes) } ?? .null,

@@ -17,6 +17,9 @@ struct CatalogState {
         /// Whether it was handed over loaded, so that it cannot be loaded again.
         var isGiven = false
         var isSwapping = false
+
+        /// The version that the name gives after its last `@`, or else the revision.
+        var version: String { ModelSpecification.version(of: specification.name) ?? String(revision) }
     }
 
     /// What became of an entry's model.

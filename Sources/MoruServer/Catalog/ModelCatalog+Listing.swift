@@ -49,8 +49,7 @@ extension ModelCatalog {
             "id": .string(name), "object": "model", "created": .int(model?.created ?? entry?.added ?? 0),
             "owned_by": "moru", "root": .string(base ?? name), "parent": base.map { .string($0) } ?? .null,
             "max_model_len": model.map { .int($0.contextLength) } ?? .null,
-            "state": .string(entry?.status.name ?? ""),
-            "version": .string(ModelSpecification.version(of: name) ?? String(entry?.revision ?? 1)),
+            "state": .string(entry?.status.name ?? ""), "version": .string(entry?.version ?? ""),
         ]
     }
 

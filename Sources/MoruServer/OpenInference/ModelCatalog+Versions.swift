@@ -9,8 +9,7 @@ extension ModelCatalog {
         let routed = state.routes[name]?.shares.map(\.model) ?? []
         return state.names.compactMap { other in
             guard other == name || other.hasPrefix(name + "@") || routed.contains(other) else { return nil }
-            let version = ModelSpecification.version(of: other) ?? state.entries[other].map { String($0.revision) }
-            return version.map { (other, $0) }
+            return state.entries[other].map { (other, $0.version) }
         }
     }
 
