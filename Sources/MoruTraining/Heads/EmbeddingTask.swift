@@ -10,7 +10,7 @@ import Synchronization
 ///
 /// The examples of a batch are each other's negatives, so that its size decides how hard the task is. Texts with the same
 /// tokens as the one that belongs to an anchor are not held against it.
-public final class EmbeddingTask: DatasetTask {
+public final class EmbeddingTask: HeadDatasetTask {
     /// The model, with the adapter.
     public let embedder: TextEmbedder
     /// What is learnt from; the targets are texts.
@@ -27,10 +27,6 @@ public final class EmbeddingTask: DatasetTask {
         (self.embedder, self.training, self.validation, self.scale) = (embedder, training, validation, scale)
     }
 
-    private func examples(_ split: DataSplit) -> [HeadExample] {
-        split == .training ? training.examples : validation?.examples ?? []
-    }
-
     /// The examples of a split.
     public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
@@ -44,8 +40,7 @@ public final class EmbeddingTask: DatasetTask {
 
     /// The loss of some examples against each other, in nats, summed.
     public func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) -> Tensor {
-        let all = self.examples(split)
-        let texts = TextGroup(examples.map { all[$0] })
+        let texts = TextGroup(self.examples(examples, in: split))
         return loss(of: vectors(texts, dropout: dropout), texts)
     }
 
@@ -83,8 +78,7 @@ public final class EmbeddingTask: DatasetTask {
 
     /// The loss; the vectors are kept for the figures.
     public func measure(_ examples: [Int], in split: DataSplit) -> TaskMeasurement {
-        let all = self.examples(split)
-        let texts = TextGroup(examples.map { all[$0] })
+        let texts = TextGroup(self.examples(examples, in: split))
         let vectors = vectors(texts, dropout: nil)
         if split == .validation {
             let unit = SentenceModules.normalized(vectors)

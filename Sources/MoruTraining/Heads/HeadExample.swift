@@ -133,6 +133,27 @@ public struct HeadDataset: LearningSet {
     }
 }
 
+/// A task over labelled texts.
+protocol HeadDatasetTask: DatasetTask {
+    /// What is learnt from.
+    var training: HeadDataset { get }
+    /// What is measured on during the run.
+    var validation: HeadDataset? { get }
+}
+
+extension HeadDatasetTask {
+    /// All examples of a split.
+    func examples(_ split: DataSplit) -> [HeadExample] {
+        split == .training ? training.examples : validation?.examples ?? []
+    }
+
+    /// Some examples of a split, by their numbers.
+    func examples(_ numbers: [Int], in split: DataSplit) -> [HeadExample] {
+        let all = examples(split)
+        return numbers.map { all[$0] }
+    }
+}
+
 /// The records of a source of labelled data, held in memory.
 struct LabelledSource: Sendable {
     let path: String

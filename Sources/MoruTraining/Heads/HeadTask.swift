@@ -5,7 +5,7 @@ import MoruNN
 import MoruTensor
 
 /// What a head learns of labelled texts: one label of several, any of them, a number, or the tag of each token.
-public struct HeadTask: DatasetTask {
+public struct HeadTask: HeadDatasetTask {
     /// The model with its head.
     public let model: HeadedModel
     /// What is learnt from.
@@ -20,10 +20,6 @@ public struct HeadTask: DatasetTask {
         self.validation = validation
     }
 
-    private func examples(_ split: DataSplit) -> [HeadExample] {
-        split == .training ? training.examples : validation?.examples ?? []
-    }
-
     /// The examples of a split.
     public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
@@ -36,8 +32,7 @@ public struct HeadTask: DatasetTask {
     /// The loss of some examples, summed over their targets: cross-entropy in nats; for several labels the binary one,
     /// averaged over the labels; for numbers the squared error.
     public func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) -> Tensor {
-        let all = self.examples(split)
-        let chosen = examples.map { all[$0] }
+        let chosen = self.examples(examples, in: split)
         return loss(of: logits(chosen, dropout: dropout), chosen)
     }
 
@@ -72,8 +67,7 @@ public struct HeadTask: DatasetTask {
 
     /// The loss, and what ``figures(of:targets:)`` makes its figures of.
     public func measure(_ examples: [Int], in split: DataSplit) -> TaskMeasurement {
-        let all = self.examples(split)
-        let chosen = examples.map { all[$0] }
+        let chosen = self.examples(examples, in: split)
         let logits = logits(chosen, dropout: nil)
         let loss = Double(loss(of: logits, chosen).scalar)
         return TaskMeasurement(loss: loss, others: HeadCounts(model.configuration, logits.values(), chosen).sums)

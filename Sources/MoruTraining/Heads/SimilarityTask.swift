@@ -6,7 +6,7 @@ import Synchronization
 
 /// Sentence embeddings learnt from scored pairs: the cosine of two texts' vectors shall be the score that the pair has, by
 /// the squared error (Reimers and Gurevych, 2019; `CosineSimilarityLoss` of sentence-transformers).
-public final class SimilarityTask: DatasetTask {
+public final class SimilarityTask: HeadDatasetTask {
     /// The model, with the adapter.
     public let embedder: TextEmbedder
     /// What is learnt from; the targets are texts with scores.
@@ -21,23 +21,18 @@ public final class SimilarityTask: DatasetTask {
         (self.embedder, self.training, self.validation) = (embedder, training, validation)
     }
 
-    private func pairs(_ split: DataSplit) -> [HeadExample] {
-        split == .training ? training.examples : validation?.examples ?? []
-    }
-
     /// The pairs of a split.
     public func dataset(_ split: DataSplit) -> (any LearningSet)? { split == .training ? training : validation }
 
     /// The tokens of both texts; the loss is one.
     public func size(of example: Int, in split: DataSplit) -> ExampleSize {
-        let pair = pairs(split)[example]
+        let pair = examples(split)[example]
         return ExampleSize(inputs: pair.tokens.count + pair.scored.tokens.count, targets: 1)
     }
 
     /// The squared errors of some pairs, summed.
     public func summedLoss(of examples: [Int], in split: DataSplit, dropout: DropoutSource?) -> Tensor {
-        let all = pairs(split)
-        let pairs = examples.map { all[$0] }
+        let pairs = self.examples(examples, in: split)
         return Self.loss(of: cosines(of: pairs, dropout: dropout), pairs.map(\.scored.score))
     }
 
@@ -62,8 +57,7 @@ public final class SimilarityTask: DatasetTask {
 
     /// The loss; the cosines are kept for the figures.
     public func measure(_ examples: [Int], in split: DataSplit) -> TaskMeasurement {
-        let all = pairs(split)
-        let pairs = examples.map { all[$0] }
+        let pairs = self.examples(examples, in: split)
         let cosines = cosines(of: pairs, dropout: nil)
         if split == .validation {
             measured.withLock { measured in
@@ -75,7 +69,7 @@ public final class SimilarityTask: DatasetTask {
 
     /// `pearson` and `spearman`: the correlations of the validation set's cosines with its scores, and of their ranks.
     public func figures(of total: TaskMeasurement, targets: Double) -> [String: Double] {
-        let pairs = pairs(.validation)
+        let pairs = examples(.validation)
         let cosines = measured.withLock { measured in pairs.indices.compactMap { measured[$0] } }
         guard cosines.count == pairs.count, !pairs.isEmpty else { return [:] }
         let (found, wanted) = (cosines.map(Double.init), pairs.map { Double($0.scored.score) })
