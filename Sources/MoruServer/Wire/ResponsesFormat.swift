@@ -17,9 +17,8 @@ struct ResponsesFormat: AnswerFormat {
         var members = request.echoed
         // What was left to the model is told too
         let options = plan.choices.first?.options
-        func number(_ value: Float?) -> JSON { value.map { .double(Double($0.description) ?? Double($0)) } ?? .null }
-        members["temperature"] = number(options?.temperature)
-        members["top_p"] = number(options?.topP ?? plan.model.generator.pretrained.generationDefaults.topP ?? 1)
+        members["temperature"] = options?.temperature.map { .shortest($0) } ?? .null
+        members["top_p"] = .shortest(options?.topP ?? plan.model.generator.pretrained.generationDefaults.topP ?? 1)
         self.request = members
     }
 
