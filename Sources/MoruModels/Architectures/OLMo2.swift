@@ -106,7 +106,7 @@ extension GGUFLayout {
         try reader.refuse("attention.sliding_window", unless: 0)
         let configuration = try LlamaConfiguration(gguf: file)
         return Reading(
-            entry: { path in OLMo2.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } },
+            entry: OLMo2.ggufNames.entry,
             build: { weights throws(MoruError) in try OLMo2(configuration, weights) })
     }
 }

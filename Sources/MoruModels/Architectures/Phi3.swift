@@ -127,7 +127,7 @@ extension GGUFLayout {
     static let phi3 = GGUFLayout(names: [Phi3.modelType]) { file throws(MoruError) in
         let configuration = try LlamaConfiguration(gguf: file)
         return Reading(
-            entry: { path in Phi3.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } },
+            entry: Phi3.ggufNames.entry,
             build: { weights throws(MoruError) in try Phi3(configuration, weights) },
             factors: [Phi3.longFactors, Phi3.shortFactors])
     }

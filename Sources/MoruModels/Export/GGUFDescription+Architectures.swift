@@ -26,13 +26,13 @@ extension Llama: GGUFWritable {
 
 extension OLMo2: GGUFWritable {
     func ggufDescription() throws(MoruError) -> GGUFDescription {
-        try GGUFDescription(configuration) { path in Self.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } }
+        try GGUFDescription(configuration, entry: Self.ggufNames.entry)
     }
 }
 
 extension Phi3: GGUFWritable {
     func ggufDescription() throws(MoruError) -> GGUFDescription {
-        try GGUFDescription(configuration) { path in Self.ggufNames[path].map { CheckpointWeights.Entry(name: $0) } }
+        try GGUFDescription(configuration, entry: Self.ggufNames.entry)
     }
 }
 

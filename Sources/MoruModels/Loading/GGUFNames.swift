@@ -17,4 +17,7 @@ struct GGUFNames: Sendable {
         guard parts.count == 2, let inner = inner[String(parts[1])] else { return nil }
         return "blk.\(parts[0]).\(inner)\(kind)"
     }
+
+    /// Where a file keeps a checkpoint's tensor, as it is; nil when there is none.
+    func entry(of path: String) -> CheckpointWeights.Entry? { self[path].map { CheckpointWeights.Entry(name: $0) } }
 }
