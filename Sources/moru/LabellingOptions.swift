@@ -46,9 +46,6 @@ struct LabellingOptions: ParsableArguments {
         show: (_ item: TextRecords.Item, _ prediction: Prediction, _ isAlone: Bool) -> Void
     ) throws {
         let items = try TextRecords.read(texts, data: data, field: field)
-        guard !items.isEmpty else {
-            throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
-        }
         let progress = ProgressLine("predicting", unit: "texts")
         var lines: [UInt8] = []
         let step = 64
@@ -94,9 +91,20 @@ struct LabellingOptions: ParsableArguments {
 
 extension TextRecords {
     /// The texts of a command: those of a file, its arguments, or the lines of standard input.
+    ///
+    /// - Throws: ``MoruError/Code/textEmpty`` where there are none, or what reading the file throws.
     static func read(_ texts: [String], data: String?, field: String) throws -> [Item] {
-        if let data { return try read(data, field: field) }
-        if texts.isEmpty || texts == ["-"] { return lines(Terminal.readInput(), path: "standard input") }
-        return texts.enumerated().map { Item($1, DataPlace(path: "text \($0 + 1)")) }
+        let items =
+            if let data {
+                try read(data, field: field)
+            } else if texts.isEmpty || texts == ["-"] {
+                lines(Terminal.readInput(), path: "standard input")
+            } else {
+                texts.enumerated().map { Item($1, DataPlace(path: "text \($0 + 1)")) }
+            }
+        guard !items.isEmpty else {
+            throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
+        }
+        return items
     }
 }

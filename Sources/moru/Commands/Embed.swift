@@ -62,9 +62,6 @@ struct Embed: ParsableCommand {
             embedder = TextEmbedder(embedder.model, modules: modules, adapter: embedder.adapter)
         }
         let texts = try TextRecords.read(texts, data: data, field: field).map(\.text)
-        guard !texts.isEmpty else {
-            throw MoruError(.textEmpty, "there are no texts", remedy: "give some as arguments, or with --data FILE")
-        }
         let progress = ProgressLine("embedding", unit: "texts")
         let isLong = texts.count > 256
         let result = try embedder.embed(texts, prompt: prompt, truncates: truncate) { done in
