@@ -34,7 +34,9 @@ struct Classify: ParsableCommand {
                 "labels": .array(prediction.labels.map { .string($0) }), "scores": .object(scores),
             ]
         } show: { item, prediction, isAlone in
-            let number = { (score: Float) in isNumber ? Format.fixed(Double(score), 4) : Self.percent(score) }
+            func number(_ score: Float) -> String {
+                isNumber ? Format.fixed(Double(score), 4) : Format.percent(Double(score))
+            }
             if isAlone {
                 var table = Table([isNumber ? "NAME" : "LABEL", isNumber ? "VALUE" : "PROBABILITY"], [.left, .right])
                 for score in prediction.scores { table.add(score.label, number(score.score)) }
@@ -49,6 +51,4 @@ struct Classify: ParsableCommand {
             Terminal.result((words.isEmpty ? "(none)" : words.joined(separator: ", ")) + "\t" + item.text)
         }
     }
-
-    private static func percent(_ share: Float) -> String { Format.fixed(Double(share) * 100, 1) + " %" }
 }

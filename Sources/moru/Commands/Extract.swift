@@ -40,8 +40,7 @@ struct Extract: ParsableCommand {
             var table = Table(["LABEL", "START", "END", "SURE", "TEXT"], [.left, .right, .right, .right, .left])
             for span in spans {
                 table.add(
-                    span.label, "\(span.start)", "\(span.end)", Format.fixed(Double(span.score) * 100, 1) + " %",
-                    span.text)
+                    span.label, "\(span.start)", "\(span.end)", Format.percent(Double(span.score)), span.text)
             }
             Terminal.result(table.text)
         }
