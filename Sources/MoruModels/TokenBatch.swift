@@ -185,3 +185,22 @@ extension TokenBatch.Segment {
         }
     }
 }
+
+extension TokenBatch {
+    /// Which sequences of some lengths go into a batch together, in their order: as many as have no more tokens than a
+    /// limit, or one that is longer.
+    static func runs(of lengths: [Int], atMost limit: Int) -> [Range<Int>] {
+        var runs: [Range<Int>] = []
+        var begin = 0
+        while begin < lengths.count {
+            var (end, tokens) = (begin + 1, lengths[begin])
+            while end < lengths.count, tokens + lengths[end] <= limit {
+                tokens += lengths[end]
+                end += 1
+            }
+            runs.append(begin..<end)
+            begin = end
+        }
+        return runs
+    }
+}

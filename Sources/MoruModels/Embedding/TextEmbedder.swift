@@ -117,16 +117,9 @@ public struct TextEmbedder: Sendable {
         let encoded = try tokens(of: texts, prefix: prefix, truncates: truncates)
         let skipped = skippedTokens(of: prefix)
         var parts: [Tensor] = []
-        var next = 0
-        while next < texts.count {
-            var (count, end) = (encoded.sequences[next].count, next + 1)
-            while end < texts.count, count + encoded.sequences[end].count <= Self.batchTokens {
-                count += encoded.sequences[end].count
-                end += 1
-            }
-            parts.append(vectors(of: Array(encoded.sequences[next..<end]), skipping: skipped))
-            next = end
-            try progress(next)
+        for run in TokenBatch.runs(of: encoded.sequences.map(\.count), atMost: Self.batchTokens) {
+            parts.append(vectors(of: Array(encoded.sequences[run]), skipping: skipped))
+            try progress(run.upperBound)
         }
         let vectors = parts.isEmpty ? Tensor.zeros([0, dimensions]) : Tensor.concatenated(parts)
         guard vectors.isFinite else {

@@ -68,19 +68,12 @@ extension HeadedModel {
     /// that looks at tokens. Each result is the same as of the sequence alone.
     package func logits(of sequences: [TokenSequence]) -> [Tensor] {
         var results: [Tensor] = []
-        var begin = 0
-        while begin < sequences.count {
-            var (end, rows) = (begin + 1, sequences[begin].ids.count)
-            while end < sequences.count, rows + sequences[end].ids.count <= Self.batchTokens {
-                rows += sequences[end].ids.count
-                end += 1
-            }
-            let batch = TokenBatch(Array(sequences[begin..<end]), adapter: adapter)
+        for run in TokenBatch.runs(of: sequences.map(\.ids.count), atMost: Self.batchTokens) {
+            let batch = TokenBatch(Array(sequences[run]), adapter: adapter)
             let logits = logits(batch.withManyRows)
             for (index, segment) in batch.segments.enumerated() {
                 results.append(logits.rows(configuration.place == .token ? segment.rows : index..<index + 1))
             }
-            begin = end
         }
         return results
     }
