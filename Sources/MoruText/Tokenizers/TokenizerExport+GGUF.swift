@@ -62,8 +62,8 @@ private struct GGUFTokenizerWriter {
         guard isByteLevel || model.fallbackIDs != nil else {
             throw unsupported("is a byte-pair model of characters without bytes to fall back to")
         }
-        var fields = try isByteLevel ? byteLevel(model) : sentencePiece(model)
         let types = types(isByteLevel: isByteLevel)
+        var fields = try isByteLevel ? byteLevel(model) : sentencePiece(model, types)
         fields.append(("tokens", .strings((0..<rows).map { piece($0) ?? "[PAD\($0)]" })))
         fields.append(("token_type", .ints(types)))
         fields += try roles(endIDs)
@@ -126,10 +126,10 @@ private struct GGUFTokenizerWriter {
 
     // MARK: SentencePiece
 
-    private func sentencePiece(_ model: BPEModel) throws(MoruError) -> [(String, MetadataValue)] {
+    private func sentencePiece(_ model: BPEModel, _ types: [Int]) throws(MoruError) -> [(String, MetadataValue)] {
         let addsSpace = try addsSpace()
         return [
-            ("model", .string("llama")), ("pre", .string("default")), ("scores", .doubles(try scores(model))),
+            ("model", .string("llama")), ("pre", .string("default")), ("scores", .doubles(try scores(model, types))),
             ("add_space_prefix", .bool(addsSpace)),
         ]
     }
@@ -166,10 +166,9 @@ private struct GGUFTokenizerWriter {
     }
 
     /// A score for each piece such that merging by it, as SentencePiece does, is merging by rank.
-    private func scores(_ model: BPEModel) throws(MoruError) -> [Double] {
+    private func scores(_ model: BPEModel, _ types: [Int]) throws(MoruError) -> [Double] {
         let vocabulary = model.vocabulary
         var ranks: [(id: Int, first: UInt64, last: UInt64)] = []
-        let types = types(isByteLevel: false)
         func isMergeable(_ id: Int32) -> Bool {
             id >= 0 && Int(id) < rows && (types[Int(id)] == Kind.normal || types[Int(id)] == Kind.userDefined)
         }
