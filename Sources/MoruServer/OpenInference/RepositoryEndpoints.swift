@@ -25,9 +25,8 @@ struct RepositoryEndpoints: Sendable {
     }
 
     private static func line(_ entry: CatalogState.Entry) -> JSON {
-        let name = entry.specification.name
-        return [
-            "name": .string(name), "version": .string(ModelSpecification.version(of: name) ?? String(entry.revision)),
+        [
+            "name": .string(entry.specification.name), "version": .string(entry.version),
             "state": .string(entry.status.repositoryState), "reason": .string(entry.status.reason),
         ]
     }
