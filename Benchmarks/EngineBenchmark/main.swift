@@ -1,7 +1,7 @@
 // Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
 //
 //     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|adapters|lookup|accuracy|embed|scheduler MODEL
-//         [--tokens N] [--rounds N] [--speculation off|lookup]
+//         [--tokens N] [--rounds N] [--speculation off|lookup] [--adapter DIRECTORY]
 //
 //     decode        one stream after a short prompt: tokens a second after the first
 //     prefill       one prompt of N tokens: prompt tokens a second
@@ -11,7 +11,8 @@
 //     lookup        one stream that is asked for an edited copy of a passage, with speculation by prompt lookup
 //     embed         32 sentences of 32 tokens: sentences a second that all-MiniLM-L6-v2 turns into vectors
 //     scheduler     a step of the scheduler alone with 64 sequences that decode, in microseconds; MODEL is not opened
-//     accuracy      the perplexity of prose in f32, as prompts are read, and token by token as answers are computed
+//     accuracy      the perplexity of prose in f32, as prompts are read, and token by token as answers are computed; with
+//                   --adapter instead what a LoRA adapter in PEFT's layout loses by being computed in bf16, token by token
 //
 // All but lookup run without speculation, unless --speculation lookup asks for it. Each round prints a line of JSON.
 // Outputs are checked in the same run: rounds repeat each other, together equals alone, speculating equals plain; a
@@ -36,6 +37,7 @@ struct Options {
     var tokens: Int
     var rounds: Int
     var speculation: Speculation
+    var adapter: String?
 
     init(_ arguments: [String]) throws {
         var rest: [String] = []
@@ -73,9 +75,13 @@ struct Options {
             throw BenchmarkFailure(description: "--speculation is off or lookup")
         }
         self.speculation = speculation
+        adapter = given["--adapter"]
+        guard adapter == nil || benchmark == .accuracy else {
+            throw BenchmarkFailure(description: "--adapter goes with accuracy: adapters makes its own")
+        }
     }
 
-    private static let known = ["--tokens", "--rounds", "--speculation"]
+    private static let known = ["--tokens", "--rounds", "--speculation", "--adapter"]
 }
 
 enum Benchmark: String, CaseIterable {
@@ -168,17 +174,53 @@ struct Measurement {
                 return perplexity(Double(model.crossEntropy(hidden, Array(ids.dropFirst())).scalar))
             }
         }
-        let cache = model.makeCache(.bf16)
-        var loss = 0.0
-        for (id, next) in zip(ids, ids.dropFirst()) {
-            var batch = TokenBatch()
-            batch.append([id], cache: cache)
-            let logits = model.logits(model.hiddenStates(batch))
-            loss += Double(logits.crossEntropy([next]).scalar)
-        }
+        let loss = losses(of: ids).reduce(0, +)
         return [
             "benchmark": "accuracy", "tokens": .int(ids.count), "perplexity_f32": whole(.f32),
             "perplexity_prompt": whole(.automatic), "perplexity_decode": perplexity(loss),
+        ]
+    }
+
+    /// What each token costs after those before it, token by token.
+    private func losses(of ids: [Int32], adapter: (any Adapter)? = nil) -> [Double] {
+        let model = generator.pretrained.model
+        let cache = model.makeCache(.bf16)
+        return zip(ids, ids.dropFirst()).map { id, next in
+            var batch = TokenBatch()
+            batch.append([id], cache: cache, adapter: adapter)
+            return Double(model.logits(model.hiddenStates(batch)).crossEntropy([next]).scalar)
+        }
+    }
+
+    /// What tokens cost with an adapter as it is computed, in bf16, and how far that is from the adapter in f32. Since
+    /// activations are rounded to 8 bits, any change may tip some of them over: beside it is what a change of the adapter
+    /// by a millionth does, and what the adapter does at all.
+    func adapterAccuracy(_ directory: String) throws -> JSON {
+        let ids = try prompt(tokens)
+        let adapter = try LoRAAdapter.load(from: directory, for: generator.pretrained.model)
+        let values = adapter.parameters.map { $0.value.converted(to: .f32) }
+        func adapted(_ change: (Tensor) -> Tensor) -> [Double] {
+            for (parameter, value) in zip(adapter.parameters, values) { parameter.value = change(value) }
+            // Copies in f32, so that nothing but the change differs
+            return Runtime.withPrecision(.f32) { losses(of: ids, adapter: adapter) }
+        }
+        let exact = adapted { $0 }
+        let rounded = adapted { $0.converted(to: .bf16).converted(to: .f32) }
+        let moved = adapted { $0 * (1 + 1e-6) }
+        let plain = Runtime.withPrecision(.f32) { losses(of: ids) }
+        func perplexity(_ losses: [Double]) -> JSON { .double(exp(losses.reduce(0, +) / Double(losses.count))) }
+        func difference(_ losses: [Double]) -> JSON {
+            let all = zip(losses, exact).map { abs($0 - $1) }.sorted()
+            return [
+                "mean": .double(all.reduce(0, +) / Double(all.count)), "median": .double(all[all.count / 2]),
+                "most": .double(all[all.count - 1]),
+            ]
+        }
+        return [
+            "benchmark": "accuracy", "tokens": .int(ids.count), "perplexity_f32": perplexity(exact),
+            "perplexity_bf16": perplexity(rounded), "perplexity_moved": perplexity(moved),
+            "perplexity_without": perplexity(plain), "difference_bf16": difference(rounded),
+            "difference_moved": difference(moved), "difference_without": difference(plain),
         ]
     }
 
@@ -272,7 +314,8 @@ func run() async throws {
                 adapters: options.benchmark == .adapters ? try adapters(for: pretrained.model) : [])
         }
         if options.benchmark == .accuracy {
-            print(try measurement(.off).perplexities().text())
+            let measured = try measurement(.off)
+            print(try (options.adapter.map(measured.adapterAccuracy) ?? measured.perplexities()).text())
             return
         }
         let expected = try await measurement(.off).expected(options.benchmark)

@@ -135,6 +135,26 @@ const moru_byte_kernels *moru_byte_kernels_for(moru_cpu_level level) {
     return &scalar_bytes;
 }
 
+#define LOW_RANK_KERNELS(P) {.inner = P##_low_rank_inner, .outer = P##_low_rank_outer}
+static const moru_low_rank_kernels scalar_low_rank = LOW_RANK_KERNELS(moru_scalar);
+#if defined(__x86_64__)
+static const moru_low_rank_kernels avx2_low_rank = LOW_RANK_KERNELS(moru_avx2);
+static const moru_low_rank_kernels avx512_low_rank = LOW_RANK_KERNELS(moru_avx512);
+#elif defined(__aarch64__)
+static const moru_low_rank_kernels neon_low_rank = LOW_RANK_KERNELS(moru_neon);
+#endif
+
+const moru_low_rank_kernels *moru_low_rank_kernels_for(moru_cpu_level level) {
+#if defined(__x86_64__)
+    if (level >= MORU_CPU_AVX512) return &avx512_low_rank;
+    if (level == MORU_CPU_AVX2) return &avx2_low_rank;
+#elif defined(__aarch64__)
+    if (level == MORU_CPU_NEON) return &neon_low_rank;
+#endif
+    (void)level;
+    return &scalar_low_rank;
+}
+
 moru_cpu_level moru_cpu_best_level(void) {
     for (int level = MORU_CPU_AMX; level > MORU_CPU_SCALAR; level--) {
         if (moru_kernels_for((moru_cpu_level)level)) return (moru_cpu_level)level;

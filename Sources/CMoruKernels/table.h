@@ -111,11 +111,18 @@ void moru_gemm_clear(const moru_gemm *, size_t m_begin, size_t m_end, size_t n_b
     void P##_byte_rows(moru_dtype, const void *, size_t, size_t, void *, size_t, size_t);          \
     void P##_byte_product(const moru_byte_product *, size_t, size_t, size_t, size_t);
 
+#define MORU_DECLARE_LOW_RANK_KERNELS(P)                                                           \
+    void P##_low_rank_inner(const moru_low_rank *, size_t, size_t);                                \
+    void P##_low_rank_outer(const moru_low_rank *, size_t, size_t);
+
 MORU_DECLARE_KERNELS(moru_scalar)
+MORU_DECLARE_LOW_RANK_KERNELS(moru_scalar)
 MORU_DECLARE_BYTE_KERNELS(moru_scalar)
 #if defined(__x86_64__)
 MORU_DECLARE_KERNELS(moru_avx2)
+MORU_DECLARE_LOW_RANK_KERNELS(moru_avx2)
 MORU_DECLARE_KERNELS(moru_avx512)
+MORU_DECLARE_LOW_RANK_KERNELS(moru_avx512)
 size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *);
 void moru_avx512_bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_gemm_packed_bytes(const moru_gemm *);
@@ -136,6 +143,7 @@ void moru_amx_round_row(const float *, size_t, void *);
 void moru_amx_packed_product(const moru_packed_product *, size_t, size_t);
 #elif defined(__aarch64__)
 MORU_DECLARE_KERNELS(moru_neon)
+MORU_DECLARE_LOW_RANK_KERNELS(moru_neon)
 #endif
 
 #endif

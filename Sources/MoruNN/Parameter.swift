@@ -10,6 +10,11 @@ public final class Parameter: Sendable {
     /// The parameter's name in the checkpoint, such as `model.layers.0.self_attn.q_proj.weight`.
     public let path: String
     private let current: Mutex<Tensor>
+    private static let changes = Atomic<Int>(0)
+
+    /// How often any parameter of the process has got another value: who keeps something made of many parameters sees by
+    /// one number that it still holds.
+    static var revision: Int { changes.load(ordering: .acquiring) }
 
     /// Makes a parameter.
     public init(_ path: String, _ value: Tensor) {
@@ -25,6 +30,7 @@ public final class Parameter: Sendable {
                 precondition(old.shape == newValue.shape, "\(path): \(newValue.shape) cannot replace \(old.shape)")
                 old = newValue.detached()
             }
+            Self.changes.add(1, ordering: .releasing)
         }
     }
 
@@ -35,6 +41,7 @@ public final class Parameter: Sendable {
             body(&value)
             precondition(value.shape == shape, "\(path): \(value.shape) cannot replace \(shape)")
         }
+        Self.changes.add(1, ordering: .releasing)
     }
 
     /// The value, followed where a gradient with respect to this parameter is being computed.

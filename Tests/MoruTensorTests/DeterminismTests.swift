@@ -87,6 +87,35 @@ import Testing
         }
     }
 
+    /// Products of few rows with updates of some of them, alone and in projections of several kinds.
+    private static func updates(_ backend: CPUBackend) -> [Tensor] {
+        let (rows, inputs, outputs) = (7, 512, [601, 203])
+        let x = tensor("x", [rows, inputs])
+        return [DType.f32, .q8_0].flatMap { dtype in
+            let factors = outputs.map { outputs in
+                [8, 21].map { rank in
+                    LowRankFactors(
+                        a: tensor("a\(rank)", [rank, inputs]), b: tensor("b\(rank)", [outputs, rank]), scale: 0.7,
+                        as: dtype == .f32 ? .f32 : .bf16)
+                }
+            }
+            let results = outputs.map { Tensor(uninitialized: [rows, $0]) }
+            let sets = [0, 1].map { index in LowRankUpdates(factors.map { $0[index] }) }
+            let projections = outputs.indices.map { place in
+                DecoderLayer.Projection(
+                    weight: tensor("w", [outputs[place], inputs]).converted(to: dtype), bias: nil,
+                    updates: [(0..<3, sets[0]), (4..<5, sets[1]), (5..<7, sets[0])].compactMap { rows, updates in
+                        DecoderLayer.Update(rows: rows, updates, layer: place)
+                    })
+            }
+            backend.multiplyFewRows(
+                x.floats, rows: rows, zip(projections, results).map { (projection: $0, y: $1.floats) })
+            return withExtendedLifetime(x) {
+                results + [backend.addUpdate(factors[0][1], of: x, to: results[0])]
+            }
+        }
+    }
+
     private static let computations: [String: Computation] = {
         // Sizes of no round numbers, large enough that every loop is split
         let (rows, dim) = (619, 203)
@@ -148,7 +177,7 @@ import Testing
                 let losses = backend.crossEntropy(&logits, targets: ids, scale: 0.1, wantsGradient: true)
                 return [losses, logits]
             },
-            "encoder": { encoder($0) },
+            "encoder": { encoder($0) }, "updates": { updates($0) },
             "attention": { backend in
                 let (out, sums) = backend.attention(q: q, k: k, v: v, segments: segments, options)
                 let gradients = backend.attentionBackward(

@@ -303,6 +303,39 @@ typedef struct {
     float gradient_scale;
 } moru_adafactor;
 
+// A low-rank update of a few rows: inner[r, j] = sum over i of a[j, i] * x[r, i], then
+// y[r, n] += scale * sum over j of b[j, n] * inner[r, j]. a [rank, k] and b [rank, n] lie in panels (low_rank.c). A result
+// depends neither on the other rows nor on the range that a call computes.
+enum { MORU_LOW_RANK_PANEL = 32 };
+
+typedef struct {
+    size_t rows, rank, k, n;
+    const void *a, *b;
+    moru_dtype type;  // of a and b: MORU_F32 or MORU_BF16
+    float scale;
+    const float *x;
+    size_t x_row_stride;
+    float *inner;     // [rows, rank]
+    float *y;
+    size_t y_row_stride;
+} moru_low_rank;
+
+// Bytes of a matrix [rank, n] in panels of a type.
+size_t moru_low_rank_bytes(moru_dtype type, size_t rank, size_t n);
+// Puts a matrix into panels: its element (j, i) is w[j * rank_stride + i * stride].
+void moru_low_rank_pack(moru_dtype type, const float *w, size_t rank, size_t n, size_t rank_stride, size_t stride,
+                        void *out);
+
+typedef struct {
+    // Elements [begin, end) of the rank of all inner products.
+    void (*inner)(const moru_low_rank *args, size_t begin, size_t end);
+    // Columns [n_begin, n_end) of y; n_begin is a multiple of 32.
+    void (*outer)(const moru_low_rank *args, size_t n_begin, size_t n_end);
+} moru_low_rank_kernels;
+
+// The updates at a level that this CPU can run.
+const moru_low_rank_kernels *moru_low_rank_kernels_for(moru_cpu_level level);
+
 typedef struct moru_kernels {
     moru_cpu_level level;
     const char *name;

@@ -8,36 +8,51 @@ extension Llama {
         _ embedded: Tensor, _ rows: [CachedAttentionRun], _ angles: RotaryAngles, _ context: LayerContext
     ) -> Tensor {
         var pass = decoderPass(embedded, runs: rows, angles: angles)
-        for block in trunk.blocks { pass.apply(block.decoderLayer(context)) }
+        var updates = PassUpdates(context.adapters.isEmpty ? [] : context.updates(of: linears))
+        for block in trunk.blocks { pass.apply(block.decoderLayer(&updates)) }
         let (residual, delta) = pass.result()
         return trunk.norm(residual, adding: delta).normalized
     }
 }
 
+/// The low-rank updates of a pass, for layers that ask in the order of the model's list.
+private struct PassUpdates {
+    private let runs: [(rows: Range<Int>, updates: LowRankUpdates)]
+    private var place = 0
+
+    init(_ runs: [(rows: Range<Int>, updates: LowRankUpdates)]) { self.runs = runs }
+
+    /// Those of the next layer.
+    mutating func next() -> [DecoderLayer.Update] {
+        place += 1
+        return runs.compactMap { DecoderLayer.Update(rows: $0.rows, $0.updates, layer: place - 1) }
+    }
+}
+
 extension LlamaBlock {
     /// The block's weights as they are now.
-    fileprivate func decoderLayer(_ context: LayerContext) -> DecoderLayer {
+    fileprivate func decoderLayer(_ updates: inout PassUpdates) -> DecoderLayer {
         let projections = attention.projections.members
         return DecoderLayer(
             inputNorm: inputNorm.weight.tensor, feedForwardNorm: postAttentionNorm.weight.tensor,
             queryNorm: attention.queryNorm?.weight.tensor, keyNorm: attention.keyNorm?.weight.tensor,
             epsilon: inputNorm.epsilon,
             attention: (
-                projections[0].projection(context), projections[1].projection(context),
-                projections[2].projection(context), attention.output.projection(context)
+                projections[0].projection(&updates), projections[1].projection(&updates),
+                projections[2].projection(&updates), attention.output.projection(&updates)
             ),
-            feedForward: feedForward.decoderPart(context), heads: attention.heads, options: attention.options,
+            feedForward: feedForward.decoderPart(&updates), heads: attention.heads, options: attention.options,
             isRotated: attention.isRotated, residualScale: residualScale, number: attention.layer)
     }
 }
 
 extension LlamaBlockFeedForward {
-    fileprivate func decoderPart(_ context: LayerContext) -> DecoderLayer.FeedForward {
+    fileprivate func decoderPart(_ updates: inout PassUpdates) -> DecoderLayer.FeedForward {
         switch self {
         case .dense(let layer):
             return .dense(
-                gate: layer.gated.members[0].projection(context), up: layer.gated.members[1].projection(context),
-                down: layer.down.projection(context))
+                gate: layer.gated.members[0].projection(&updates), up: layer.gated.members[1].projection(&updates),
+                down: layer.down.projection(&updates))
         case .experts(let layer):
             return .experts(router: layer.router.tensor, layer.options) { expert in
                 (layer.gate[expert].weight.tensor, layer.up[expert].weight.tensor, layer.down[expert].weight.tensor)
@@ -48,12 +63,10 @@ extension LlamaBlockFeedForward {
 
 extension Linear {
     /// The layer's weights as they are now.
-    var projection: DecoderLayer.Projection { projection(LayerContext()) }
+    var projection: DecoderLayer.Projection { .init(weight: weight.tensor, bias: bias?.tensor) }
 
-    /// The same, with the updates of a context's adapters.
-    fileprivate func projection(_ context: LayerContext) -> DecoderLayer.Projection {
-        .init(
-            weight: weight.tensor, bias: bias?.tensor,
-            updates: context.adapters.isEmpty ? [] : context.updates(of: self))
+    /// The same, with the next of a pass's updates.
+    fileprivate func projection(_ updates: inout PassUpdates) -> DecoderLayer.Projection {
+        .init(weight: weight.tensor, bias: bias?.tensor, updates: updates.next())
     }
 }

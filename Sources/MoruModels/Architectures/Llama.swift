@@ -147,6 +147,8 @@ public final class Llama: Decoder {
     /// The configuration.
     public let configuration: LlamaConfiguration
     let trunk: DecoderTrunk<LlamaBlock, RMSNorm>
+    /// The linear layers of the blocks.
+    public let linears: [Linear]
     private let frequencies: RotaryFrequencies
 
     /// Builds the model from its parameters.
@@ -155,6 +157,7 @@ public final class Llama: Decoder {
     public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
         self.configuration = configuration
         trunk = try DecoderTrunk(configuration, weights, LlamaBlock.init)
+        linears = trunk.blocks.flatMap(\.linears)
         frequencies = RotaryFrequencies(configuration)
     }
 

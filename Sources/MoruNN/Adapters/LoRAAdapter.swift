@@ -1,5 +1,6 @@
 import MoruBase
 import MoruTensor
+import Synchronization
 
 /// What shape a low-rank adapter has.
 public struct LoRAConfiguration: Sendable, Hashable {
@@ -53,9 +54,10 @@ public final class LoRAAdapter: Adapter {
     public let pairs: [String: LoRAPair]
     /// The updates.
     public let layers: [String: LayerAdaptation]
-    let pairsByKey: [LayerKey: LoRAPair]
+    private let pairsByKey: [LayerKey: LoRAPair]
     /// Whether the updates are all that it does: none has magnitudes.
     let isPlain: Bool
+    private let prepared = Mutex<[PreparedUpdates]>([])
 
     /// Makes an adapter of given updates.
     public init(configuration: LoRAConfiguration, pairs: [String: LoRAPair]) {
@@ -94,6 +96,26 @@ public final class LoRAAdapter: Adapter {
         self.init(configuration: configuration, pairs: pairs)
     }
 
+    /// The updates of a model's layers as products of few rows read them, in the order of the layers.
+    ///
+    /// They are kept for the next step, and looked for again when the model is another one, any parameter has got another
+    /// value, or products have another precision.
+    func updates(of layers: [Linear]) -> LowRankUpdates {
+        let (revision, precision) = (Parameter.revision, Runtime.shared.precision)
+        return prepared.withLock { prepared in
+            if let known = prepared.first(where: { $0.model === layers.first }), known.revision == revision,
+                known.precision == precision
+            {
+                return known.updates
+            }
+            let updates = LowRankUpdates(layers.map { pairsByKey[$0.key]?.factors(for: $0) })
+            prepared.removeAll { $0.model == nil || $0.model === layers.first }
+            prepared.append(
+                PreparedUpdates(model: layers.first, revision: revision, precision: precision, updates: updates))
+            return updates
+        }
+    }
+
     /// The parameters, in a fixed order.
     public var parameters: [Parameter] { pairs.sorted { $0.key < $1.key }.flatMap(\.value.parameters) }
 
@@ -112,4 +134,12 @@ public final class LoRAAdapter: Adapter {
             ("use_dora", .bool(configuration.decomposesWeights)), ("init_lora_weights", true),
         ])
     }
+}
+
+/// An adapter's updates of the layers of a model, which is known by the first of them.
+private struct PreparedUpdates {
+    weak var model: Linear?
+    let revision: Int
+    let precision: Precision
+    let updates: LowRankUpdates
 }

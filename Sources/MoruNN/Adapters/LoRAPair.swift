@@ -16,7 +16,7 @@ public struct LoRAPair: Sendable {
     public let scale: Float
     /// The probability with which an input feature is dropped in training.
     public let dropout: Float
-    private let norms: MovedNorms?
+    private let derived = DerivedFromPair()
 
     /// Makes a pair.
     public init(a: Parameter, b: Parameter, magnitude: Parameter? = nil, scale: Float, dropout: Float = 0) {
@@ -25,7 +25,6 @@ public struct LoRAPair: Sendable {
         self.magnitude = magnitude
         self.scale = scale
         self.dropout = dropout
-        norms = magnitude == nil ? nil : MovedNorms()
     }
 
     /// The parameters.
@@ -34,17 +33,49 @@ public struct LoRAPair: Sendable {
     /// What PEFT's files call the magnitudes of a layer.
     package static func magnitudeName(_ path: String) -> String { "\(path).lora_magnitude_vector" }
 
+    /// The matrices as products of few rows of a layer's inputs read them.
+    ///
+    /// Where the rows are rounded to 8 bits and the weight to fewer, rounding the update to bf16 costs nothing that could
+    /// be seen, and halves what a step reads.
+    func factors(for layer: Linear) -> LowRankFactors {
+        let isQuantised = layer.weight.value.dtype.blockElements > 1
+        let isRounded = isQuantised && Runtime.shared.precision != .f32
+        return derived.factors(a.value, b.value, scale, as: isRounded ? .bf16 : .f32)
+    }
+
     func apply(to x: Tensor, adding product: Tensor, _ layer: Linear, _ context: LayerContext) -> Tensor {
+        let isInference = context.dropout == nil && !followsParameters && !x.isTracked && !product.isTracked
+        if isInference, magnitude == nil, x.dtype == .f32, product.dtype == .f32,
+            Runtime.shared.goAsFewRows(x.shape[0])
+        {
+            return x.addingUpdate(factors(for: layer), to: product)
+        }
         let input = context.dropout.map { $0.apply(x, probability: dropout) } ?? x
         let update = input.linear(a.tensor)
-        guard let magnitude, let norms else { return update.linear(b.tensor, alpha: scale, adding: product) }
-        let factors = magnitude.tensor * norms.inverse(of: layer.weight.value, a.value, b.value, scale)
+        guard let magnitude else { return update.linear(b.tensor, alpha: scale, adding: product) }
+        let factors = magnitude.tensor * derived.norms.inverse(of: layer.weight.value, a.value, b.value, scale)
         guard context.dropout != nil, dropout > 0 else {
             return update.linear(b.tensor, alpha: scale, adding: product).multiplyingRow(factors)
         }
         // What is dropped is left out of the rescaling too, not of the layer's own output, as PEFT has it
         let dropped = input.linear(layer.weight.tensor)
         return update.linear(b.tensor, alpha: scale, adding: dropped).multiplyingRow(factors) + (product - dropped)
+    }
+}
+
+/// What is computed from a pair's matrices and kept until they move.
+private final class DerivedFromPair: Sendable {
+    let norms = MovedNorms()
+    private let copies = Mutex<(a: Tensor, b: Tensor, dtype: DType, factors: LowRankFactors)?>(nil)
+
+    func factors(_ a: Tensor, _ b: Tensor, _ scale: Float, as dtype: DType) -> LowRankFactors {
+        copies.withLock { last in
+            // The matrices are held, so that their memory is neither reused nor written in place
+            if let last, last.a.isSame(as: a), last.b.isSame(as: b), last.dtype == dtype { return last.factors }
+            let factors = LowRankFactors(a: a, b: b, scale: scale, as: dtype)
+            last = (a, b, dtype, factors)
+            return factors
+        }
     }
 }
 

@@ -9,14 +9,14 @@ public struct LayerContext: Sendable {
         public var rows: Range<Int>
         /// The adapter.
         public let adapter: any Adapter
-        /// Its low-rank updates.
-        let pairs: [LayerKey: LoRAPair]
+        /// The adapter, where it is a low-rank one.
+        let lowRank: LoRAAdapter?
 
         /// Makes a run.
         public init(rows: Range<Int>, adapter: any Adapter) {
             self.rows = rows
             self.adapter = adapter
-            pairs = (adapter as? LoRAAdapter)?.pairsByKey ?? [:]
+            lowRank = adapter as? LoRAAdapter
         }
     }
 
@@ -44,11 +44,11 @@ public struct LayerContext: Sendable {
         adapter.layers.isEmpty || (adapter as? LoRAAdapter)?.isPlain == true
     }
 
-    /// The updates that plain low-rank adapters add to a layer's products.
-    package func updates(of layer: Linear) -> [DecoderLayer.Update] {
+    /// The updates that plain low-rank adapters add to the products of a model's layers, by rows.
+    package func updates(of layers: [Linear]) -> [(rows: Range<Int>, updates: LowRankUpdates)] {
         adapters.compactMap { run in
-            guard !run.rows.isEmpty, let pair = run.pairs[layer.key] else { return nil }
-            return DecoderLayer.Update(rows: run.rows, a: pair.a.value, b: pair.b.value, scale: pair.scale)
+            guard !run.rows.isEmpty, let adapter = run.lowRank else { return nil }
+            return (run.rows, adapter.updates(of: layers))
         }
     }
 

@@ -22,11 +22,14 @@ extension CPUBackend {
     /// Writes the products of parts of some rows [rows, k] with a weight [n_i, k] each to [part_i.count, n_i].
     ///
     /// Against quantised weights, whose packed forms are made at the first use, the rows are rounded once, to 8 bits in
-    /// blocks of 32. The threads share all outputs in one loop, and those of some products of other memory too.
+    /// blocks of 32. The threads share all outputs in one loop.
+    ///
+    /// - Parameter updates: The low-rank updates of each product, or nothing. The inner products of all are computed
+    ///   beside the rounding, and the outer ones added where a thread has just written its part of the outputs.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int,
         _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)],
-        beside others: [moru_matvec] = []
+        updates: [[moru_low_rank]] = []
     ) {
         guard rows > 0, let k = products.first?.weight.shape[1] else { return }
         let forms = products.map { product -> PackedWeights? in
@@ -34,13 +37,21 @@ extension CPUBackend {
             return product.weight.storage.packedForms.form(of: product.weight, threads: threads)
         }
         guard forms.contains(where: { $0 != nil }) else {
-            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) } + others.map { .dense($0) })
+            if !updates.isEmpty { computeInner(Array(updates.joined())) }
+            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) }, updates)
             return withExtendedLifetime(products) {}
         }
         let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
         withScratch(rows * rowBytes) { rounded in
-            threads.forRanges(rows, minimum: max(1, Self.grain / k)) { range in
+            func round(_ range: Range<Int>) {
                 for row in range { kernels.round_row(x + row * k, k, rounded + row * rowBytes) }
+            }
+            if updates.isEmpty {
+                threads.forRanges(rows, minimum: max(1, Self.grain / k), round)
+            } else {
+                computeInner(Array(updates.joined())) { part, parts in
+                    round(rows * part / parts..<rows * (part + 1) / parts)
+                }
             }
             let all = zip(products, forms).map { product, form -> FewRowsProduct in
                 guard let form else { return .dense(denseArguments(x, product.part, product.weight, product.y)) }
@@ -52,7 +63,7 @@ extension CPUBackend {
                 (arguments.y, arguments.y_row_stride) = (product.y, arguments.n)
                 return .packed(arguments)
             }
-            withExtendedLifetime((products, forms)) { run(all + others.map { .dense($0) }) }
+            withExtendedLifetime((products, forms)) { run(all, updates) }
         }
     }
 
@@ -89,23 +100,42 @@ extension CPUBackend {
         }
     }
 
-    /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads.
-    private func run(_ all: [FewRowsProduct]) {
+    /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads, and adds the outer
+    /// products of their updates.
+    private func run(_ all: [FewRowsProduct], _ updates: [[moru_low_rank]]) {
         let unit = 2 * Int(MORU_PANEL)
         let units = all.map { ($0.outputs + unit - 1) / unit }
-        let cost = all.reduce(1) { max($0, $1.cost) } * unit
-        threads.forRanges(units.reduce(0, +), minimum: max(1, (1 << 15) / cost)) { range in
+        var costs = all.map { $0.cost * unit }
+        for (index, own) in updates.enumerated() {
+            for update in own { costs[index] += update.rank * (2 + update.rows) * unit }
+        }
+        let total = zip(units, costs).reduce(0) { $0 + $1.0 * $1.1 }
+        /// The first unit that begins at a cost or after it.
+        func unitIndex(_ cost: Int) -> Int {
+            var (rest, start) = (cost, 0)
+            for (count, each) in zip(units, costs) {
+                if rest < count * each { return start + (rest + each - 1) / each }
+                rest -= count * each
+                start += count
+            }
+            return start
+        }
+        let parts = max(1, min(threads.threadCount, total >> 15))
+        threads.run(parts) { part in
+            let range = unitIndex(total * part / parts)..<unitIndex(total * (part + 1) / parts)
             var start = 0
-            for (one, count) in zip(all, units) {
-                let part = range.clamped(to: start..<start + count)
-                let begin = (part.lowerBound - start) * unit
-                let end = min(one.outputs, (part.upperBound - start) * unit)
+            for (index, count) in units.enumerated() {
+                let own = range.clamped(to: start..<start + count)
+                let begin = (own.lowerBound - start) * unit
+                let end = min(all[index].outputs, (own.upperBound - start) * unit)
                 start += count
                 guard begin < end else { continue }
-                switch one {
+                switch all[index] {
                 case .dense(var arguments): kernels.matvec(&arguments, begin, end)
                 case .packed(var arguments): kernels.packed_product(&arguments, begin, end)
                 }
+                if updates.isEmpty { continue }
+                for var update in updates[index] { Self.lowRankKernels.outer(&update, begin, end) }
             }
         }
     }

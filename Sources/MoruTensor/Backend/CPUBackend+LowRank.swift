@@ -1,75 +1,72 @@
 import CMoruKernels
 
 extension CPUBackend {
+    static let lowRankKernels = moru_low_rank_kernels_for(Runtime.shared.kernels.level).pointee
+
     /// Writes the products of some rows [rows, k] with projections, low-rank updates of some rows included, biases not.
-    ///
-    /// The threads share the updates' inner products in one loop with the projections' own, and then all their outer ones.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int,
         _ projections: [(projection: DecoderLayer.Projection, y: UnsafeMutablePointer<Float>)]
     ) {
         let products = projections.map { (0..<rows, $0.projection.weight, $0.y) }
-        let count = projections.reduce(0) { $0 + $1.projection.updates.reduce(0) { $0 + $1.innerCount } }
+        let count = projections.reduce(0) { count, one in
+            one.projection.updates.reduce(count) { $0 + $1.rows.count * $1.arguments.rank }
+        }
         guard count > 0 else { return multiplyFewRows(x, rows: rows, products) }
         withScratch(count * MemoryLayout<Float>.size) { scratch in
-            var result = scratch.bindMemory(to: Float.self, capacity: count)
-            // Arguments without tensors: there may be many, and nothing in them is to be counted
-            var (inner, outer): ([moru_matvec], [OuterProduct]) = ([], [])
-            for (projection, y) in projections {
-                for update in projection.updates {
-                    inner.append(denseArguments(x, update.rows, update.a, result))
-                    let start = y + update.rows.lowerBound * update.b.shape[0]
-                    outer.append(
-                        OuterProduct(
-                            product: denseArguments(result, 0..<update.rows.count, update.b, start),
-                            scale: update.scale))
-                    result += update.innerCount
+            var inner = scratch.bindMemory(to: Float.self, capacity: count)
+            let updates = projections.map { projection, y in
+                projection.updates.map { update -> moru_low_rank in
+                    let (first, own) = (update.rows.lowerBound, inner)
+                    inner += update.rows.count * update.arguments.rank
+                    return arguments(
+                        update.arguments, rows: update.rows.count, x + first * update.arguments.k, own,
+                        y + first * update.arguments.n)
                 }
             }
-            multiplyFewRows(x, rows: rows, products, beside: inner)
-            add(outer)
+            multiplyFewRows(x, rows: rows, products, updates: updates)
         }
         withExtendedLifetime(projections) {}
     }
 
-    /// A product that is added to its result, scaled.
-    private struct OuterProduct {
-        let product: moru_matvec
-        let scale: Float
+    func addUpdate(_ factors: LowRankFactors, of x: Tensor, to product: Tensor) -> Tensor {
+        let (sum, rows) = (product.copied(), x.shape[0])
+        let count = rows * factors.arguments.rank
+        withScratch(count * MemoryLayout<Float>.size) { scratch in
+            let inner = scratch.bindMemory(to: Float.self, capacity: count)
+            let update = arguments(factors.arguments, rows: rows, x.floats, inner, sum.floats)
+            computeInner([update])
+            withUnsafePointer(to: update) { Self.lowRankKernels.outer($0, 0, $0.pointee.n) }
+        }
+        return withExtendedLifetime((factors, x)) { sum }
     }
 
-    private func add(_ all: [OuterProduct]) {
-        let unit = 64
-        let units = all.reduce(0) { $0 + ($1.product.n + unit - 1) / unit }
-        let cost = all.reduce(1) { max($0, $1.product.rows * $1.product.k) } * unit
-        threads.forRanges(units, minimum: max(1, (1 << 15) / cost)) { range in
+    private func arguments(
+        _ update: moru_low_rank, rows: Int, _ x: UnsafePointer<Float>, _ inner: UnsafeMutablePointer<Float>,
+        _ y: UnsafeMutablePointer<Float>
+    ) -> moru_low_rank {
+        var update = update
+        update.rows = rows
+        (update.x, update.x_row_stride, update.inner) = (x, update.k, inner)
+        (update.y, update.y_row_stride) = (y, update.n)
+        return update
+    }
+
+    /// Computes the inner products of updates, and whatever else the threads may share beside them: `other` gets parts
+    /// of a whole, as numbers of it.
+    func computeInner(_ updates: [moru_low_rank], beside other: (_ part: Int, _ parts: Int) -> Void = { _, _ in }) {
+        let total = updates.reduce(0) { $0 + $1.rank }
+        let cost = updates.reduce(1) { max($0, $1.k * (2 + $1.rows)) }
+        let parts = max(1, min(threads.threadCount, total * cost >> 15))
+        threads.run(parts) { part in
+            other(part, parts)
+            let range = total * part / parts..<total * (part + 1) / parts
             var start = 0
-            for one in all {
-                let count = (one.product.n + unit - 1) / unit
-                let part = range.clamped(to: start..<start + count)
-                let end = min(one.product.n, (part.upperBound - start) * unit)
-                if !part.isEmpty { add(one, columns: (part.lowerBound - start) * unit..<end) }
-                start += count
+            for var update in updates {
+                let own = range.clamped(to: start..<start + update.rank)
+                if !own.isEmpty { Self.lowRankKernels.inner(&update, own.lowerBound - start, own.upperBound - start) }
+                start += update.rank
             }
         }
     }
-
-    private func add(_ one: OuterProduct, columns: Range<Int>) {
-        var arguments = one.product
-        withScratch(arguments.rows * columns.count * MemoryLayout<Float>.size) { scratch in
-            let product = scratch.bindMemory(to: Float.self, capacity: arguments.rows * columns.count)
-            (arguments.y, arguments.y_row_stride) = (product - columns.lowerBound, columns.count)
-            kernels.matvec(&arguments, columns.lowerBound, columns.upperBound)
-            for row in 0..<arguments.rows {
-                kernels.add_scaled(
-                    product + row * columns.count, one.scale,
-                    one.product.y + row * one.product.y_row_stride + columns.lowerBound, 0, columns.count)
-            }
-        }
-    }
-}
-
-extension DecoderLayer.Update {
-    /// Elements of the products with the first matrix.
-    fileprivate var innerCount: Int { rows.count * a.shape[0] }
 }

@@ -71,8 +71,7 @@ extension CPUBackend {
 
     /// Whether the product of so many rows with a weight is computed row by row.
     func goesAsFewRows(_ rows: Int, _ weight: Tensor) -> Bool {
-        runtime.productsGoAsFewRows ?? (rows <= Runtime.fewRows)
-            || (runtime.precision == .int8 && isPackable(weight))
+        runtime.goAsFewRows(rows) || (runtime.precision == .int8 && isPackable(weight))
     }
 
     func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor {

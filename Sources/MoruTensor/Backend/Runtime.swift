@@ -121,7 +121,10 @@ public final class Runtime: @unchecked Sendable {
     @TaskLocal private static var taskProductsGoAsFewRows: Bool?
 
     /// Whether products with weights go the way of few rows, whatever the number of theirs; nil where that decides.
-    var productsGoAsFewRows: Bool? { Self.taskProductsGoAsFewRows }
+    private var productsGoAsFewRows: Bool? { Self.taskProductsGoAsFewRows }
+
+    /// Whether products of so many rows with weights go the way of few rows.
+    package func goAsFewRows(_ rows: Int) -> Bool { productsGoAsFewRows ?? (rows <= Self.fewRows) }
 
     /// Runs `body` with all products with weights going the way of few rows (see ``fewRows``), or none.
     ///

@@ -1,3 +1,5 @@
+import CMoruKernels
+
 /// The weights of one layer of a decoder: attention with rotary positions and grouped queries, then a gated
 /// feed-forward or a mixture of them, each normalised before (RMS), in some models after too, and added to the residual
 /// stream.
@@ -17,18 +19,16 @@ public struct DecoderLayer {
         }
     }
 
-    /// A low-rank update of some rows' products, `scale * (x A^T) B^T`.
+    /// A low-rank update of some rows' products.
     public struct Update {
         let rows: Range<Int>
-        let a, b: Tensor
-        let scale: Float
+        let arguments: moru_low_rank
+        private let owner: LowRankUpdates
 
-        /// An update by matrices [rank, inputs] and [outputs, rank], in f32 or bf16.
-        public init(rows: Range<Int>, a: Tensor, b: Tensor, scale: Float) {
-            precondition(
-                a.rank == 2 && b.rank == 2 && a.shape[0] == b.shape[1] && a.dtype.blockElements == 1
-                    && b.dtype.blockElements == 1, "an update by \(a.shape) and \(b.shape) has no rank")
-            (self.rows, self.a, self.b, self.scale) = (rows, a, b, scale)
+        /// One of a model's updates, by the layer's place in their list; nil where that layer has none.
+        package init?(rows: Range<Int>, _ updates: LowRankUpdates, layer: Int) {
+            guard let arguments = updates[layer] else { return nil }
+            (self.rows, self.arguments, owner) = (rows, arguments, updates)
         }
     }
 

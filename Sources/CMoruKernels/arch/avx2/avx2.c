@@ -14,6 +14,7 @@
 #define ATTENTION_VECTORS 2
 #include "../vector/kernels.h"
 #include "../vector/matvec_dense.h"
+#include "../vector/low_rank.h"
 
 #define GEMM_NAME(f) moru_avx2_##f
 #define GEMM_ROWS 6

@@ -16,6 +16,7 @@
 #define ATTENTION_VECTORS 4
 #include "../vector/kernels.h"
 #include "../vector/matvec_dense.h"
+#include "../vector/low_rank.h"
 
 #define GEMM_NAME(f) moru_avx512_##f
 #define GEMM_ROWS 14
