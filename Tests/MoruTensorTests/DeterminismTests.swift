@@ -101,16 +101,17 @@ import Testing
             }
             let results = outputs.map { Tensor(uninitialized: [rows, $0]) }
             let sets = [0, 1].map { index in LowRankUpdates(factors.map { $0[index] }) }
+            let plan = UpdatePlan(
+                [(0..<3, sets[0]), (4..<5, sets[1]), (5..<7, sets[0])], layerCount: outputs.count)
             let projections = outputs.indices.map { place in
                 DecoderLayer.Projection(
                     weight: tensor("w", [outputs[place], inputs]).converted(to: dtype), bias: nil,
-                    updates: [(0..<3, sets[0]), (4..<5, sets[1]), (5..<7, sets[0])].compactMap { rows, updates in
-                        DecoderLayer.Update(rows: rows, updates, layer: place)
-                    })
+                    updates: plan[place..<place + 1])
             }
             backend.multiplyFewRows(
-                x.floats, rows: rows, zip(projections, results).map { (projection: $0, y: $1.floats) })
-            return withExtendedLifetime(x) {
+                x.floats, rows: rows, zip(projections, results).map { (projection: $0, y: $1.floats) },
+                next: plan[0..<outputs.count])
+            return withExtendedLifetime((x, sets)) {
                 results + [backend.addUpdate(factors[0][1], of: x, to: results[0])]
             }
         }

@@ -8,8 +8,10 @@ extension Llama {
         _ embedded: Tensor, _ rows: [CachedAttentionRun], _ angles: RotaryAngles, _ context: LayerContext
     ) -> Tensor {
         var pass = decoderPass(embedded, runs: rows, angles: angles)
-        var updates = PassUpdates(context.adapters.isEmpty ? [] : context.updates(of: linears))
+        let runs = context.adapters.isEmpty ? [] : context.updates(of: linears)
+        var updates = PassUpdates(plan: UpdatePlan(runs, layerCount: linears.count))
         for block in trunk.blocks { pass.apply(block.decoderLayer(&updates)) }
+        withExtendedLifetime(runs) {}
         let (residual, delta) = pass.result()
         return trunk.norm(residual, adding: delta).normalized
     }
@@ -17,15 +19,15 @@ extension Llama {
 
 /// The low-rank updates of a pass, for layers that ask in the order of the model's list.
 private struct PassUpdates {
-    private let runs: [(rows: Range<Int>, updates: LowRankUpdates)]
-    private var place = 0
+    let plan: UpdatePlan
+    private(set) var place = 0
 
-    init(_ runs: [(rows: Range<Int>, updates: LowRankUpdates)]) { self.runs = runs }
+    init(plan: UpdatePlan) { self.plan = plan }
 
     /// Those of the next layer.
-    mutating func next() -> [DecoderLayer.Update] {
+    mutating func next() -> ArraySlice<DecoderLayer.Update> {
         place += 1
-        return runs.compactMap { DecoderLayer.Update(rows: $0.rows, $0.updates, layer: place - 1) }
+        return plan[place - 1..<place]
     }
 }
 
@@ -33,7 +35,7 @@ extension LlamaBlock {
     /// The block's weights as they are now.
     fileprivate func decoderLayer(_ updates: inout PassUpdates) -> DecoderLayer {
         let projections = attention.projections.members
-        return DecoderLayer(
+        var layer = DecoderLayer(
             inputNorm: inputNorm.weight.tensor, feedForwardNorm: postAttentionNorm.weight.tensor,
             queryNorm: attention.queryNorm?.weight.tensor, keyNorm: attention.keyNorm?.weight.tensor,
             epsilon: inputNorm.epsilon,
@@ -43,6 +45,9 @@ extension LlamaBlock {
             ),
             feedForward: feedForward.decoderPart(&updates), heads: attention.heads, options: attention.options,
             isRotated: attention.isRotated, residualScale: residualScale, number: attention.layer)
+        // Queries, keys and values
+        layer.nextUpdates = updates.plan[updates.place..<updates.place + projections.count]
+        return layer
     }
 }
 

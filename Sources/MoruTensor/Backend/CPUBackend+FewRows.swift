@@ -24,12 +24,14 @@ extension CPUBackend {
     /// Against quantised weights, whose packed forms are made at the first use, the rows are rounded once, to 8 bits in
     /// blocks of 32. The threads share all outputs in one loop.
     ///
-    /// - Parameter updates: The low-rank updates of each product, or nothing. The inner products of all are computed
-    ///   beside the rounding, and the outer ones added where a thread has just written its part of the outputs.
+    /// - Parameters:
+    ///   - updates: The low-rank updates of each product, or nothing. The inner products of all are computed beside the
+    ///     rounding, and the outer ones added where a thread has just written its part of the outputs.
+    ///   - ahead: Memory to ask for meanwhile.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int,
         _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)],
-        updates: [[moru_low_rank]] = []
+        updates: [[moru_low_rank]] = [], ahead: [UnsafeRawBufferPointer] = []
     ) {
         guard rows > 0, let k = products.first?.weight.shape[1] else { return }
         let forms = products.map { product -> PackedWeights? in
@@ -38,7 +40,7 @@ extension CPUBackend {
         }
         guard forms.contains(where: { $0 != nil }) else {
             if !updates.isEmpty { computeInner(Array(updates.joined())) }
-            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) }, updates)
+            run(products.map { .dense(denseArguments(x, $0.part, $0.weight, $0.y)) }, updates, ahead)
             return withExtendedLifetime(products) {}
         }
         let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
@@ -63,7 +65,7 @@ extension CPUBackend {
                 (arguments.y, arguments.y_row_stride) = (product.y, arguments.n)
                 return .packed(arguments)
             }
-            withExtendedLifetime((products, forms)) { run(all, updates) }
+            withExtendedLifetime((products, forms)) { run(all, updates, ahead) }
         }
     }
 
@@ -102,7 +104,9 @@ extension CPUBackend {
 
     /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads, and adds the outer
     /// products of their updates.
-    private func run(_ all: [FewRowsProduct], _ updates: [[moru_low_rank]]) {
+    private func run(
+        _ all: [FewRowsProduct], _ updates: [[moru_low_rank]], _ ahead: [UnsafeRawBufferPointer]
+    ) {
         let unit = 2 * Int(MORU_PANEL)
         let units = all.map { ($0.outputs + unit - 1) / unit }
         var costs = all.map { $0.cost * unit }
@@ -121,22 +125,33 @@ extension CPUBackend {
             return start
         }
         let parts = max(1, min(threads.threadCount, total >> 15))
+        let (unitCount, aheadCount) = (units.reduce(0, +), ahead.reduce(0) { $0 + $1.count })
         threads.run(parts) { part in
             let range = unitIndex(total * part / parts)..<unitIndex(total * (part + 1) / parts)
             var start = 0
             for (index, count) in units.enumerated() {
                 let own = range.clamped(to: start..<start + count)
-                let begin = (own.lowerBound - start) * unit
-                let end = min(all[index].outputs, (own.upperBound - start) * unit)
-                start += count
-                guard begin < end else { continue }
-                switch all[index] {
-                case .dense(var arguments): kernels.matvec(&arguments, begin, end)
-                case .packed(var arguments): kernels.packed_product(&arguments, begin, end)
+                // Little at a time, so that what is asked for ahead comes while the rest is computed
+                let step = aheadCount > 0 ? 2 : max(1, own.count)
+                for first in stride(from: own.lowerBound, to: own.upperBound, by: step) {
+                    let end = min(first + step, own.upperBound)
+                    let columns = (first - start) * unit..<min(all[index].outputs, (end - start) * unit)
+                    compute(all[index], columns, updates.isEmpty ? [] : updates[index])
+                    if aheadCount > 0 {
+                        prefetch(ahead, aheadCount * first / unitCount..<aheadCount * end / unitCount)
+                    }
                 }
-                if updates.isEmpty { continue }
-                for var update in updates[index] { Self.lowRankKernels.outer(&update, begin, end) }
+                start += count
             }
         }
+    }
+
+    /// Computes some columns of a product, and adds the outer products of its updates.
+    private func compute(_ product: FewRowsProduct, _ columns: Range<Int>, _ updates: [moru_low_rank]) {
+        switch product {
+        case .dense(var arguments): kernels.matvec(&arguments, columns.lowerBound, columns.upperBound)
+        case .packed(var arguments): kernels.packed_product(&arguments, columns.lowerBound, columns.upperBound)
+        }
+        for var update in updates { Self.lowRankKernels.outer(&update, columns.lowerBound, columns.upperBound) }
     }
 }

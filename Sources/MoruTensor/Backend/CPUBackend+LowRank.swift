@@ -4,15 +4,19 @@ extension CPUBackend {
     static let lowRankKernels = moru_low_rank_kernels_for(Runtime.shared.kernels.level).pointee
 
     /// Writes the products of some rows [rows, k] with projections, low-rank updates of some rows included, biases not.
+    ///
+    /// - Parameter next: Updates that are computed soon: their matrices are asked for meanwhile.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int,
-        _ projections: [(projection: DecoderLayer.Projection, y: UnsafeMutablePointer<Float>)]
+        _ projections: [(projection: DecoderLayer.Projection, y: UnsafeMutablePointer<Float>)],
+        next: ArraySlice<DecoderLayer.Update> = []
     ) {
         let products = projections.map { (0..<rows, $0.projection.weight, $0.y) }
         let count = projections.reduce(0) { count, one in
             one.projection.updates.reduce(count) { $0 + $1.rows.count * $1.arguments.rank }
         }
-        guard count > 0 else { return multiplyFewRows(x, rows: rows, products) }
+        let ahead = next.isEmpty ? [] : Self.read(next)
+        guard count > 0 else { return multiplyFewRows(x, rows: rows, products, ahead: ahead) }
         withScratch(count * MemoryLayout<Float>.size) { scratch in
             var inner = scratch.bindMemory(to: Float.self, capacity: count)
             let updates = projections.map { projection, y in
@@ -24,9 +28,35 @@ extension CPUBackend {
                         y + first * update.arguments.n)
                 }
             }
-            multiplyFewRows(x, rows: rows, products, updates: updates)
+            multiplyFewRows(x, rows: rows, products, updates: updates, ahead: ahead)
         }
         withExtendedLifetime(projections) {}
+    }
+
+    /// Bytes that are asked for ahead at most: more would drive each other out of the cache.
+    private static let aheadLimit = 1 << 19
+
+    /// What is read for updates, the same matrices once, up to the limit.
+    private static func read(_ updates: ArraySlice<DecoderLayer.Update>) -> [UnsafeRawBufferPointer] {
+        var (parts, count): ([UnsafeRawBufferPointer], Int) = ([], 0)
+        for update in updates {
+            let bytes = update.arguments.bytes
+            if count + bytes.count > aheadLimit { break }
+            if parts.contains(where: { $0.baseAddress == bytes.baseAddress }) { continue }
+            parts.append(bytes)
+            count += bytes.count
+        }
+        return parts
+    }
+
+    /// Asks for a range of the bytes of some parts, numbered from the first part's beginning.
+    func prefetch(_ parts: [UnsafeRawBufferPointer], _ range: Range<Int>) {
+        var start = 0
+        for part in parts {
+            let own = range.clamped(to: start..<start + part.count)
+            if !own.isEmpty, let base = part.baseAddress { moru_prefetch(base + (own.lowerBound - start), own.count) }
+            start += part.count
+        }
     }
 
     func addUpdate(_ factors: LowRankFactors, of x: Tensor, to product: Tensor) -> Tensor {

@@ -64,7 +64,7 @@ struct CPUDecoderPass: DecoderPass {
         case .dense(let gate, let up, let down):
             let gates = v + rows * keys
             let gated = gates + rows * inner
-            project(normalized, [(gate, gates), (up, gated)])
+            project(normalized, [(gate, gates), (up, gated)], next: layer.nextUpdates)
             backend.forElements(rows * inner) { activate(gates, gated, layer.activation, $0..<$1) }
             project(gates, [(down, delta.floats)])
         case .experts(let router, let options, let weights):
@@ -109,9 +109,10 @@ struct CPUDecoderPass: DecoderPass {
     }
 
     private func project(
-        _ x: UnsafeMutablePointer<Float>, _ projections: [(DecoderLayer.Projection, UnsafeMutablePointer<Float>)]
+        _ x: UnsafeMutablePointer<Float>, _ projections: [(DecoderLayer.Projection, UnsafeMutablePointer<Float>)],
+        next: ArraySlice<DecoderLayer.Update> = []
     ) {
-        backend.multiplyFewRows(x, rows: rows, projections.map { (projection: $0, y: $1) })
+        backend.multiplyFewRows(x, rows: rows, projections.map { (projection: $0, y: $1) }, next: next)
         for (projection, y) in projections {
             guard let bias = projection.bias else { continue }
             for row in 0..<rows { kernels.add(y + row * bias.count, bias.floats, y + row * bias.count, 0, bias.count) }

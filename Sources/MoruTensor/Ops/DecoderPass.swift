@@ -9,27 +9,20 @@ public struct DecoderLayer {
         let weight: Tensor
         let bias: Tensor?
         /// What some rows' products get added before the bias.
-        var updates: [Update] = []
+        var updates: ArraySlice<Update> = []
 
         /// A layer of a weight [outputs, inputs], in any dtype, and a bias [outputs], or nil.
-        public init(weight: Tensor, bias: Tensor?, updates: [Update] = []) {
+        public init(weight: Tensor, bias: Tensor?, updates: ArraySlice<Update> = []) {
             self.weight = weight
             self.bias = bias
             self.updates = updates
         }
     }
 
-    /// A low-rank update of some rows' products.
+    /// A low-rank update of some rows' products, made by an ``UpdatePlan``.
     public struct Update {
         let rows: Range<Int>
         let arguments: moru_low_rank
-        private let owner: LowRankUpdates
-
-        /// One of a model's updates, by the layer's place in their list; nil where that layer has none.
-        package init?(rows: Range<Int>, _ updates: LowRankUpdates, layer: Int) {
-            guard let arguments = updates[layer] else { return nil }
-            (self.rows, self.arguments, owner) = (rows, arguments, updates)
-        }
     }
 
     /// What follows attention: a gated feed-forward, or a mixture of them.
@@ -68,6 +61,8 @@ public struct DecoderLayer {
     public var residualScale: Float
     /// The layer's number in the caches.
     public var number: Int
+    /// Updates that the next layer begins with: they are asked for while this one's feed-forward is computed.
+    public var nextUpdates: ArraySlice<Update> = []
 
     /// Makes a layer.
     public init(
@@ -110,4 +105,31 @@ public func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: 
             && runs.enumerated().allSatisfy { $1.rows == $0..<$0 + 1 && $1.firstPosition >= 0 },
         "decoderPass: \(embedded.shape) and \(runs.count) runs are not few rows one by one")
     return Runtime.shared.backend.decoderPass(embedded, runs: runs, angles: angles)
+}
+
+/// The low-rank updates of one pass, by the places of a model's layers; valid while the updates live that it is made of.
+package struct UpdatePlan {
+    private var updates: [DecoderLayer.Update] = []
+    /// Where each place's updates begin, and the last one's end.
+    private var starts: [Int] = []
+
+    /// The updates of runs of rows for a number of layers.
+    package init(_ runs: [(rows: Range<Int>, updates: LowRankUpdates)], layerCount: Int) {
+        guard !runs.isEmpty else { return }
+        let all = runs.map { ($0.rows, $0.updates.arguments) }
+        starts.reserveCapacity(layerCount + 1)
+        for place in 0..<layerCount {
+            starts.append(updates.count)
+            for (rows, arguments) in all {
+                if let arguments = arguments[place] { updates.append(.init(rows: rows, arguments: arguments)) }
+            }
+        }
+        starts.append(updates.count)
+    }
+
+    /// The updates of some layers, one after the other; places beyond the last have none.
+    package subscript(places: Range<Int>) -> ArraySlice<DecoderLayer.Update> {
+        guard places.upperBound < starts.count else { return [] }
+        return updates[starts[places.lowerBound]..<starts[places.upperBound]]
+    }
 }

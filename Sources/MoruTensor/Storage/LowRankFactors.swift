@@ -35,14 +35,24 @@ public final class LowRankFactors: @unchecked Sendable {
 /// counted as used but the whole.
 package final class LowRankUpdates: @unchecked Sendable {
     private let factors: [LowRankFactors?]
-    private let all: [moru_low_rank?]
+    /// What is known of each layer's update, nil where there is none. Valid while this lives.
+    let arguments: UnsafeBufferPointer<moru_low_rank?>
 
     /// The updates of layers, nil for none.
     package init(_ factors: [LowRankFactors?]) {
         self.factors = factors
-        all = factors.map { $0?.arguments }
+        let memory = UnsafeMutableBufferPointer<moru_low_rank?>.allocate(capacity: factors.count)
+        _ = memory.initialize(from: factors.map { $0?.arguments })
+        arguments = UnsafeBufferPointer(memory)
     }
 
-    /// The update of a layer; valid while this lives.
-    subscript(layer: Int) -> moru_low_rank? { all[layer] }
+    deinit { arguments.deallocate() }
+}
+
+extension moru_low_rank {
+    /// Both matrices, which lie side by side.
+    var bytes: UnsafeRawBufferPointer {
+        let count = moru_low_rank_bytes(type, rank, k) + moru_low_rank_bytes(type, rank, n)
+        return UnsafeRawBufferPointer(start: a, count: count)
+    }
 }
