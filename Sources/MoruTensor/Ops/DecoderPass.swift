@@ -19,7 +19,7 @@ public struct DecoderLayer {
         }
     }
 
-    /// A low-rank update of some rows' products, made by an ``UpdatePlan``.
+    /// A low-rank update of some rows' products, made by an `UpdatePlan`.
     public struct Update {
         let rows: Range<Int>
         let arguments: moru_low_rank
