@@ -1,7 +1,7 @@
 import CMoruKernels
 
-/// The matrices of a low-rank update, `scale * (x A^T) B^T`, as products of few rows read them: copies in panels, side by
-/// side in one piece of memory.
+/// The matrices of a low-rank update, `scale * (x A^T) B^T`, as products of few rows read them: copies in panels, side
+/// by side in one piece of memory.
 public final class LowRankFactors: @unchecked Sendable {
     private let storage: Storage
     /// The update, of no rows yet. Valid while this lives.
