@@ -12,8 +12,8 @@ public final class Parameter: Sendable {
     private let current: Mutex<Tensor>
     private static let changes = Atomic<Int>(0)
 
-    /// How often any parameter of the process has got another value: who keeps something made of many parameters sees by
-    /// one number that it still holds.
+    /// How often any parameter of the process has got another value: who keeps something made of many parameters sees
+    /// by one number that it still holds.
     static var revision: Int { changes.load(ordering: .acquiring) }
 
     /// Makes a parameter.

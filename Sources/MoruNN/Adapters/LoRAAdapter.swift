@@ -98,8 +98,8 @@ public final class LoRAAdapter: Adapter {
 
     /// The updates of a model's layers as products of few rows read them, in the order of the layers.
     ///
-    /// They are kept for the next step, and looked for again when the model is another one, any parameter has got another
-    /// value, or products have another precision.
+    /// They are kept for the next step, and looked for again when the model is another one, any parameter has got
+    /// another value, or products have another precision.
     func updates(of layers: [Linear]) -> LowRankUpdates {
         let (revision, precision) = (Parameter.revision, Runtime.shared.precision)
         return prepared.withLock { prepared in

@@ -35,8 +35,8 @@ public struct LoRAPair: Sendable {
 
     /// The matrices as products of few rows of a layer's inputs read them.
     ///
-    /// Where the rows are rounded to 8 bits and the weight to fewer, rounding the update to bf16 costs nothing that could
-    /// be seen, and halves what a step reads.
+    /// Where the rows are rounded to 8 bits and the weight to fewer, rounding the update to bf16 costs nothing that
+    /// could be seen, and halves what a step reads.
     func factors(for layer: Linear) -> LowRankFactors {
         let isQuantised = layer.weight.value.dtype.blockElements > 1
         let isRounded = isQuantised && Runtime.shared.precision != .f32
