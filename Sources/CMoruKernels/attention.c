@@ -20,7 +20,7 @@ static void read_token(const moru_attention *args, const void *const *pages, siz
 }
 
 static bool is_visible(const moru_attention *args, size_t position, size_t key) {
-    if (args->causal && key > position) return false;
+    if (key < args->key_begin || (args->causal && key > position)) return false;
     return args->window == 0 || key > position || position - key < args->window;
 }
 
@@ -68,6 +68,51 @@ void moru_scalar_attention(const moru_attention *args, size_t row_begin, size_t 
             write(args->io_type, args->out, row * args->out_row_stride + head * dim, dim, out);
             if (args->log_sum_exp) args->log_sum_exp[row * args->heads + head] = largest + logf(sum);
         }
+    }
+}
+
+void moru_attention_pieces(const moru_attention *args, size_t *begin, size_t *end) {
+    size_t position = args->first_position;
+    size_t low = args->window > 0 && position + 1 > args->window ? position + 1 - args->window : 0;
+    size_t high = args->causal ? moru_min_size(args->kv_count, position + 1) : args->kv_count;
+    low = moru_max_size(low, args->key_begin);
+    *begin = low < high ? low / MORU_PIECE_KEYS : 0;
+    *end = low < high ? (high + MORU_PIECE_KEYS - 1) / MORU_PIECE_KEYS : 0;
+}
+
+void moru_pieces_by(moru_attention_function *attention, const moru_attention *args, size_t begin, size_t end,
+                    size_t head_begin, size_t head_end, float *out, float *log_sums, void *scratch) {
+    for (size_t piece = begin; piece < end; piece++) {
+        moru_attention one = *args;
+        one.key_begin = moru_max_size(args->key_begin, piece * MORU_PIECE_KEYS);
+        one.kv_count = moru_min_size(args->kv_count, (piece + 1) * MORU_PIECE_KEYS);
+        one.out = out + (piece - begin) * args->heads * args->head_dim;
+        one.log_sum_exp = log_sums + (piece - begin) * args->heads;
+        attention(&one, 0, 1, head_begin, head_end, scratch);
+    }
+}
+
+void moru_scalar_attention_pieces(const moru_attention *args, size_t begin, size_t end, size_t head_begin,
+                                  size_t head_end, float *out, float *log_sums, void *scratch) {
+    moru_pieces_by(moru_scalar_attention, args, begin, end, head_begin, head_end, out, log_sums, scratch);
+}
+
+void moru_attention_join(const moru_attention *args, size_t count, const float *out, const float *log_sums,
+                         size_t head_begin, size_t head_end) {
+    size_t heads = args->heads, dim = args->head_dim;
+    for (size_t head = head_begin; head < head_end; head++) {
+        float *to = (float *)args->out + head * dim, largest = -INFINITY, total = 0;
+        for (size_t p = 0; p < count; p++) largest = fmaxf(largest, log_sums[p * heads + head]);
+        if (largest == -INFINITY) largest = 0;  // no piece saw a key
+        for (size_t i = 0; i < dim; i++) to[i] = 0;
+        for (size_t p = 0; p < count; p++) {
+            const float *from = out + (p * heads + head) * dim;
+            float weight = expf(log_sums[p * heads + head] - largest);
+            total += weight;
+            for (size_t i = 0; i < dim; i++) to[i] += weight * from[i];
+        }
+        float factor = total > 0 || total != total ? 1 / total : 0;
+        for (size_t i = 0; i < dim; i++) to[i] *= factor;
     }
 }
 

@@ -155,6 +155,29 @@ const moru_low_rank_kernels *moru_low_rank_kernels_for(moru_cpu_level level) {
     return &scalar_low_rank;
 }
 
+#define ROW_ATTENTION(P, S) {.scratch_bytes = S, .pieces = P##_attention_pieces}
+static const moru_row_attention scalar_rows = ROW_ATTENTION(moru_scalar, moru_scalar_attention_scratch_bytes);
+#if defined(__x86_64__)
+static const moru_row_attention avx2_rows = ROW_ATTENTION(moru_avx2, moru_avx2_attention_scratch_bytes);
+static const moru_row_attention avx512_rows = ROW_ATTENTION(moru_avx512, moru_avx512_attention_scratch_bytes);
+static const moru_row_attention bf16_rows =
+    ROW_ATTENTION(moru_avx512_bf16, moru_avx512_bf16_attention_pieces_scratch_bytes);
+#elif defined(__aarch64__)
+static const moru_row_attention neon_rows = ROW_ATTENTION(moru_neon, moru_neon_attention_scratch_bytes);
+#endif
+
+const moru_row_attention *moru_row_attention_for(moru_cpu_level level) {
+#if defined(__x86_64__)
+    if (level == MORU_CPU_AVX512_BF16 && !detect().intel) return &bf16_rows;
+    if (level >= MORU_CPU_AVX512) return &avx512_rows;
+    if (level == MORU_CPU_AVX2) return &avx2_rows;
+#elif defined(__aarch64__)
+    if (level == MORU_CPU_NEON) return &neon_rows;
+#endif
+    (void)level;
+    return &scalar_rows;
+}
+
 moru_cpu_level moru_cpu_best_level(void) {
     for (int level = MORU_CPU_AMX; level > MORU_CPU_SCALAR; level--) {
         if (moru_kernels_for((moru_cpu_level)level)) return (moru_cpu_level)level;

@@ -19,6 +19,7 @@
     size_t P##_attention_scratch_bytes(const moru_attention *);                                                        \
     void P##_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);                                \
     size_t P##_attention_backward_scratch_bytes(const moru_attention *);                                               \
+    void P##_attention_pieces(const moru_attention *, size_t, size_t, size_t, size_t, float *, float *, void *);       \
     void P##_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);      \
     void P##_rms_norm(const float *, const float *, float, float *, float *, size_t, size_t, size_t);                  \
     void P##_rms_norm_backward(const float *, const float *, const float *, const float *, float *, float *, size_t,   \
@@ -107,6 +108,11 @@
 void moru_gemm_put(const moru_gemm *, size_t row, size_t column, float sum);
 void moru_gemm_clear(const moru_gemm *, size_t m_begin, size_t m_end, size_t n_begin, size_t n_end);
 
+// Pieces of a row's keys, each by a kernel for all keys.
+typedef void moru_attention_function(const moru_attention *, size_t, size_t, size_t, size_t, void *);
+void moru_pieces_by(moru_attention_function *, const moru_attention *, size_t begin, size_t end, size_t head_begin,
+                    size_t head_end, float *out, float *log_sums, void *scratch);
+
 #define MORU_DECLARE_BYTE_KERNELS(P)                                                               \
     void P##_byte_rows(moru_dtype, const void *, size_t, size_t, void *, size_t, size_t);          \
     void P##_byte_product(const moru_byte_product *, size_t, size_t, size_t, size_t);
@@ -131,6 +137,8 @@ size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
+size_t moru_avx512_bf16_attention_pieces_scratch_bytes(const moru_attention *);
+void moru_avx512_bf16_attention_pieces(const moru_attention *, size_t, size_t, size_t, size_t, float *, float *, void *);
 MORU_DECLARE_BYTE_KERNELS(moru_avx512_vnni)
 void moru_avx512_vnni_round_row(const float *, size_t, void *);
 void moru_avx512_vnni_packed_product(const moru_packed_product *, size_t, size_t);

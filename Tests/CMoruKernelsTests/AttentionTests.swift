@@ -50,6 +50,27 @@ struct AttentionTests {
             let sum = scores.reduce(0) { $0 + exp($1 - largest) }
             return (scores.map { exp($0 - largest) / sum }, largest + log(sum))
         }
+
+        /// The output, and the logarithms of each row's and head's sum.
+        var expected: (out: [Double], logSum: [Double]) {
+            let group = heads / kvHeads
+            var out = [Double](repeating: 7, count: rows * qStride)
+            var logSums: [Double] = []
+            for row in 0..<rows {
+                for head in 0..<heads {
+                    let (p, logSum) = distribution(row, head)
+                    logSums.append(logSum)
+                    for i in 0..<dim {
+                        var sum = 0.0
+                        for j in 0..<kvCount where p[j] > 0 {
+                            sum += p[j] * Double(v[j * kvStride + head / group * dim + i])
+                        }
+                        out[row * qStride + head * dim + i] = sum
+                    }
+                }
+            }
+            return (out, logSums)
+        }
     }
 
     /// Calls `body` with the C structure for a problem.
@@ -143,22 +164,7 @@ struct AttentionTests {
         var random = Random(3)
         for round in 0..<21 {
             let problem = randomProblem(&random, round: round, allowBF16: allowBF16)
-            let dim = problem.dim, group = problem.heads / problem.kvHeads
-            var expected = [Double](repeating: 7, count: problem.rows * problem.qStride)
-            var expectedLog: [Double] = []
-            for row in 0..<problem.rows {
-                for head in 0..<problem.heads {
-                    let (p, logSum) = problem.distribution(row, head)
-                    expectedLog.append(logSum)
-                    for i in 0..<dim {
-                        var sum = 0.0
-                        for j in 0..<problem.kvCount where p[j] > 0 {
-                            sum += p[j] * Double(problem.v[j * problem.kvStride + head / group * dim + i])
-                        }
-                        expected[row * problem.qStride + head * dim + i] = sum
-                    }
-                }
-            }
+            let (expected, expectedLog) = problem.expected
             let (out, logSum) = forward(
                 level, problem, rowSplit: random.int(0...problem.rows), headSplit: random.int(0...problem.heads))
             expectClose(out, expected, tolerance: tolerance(level, problem, exact: 3e-6), "round \(round) out")

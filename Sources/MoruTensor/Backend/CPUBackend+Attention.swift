@@ -88,6 +88,13 @@ extension CPUBackend {
         if runtime.precision == .automatic {
             for index in all.indices where all[index].kv_type != MORU_F32 { all[index].allow_bf16 = true }
         }
+        guard all.contains(where: \.isCachedRow) else { return runBlocks(all) }
+        guard !all.allSatisfy(\.isCachedRow) else { return runSingleRows(all) }
+        runSingleRows(all.filter(\.isCachedRow))
+        runBlocks(all.filter { !$0.isCachedRow })
+    }
+
+    private func runBlocks(_ all: [moru_attention]) {
         var pieces: [Piece] = []
         for (index, one) in all.enumerated() where one.rows > 0 {
             // Long sequences split by rows; a single row, or little work, by groups of query heads that share keys.
@@ -168,4 +175,9 @@ extension CPUBackend {
         }
         return (dQ, dK, dV)
     }
+}
+
+extension moru_attention {
+    /// Whether this is one row over a cache, which nobody wants to differentiate.
+    fileprivate var isCachedRow: Bool { rows == 1 && io_type == MORU_F32 && log_sum_exp == nil }
 }

@@ -5,6 +5,7 @@
 #define PACKED_PANELS 1
 #define PACKED_ROWS 2
 #define PACKED_SIGNED 1
+#define PACKED_NIBBLES 0
 
 INLINE void packed_dots(const int rows, const int bits, const int steps, const uint8_t *levels, size_t level_step,
                         const int8_t *x, size_t x_row_bytes, vi sum[][2]) {

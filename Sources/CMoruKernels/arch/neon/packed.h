@@ -4,6 +4,7 @@
 #define PACKED_PANELS 1
 #define PACKED_ROWS 2
 #define PACKED_SIGNED 1
+#define PACKED_NIBBLES 0
 
 INLINE int32x4_t packed_dot(int32x4_t sum, int8x16_t levels, int8x16_t activations) {
 #if defined(__ARM_FEATURE_DOTPROD)

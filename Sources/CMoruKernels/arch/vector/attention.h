@@ -11,7 +11,8 @@
 
 // The visible keys of position p are [first_visible, p] (or to the end when not causal).
 INLINE size_t first_visible(const moru_attention *args, size_t position) {
-    return args->window > 0 && position + 1 > args->window ? position + 1 - args->window : 0;
+    if (args->window == 0 || position + 1 <= args->window) return args->key_begin;
+    return moru_max_size(args->key_begin, position + 1 - args->window);
 }
 
 INLINE size_t end_visible(const moru_attention *args, size_t position) {
@@ -165,4 +166,9 @@ void ATTENTION_NAME(attention)(const moru_attention *args, size_t row_begin, siz
         }
         head += heads;
     }
+}
+
+void ATTENTION_NAME(attention_pieces)(const moru_attention *args, size_t begin, size_t end, size_t head_begin,
+                                      size_t head_end, float *out, float *log_sums, void *scratch) {
+    moru_pieces_by(ATTENTION_NAME(attention), args, begin, end, head_begin, head_end, out, log_sums, scratch);
 }

@@ -3,7 +3,8 @@
 // nothing is added across lanes. Every result is one chain over the blocks of k, the same for any number of rows.
 //
 // The including file defines PACKED_NAME(f), PACKED_PANELS and PACKED_ROWS (a tile), PACKED_SIGNED (whether 8-bit
-// levels are multiplied as signed bytes) and packed_dots; or PACKED_PANELS and PACKED_UNPACKS_ONLY.
+// levels are multiplied as signed bytes), packed_dots, and PACKED_NIBBLES: whether packed_nibble_dots takes 4-bit levels
+// as they are packed; or PACKED_PANELS and PACKED_UNPACKS_ONLY.
 
 #define PACKED_DEPTH ((size_t)768)
 #define PACKED_VECTORS (PACKED_PANELS * 16 / MORU_LANES)
@@ -155,7 +156,8 @@ INLINE void packed_corrections(const bool sixteenths, const bool minima, const p
     }
 }
 
-// `rows` rows of activations, at most PACKED_PANELS panels. All but `t` are constants in every call.
+// `rows` rows of activations, at most PACKED_PANELS panels. All but `t` are constants in every call; bits are 0 where
+// the levels are of 4 bits and still packed.
 INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima,
                         const packed_tile_arguments *t) {
     const int steps = sixteenths ? 4 : 8;
@@ -192,8 +194,13 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
             }
         }
         for (const uint8_t *stop = ahead + t->ahead_step; ahead < stop; ahead += 64) __builtin_prefetch(ahead);
+#if PACKED_NIBBLES
+        if (bits == 0) packed_nibble_dots(rows, levels, t->level_step, q, t->x_row_bytes, sum);
+        else packed_dots(rows, bits, steps, levels, t->level_step, q, t->x_row_bytes, sum);
+#else
         packed_dots(rows, bits, steps, levels, t->level_step, q, t->x_row_bytes, sum);
-        levels += 64 * steps;
+#endif
+        levels += (bits == 0 ? 32 : 64) * steps;
         q += 4 * steps;
         size_t b = sixteenths ? s / 2 : s;
         _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
@@ -224,6 +231,11 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
 }
 
 // By what the instructions tell apart: the bits of a level, 16 or 32 elements a scale, minima or an offset.
+#if PACKED_NIBBLES
+#define PACKED_STILL(X) X(0, false, true) X(0, false, false)
+#else
+#define PACKED_STILL(X)
+#endif
 #define PACKED_KINDS(X) \
     X(4, false, true)   \
     X(5, false, true)   \
@@ -232,7 +244,8 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
     X(8, false, false)  \
     X(2, true, true)    \
     X(3, true, false)   \
-    X(6, true, false)
+    X(6, true, false)   \
+    PACKED_STILL(X)
 
 typedef void packed_tile_function(const packed_tile_arguments *);
 
@@ -258,11 +271,12 @@ PACKED_KINDS(TILES)
 #else
 #define TILES(B, S, M) {0, TILE(B, S, M, 1), TILE(B, S, M, 2)},
 #endif
-static packed_tile_function *const packed_tiles[8][PACKED_ROWS + 1] = {PACKED_KINDS(TILES)};
+static packed_tile_function *const packed_tiles[][PACKED_ROWS + 1] = {PACKED_KINDS(TILES)};
 #undef TILE
 #undef TILES
 
-static size_t packed_kind(moru_dtype type) {
+static size_t packed_kind(moru_dtype type, bool stays_packed) {
+    if (stays_packed) return packed_format_of(type).minima ? 8 : 9;
     switch (type) {
     case MORU_Q4_1:
     case MORU_Q4_K: return 0;
@@ -279,14 +293,14 @@ static size_t packed_kind(moru_dtype type) {
 
 #endif
 
-// Elements [first, first + 32 * blocks) of k of one panel.
+// Elements [first, first + 32 * blocks) of k of one panel; no levels where `levels` is NULL, and none of bytes.
 static void packed_unpack(moru_dtype type, const uint8_t *panel, size_t k, size_t first, size_t blocks, uint8_t *levels,
                           float *scale, float *minimum) {
     size_t bytes = packed_level_bytes(type), elements = moru_block_elements(type);
     const uint8_t *in = panel + first / 32 * bytes;
     const uint8_t *scales = panel + packed_levels_of_panel(type, k) + first / elements * packed_scale_bytes(type);
     unpack_scales(type, scales, blocks * 32 / elements, scale, minimum);
-    if (type == MORU_Q8_0) return;
+    if (!levels || type == MORU_Q8_0) return;
     packed_format format = packed_format_of(type);
     int form = format.low_bits * 10 + format.high_bits;
     for (size_t b = 0; b < blocks; b++, in += bytes, levels += 512) {
@@ -307,10 +321,18 @@ INLINE size_t packed_part(size_t total, size_t most, size_t unit) {
 }
 
 #ifndef PACKED_UNPACKS_ONLY
+// Whether the levels are multiplied as they are packed: where they are bytes already, and where they are halves of bytes
+// and meet so few rows that unpacking them for all, to be stored and loaded again, takes longer.
+INLINE bool packed_in_place(moru_dtype type, size_t rows) {
+    packed_format format = packed_format_of(type);
+    if (format.low_bits == 8) return true;
+    return PACKED_NIBBLES && format.low_bits == 4 && format.high_bits == 0 && rows <= 2 * PACKED_ROWS;
+}
+
 // How much of k is unpacked at a time: with one tile of rows little, so that memory is read while tiles are computed;
-// with more, as much as the cache holds. 8-bit levels need no unpacking.
+// with more, as much as the cache holds.
 INLINE size_t packed_depth(moru_dtype type, size_t rows) {
-    if (rows > PACKED_ROWS || type == MORU_Q8_0) return PACKED_DEPTH;
+    if (rows > PACKED_ROWS || packed_in_place(type, rows)) return PACKED_DEPTH;
     return rows == 1 && moru_block_elements(type) == 32 ? 128 : 256;
 }
 
@@ -323,7 +345,8 @@ void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin
     bool sixteenths = packed_format_of(type).sixteenths;
     size_t sub_blocks = (sixteenths ? k / 16 : k / 32) * ((args->rows + rows_at_once - 1) / rows_at_once);
     size_t step = moru_round_up((PACKED_PANELS * panel_bytes + sub_blocks - 1) / sub_blocks, 64);
-    packed_tile_function *const *tiles = packed_tiles[packed_kind(type)];
+    bool in_place = packed_in_place(type, args->rows);
+    packed_tile_function *const *tiles = packed_tiles[packed_kind(type, in_place && type != MORU_Q8_0)];
     packed_tile_arguments t = {.offset = packed_format_of(type).offset, .k = k, .x_row_bytes = args->x_row_bytes,
                                .y_row_stride = args->y_row_stride};
     for (size_t n = n_begin; n < n_end; n += wide) {
@@ -336,12 +359,12 @@ void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin
             t.first = first;
             t.blocks = moru_min_size(depth_step, k - first) / 32;
             for (size_t p = 0; p < panels; p++) {
-                packed_unpack(type, panel + p * panel_bytes, k, first, t.blocks, chunk.levels[p], chunk.scale[p],
-                              chunk.minimum[p]);
+                packed_unpack(type, panel + p * panel_bytes, k, first, t.blocks, in_place ? NULL : chunk.levels[p],
+                              chunk.scale[p], chunk.minimum[p]);
             }
             // A panel that is missing is replaced by the first: its results are not stored.
-            t.levels = type == MORU_Q8_0 ? panel + first * 16 : chunk.levels[0];
-            t.level_step = panels < PACKED_PANELS ? 0 : type == MORU_Q8_0 ? panel_bytes : sizeof chunk.levels[0];
+            t.levels = in_place ? panel + first / 32 * packed_level_bytes(type) : chunk.levels[0];
+            t.level_step = panels < PACKED_PANELS ? 0 : in_place ? panel_bytes : sizeof chunk.levels[0];
             t.scale = chunk.scale[0];
             t.minimum = chunk.minimum[0];
             t.scale_step = panels < PACKED_PANELS ? 0 : PACKED_DEPTH;
