@@ -176,6 +176,33 @@ static void pack_scales(moru_dtype type, const void *block, size_t r, uint8_t *o
     if (packed_format_of(type).minima) memcpy(out + 32 + 2 * r, &m, 2);
 }
 
+// Row r of the blocks of a format whose words are packed as they are, or nearly so; false for another format.
+static bool pack_words(moru_dtype type, const uint8_t *row, size_t blocks, size_t r, uint8_t *levels, uint8_t *scales) {
+    size_t size = moru_block_bytes(type);
+    for (size_t b = 0; b < blocks; b++, row += size) {
+        switch (type) {
+        case MORU_Q4_1:
+            memcpy(scales + 64 * b + 2 * r, row, 2);
+            memcpy(scales + 64 * b + 32 + 2 * r, row + 2, 2);
+            for (size_t i = 0; i < 4; i++) memcpy(levels + 256 * b + 64 * i + 4 * r, row + 4 + 4 * i, 4);
+            break;
+        case MORU_Q4_0:
+            memcpy(scales + 32 * b + 2 * r, row, 2);
+            for (size_t i = 0; i < 4; i++) memcpy(levels + 256 * b + 64 * i + 4 * r, row + 2 + 4 * i, 4);
+            break;
+        case MORU_Q8_0:
+            memcpy(scales + 32 * b + 2 * r, row, 2);
+            for (size_t i = 0; i < 8; i++) {
+                uint32_t four = word(row + 2, (int)i) ^ EVERY(128);
+                memcpy(levels + 512 * b + 64 * i + 4 * r, &four, 4);
+            }
+            break;
+        default: return false;
+        }
+    }
+    return true;
+}
+
 void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, size_t k, void *out, size_t n_begin,
                size_t n_end) {
     if (!moru_can_pack(type)) return;
@@ -189,6 +216,7 @@ void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, siz
         if (n - first < PANEL) memset(panel, 0, panel_bytes);
         for (size_t r = 0; r < moru_min_size(PANEL, n - first); r++) {
             const uint8_t *row = (const uint8_t *)w + (first + r) * w_row_bytes;
+            if (pack_words(type, row, k / elements, r, panel, scales)) continue;
             for (size_t b = 0; b < k / elements; b++) {
                 uint32_t levels[64];
                 levels_of(type, row + b * size, levels);

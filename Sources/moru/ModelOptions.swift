@@ -13,6 +13,11 @@ struct ModelArgument: ParsableArguments {
     /// Opens the model.
     func load() throws -> PretrainedModel { try Self.load(model) }
 
+    /// Opens the model for a command that generates at once.
+    func loadToGenerate() throws -> PretrainedModel {
+        try PretrainedModel.load(try Self.path(of: model), packsAhead: true)
+    }
+
     /// Opens the model that a name or path stands for.
     static func load(_ name: String) throws -> PretrainedModel {
         try PretrainedModel.load(try path(of: name))

@@ -11,11 +11,17 @@ extension PretrainedModel {
     ///
     /// - Throws: ``MoruError/Code/modelNotFound``, ``MoruError/Code/modelUnsupported``,
     ///   ``MoruError/Code/modelConfiguration``, ``MoruError/Code/tokenizerMismatch``, or what the formats throw.
-    public static func load(_ path: String) throws(MoruError) -> PretrainedModel {
+    public static func load(_ path: String) throws(MoruError) -> PretrainedModel { try load(path, packsAhead: false) }
+
+    /// Opens a model; see ``load(_:)``.
+    ///
+    /// - Parameter packsAhead: Whether quantised weights are brought into the layout of generation on another thread from
+    ///   now on: for whoever generates at once and would otherwise wait for that.
+    public static func load(_ path: String, packsAhead: Bool) throws(MoruError) -> PretrainedModel {
         Tokenizer.prepare()
         let loaded: PretrainedModel
         switch try ModelLocation(path) {
-        case .gguf(let file): loaded = try load(gguf: file)
+        case .gguf(let file): loaded = try load(gguf: file, packsAhead)
         case .directory(let directory): loaded = try load(directory: directory)
         }
         try checkTokenizer(loaded.tokenizer, loaded.model.facts, path: loaded.path)
@@ -99,9 +105,10 @@ extension PretrainedModel {
             .map { $0.dropFirst("license:".count).trimmingCharacters(in: .whitespaces) }
     }
 
-    private static func load(gguf path: String) throws(MoruError) -> PretrainedModel {
+    private static func load(gguf path: String, _ packsAhead: Bool) throws(MoruError) -> PretrainedModel {
         let file = try GGUFFile(path: path)
         let model = try LanguageModels.build(file)
+        if packsAhead { model.packAhead() }
         let tokenizer = try Tokenizer(metadata: file.metadata, source: path)
         var template: ChatTemplate?
         if let source = file.metadata["tokenizer.chat_template"]?.string {
@@ -111,6 +118,16 @@ extension PretrainedModel {
             model: model, tokenizer: tokenizer, chatTemplate: template,
             generationDefaults: GenerationDefaults(endIDs: tokenizer.endIDs), path: path,
             storageDescription: "GGUF \(file.storageName)", license: file.metadata["general.license"]?.string)
+    }
+}
+
+extension LanguageModel {
+    /// Packs quantised weights on another thread, in the order in which a step reads them. Experts, of which a step reads
+    /// few, are left to their first use.
+    fileprivate func packAhead() {
+        guard !linears.contains(where: { $0.path.contains(".experts.") }) else { return }
+        let weights = linears.map(\.weight.value) + [outputProjection.value]
+        Task.detached { for weight in weights { weight.packForFewRows() } }
     }
 }
 

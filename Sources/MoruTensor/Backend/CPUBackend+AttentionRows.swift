@@ -29,25 +29,29 @@ extension CPUBackend {
             var (first, last) = (0, 0)
             moru_attention_pieces(&arguments, &first, &last)
             let count = (last - first) * one.kv_heads
-            rows.append(
-                Row(arguments: one, pieces: first..<last, units: units..<units + count, place: floats))
+            rows.append(Row(arguments: one, pieces: first..<last, units: units..<units + count, place: floats))
             units += count
             floats += (last - first) * one.heads * (one.head_dim + 1)
-            bytes += 2 * one.kv_count * one.kv_row_stride / moru_block_elements(one.kv_type) * moru_block_bytes(one.kv_type)
-            scratchBytes = max(scratchBytes, kernels.scratch_bytes(&arguments))
+            let type = one.kv_type
+            bytes += 2 * one.kv_count * one.kv_row_stride / moru_block_elements(type) * moru_block_bytes(type)
+            scratchBytes = max(scratchBytes, (kernels.scratch_bytes(&arguments) + 63) & ~63)
         }
-        withScratch(max(1, floats) * MemoryLayout<Float>.size) { scratch in
+        let parts = bytes < Self.worthSharing ? 1 : max(1, min(threads.threadCount, units))
+        let resultBytes = (floats * MemoryLayout<Float>.size + 63) & ~63
+        withScratch(resultBytes + parts * scratchBytes) { scratch in
             let results = scratch.assumingMemoryBound(to: Float.self)
-            threads.forRanges(units, minimum: bytes < Self.worthSharing ? max(1, units) : 1) { range in
-                withScratch(scratchBytes) { scratch in
-                    for row in rows { compute(row, range.clamped(to: row.units), kernels, results, scratch) }
+            rows.withUnsafeBufferPointer { rows in
+                threads.run(parts) { part in
+                    let range = units * part / parts..<units * (part + 1) / parts
+                    let own = scratch + resultBytes + part * scratchBytes
+                    for row in rows { compute(row, range.clamped(to: row.units), kernels, results, own) }
                 }
-            }
-            for row in rows {
-                var arguments = row.arguments
-                let outputs = results + row.place
-                moru_attention_join(
-                    &arguments, row.pieces.count, outputs, outputs + row.pieces.count * row.outputs, 0, arguments.heads)
+                for row in rows {
+                    var arguments = row.arguments
+                    let (outputs, count) = (results + row.place, row.pieces.count)
+                    moru_attention_join(
+                        &arguments, count, outputs, outputs + count * row.outputs, 0, arguments.heads)
+                }
             }
         }
     }

@@ -102,11 +102,38 @@ extension CPUBackend {
         }
     }
 
+    /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads.
+    private func run(_ all: [FewRowsProduct]) {
+        let unit = 2 * Int(MORU_PANEL)
+        let units = all.reduce(0) { $0 + ($1.outputs + unit - 1) / unit }
+        let cost = all.reduce(1) { max($0, $1.cost) } * unit
+        let (matvec, packedProduct) = (kernels.matvec!, kernels.packed_product!)
+        // The threads count no references to what they share
+        all.withUnsafeBufferPointer { all in
+            threads.forRanges(units, minimum: max(1, (1 << 15) / cost)) { range in
+                var start = 0
+                for one in all {
+                    let count = (one.outputs + unit - 1) / unit
+                    let part = range.clamped(to: start..<start + count)
+                    let begin = (part.lowerBound - start) * unit
+                    let end = min(one.outputs, (part.upperBound - start) * unit)
+                    start += count
+                    guard begin < end else { continue }
+                    switch one {
+                    case .dense(var arguments): matvec(&arguments, begin, end)
+                    case .packed(var arguments): packedProduct(&arguments, begin, end)
+                    }
+                }
+            }
+        }
+    }
+
     /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads, and adds the outer
     /// products of their updates.
     private func run(
         _ all: [FewRowsProduct], _ updates: [[moru_low_rank]], _ ahead: [UnsafeRawBufferPointer]
     ) {
+        guard !updates.isEmpty || !ahead.isEmpty else { return run(all) }
         let unit = 2 * Int(MORU_PANEL)
         let units = all.map { ($0.outputs + unit - 1) / unit }
         var costs = all.map { $0.cost * unit }

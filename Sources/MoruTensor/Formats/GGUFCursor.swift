@@ -38,8 +38,10 @@ struct GGUFCursor {
     mutating func string(_ what: @autoclosure () -> String) throws(MoruError) -> String {
         let length = try count(bytesEach: 1, "the length of \(what())")
         let content = UnsafeRawBufferPointer(rebasing: bytes[position..<(position + length)])
-        let text = content.withMemoryRebound(to: UInt8.self) { String(validating: $0, as: UTF8.self) }
-        guard let text else { throw malformed("\(what()) is not valid UTF-8") }
+        // Decoding repairs what is not valid, which shows; validating takes ten times as long for tokens
+        var text = content.withMemoryRebound(to: UInt8.self) { String(decoding: $0, as: UTF8.self) }
+        let isValid = text.withUTF8 { $0.elementsEqual(content) }
+        guard isValid else { throw malformed("\(what()) is not valid UTF-8") }
         position += length
         return text
     }

@@ -27,6 +27,15 @@ final class PackedWeights: Sendable {
     }
 }
 
+extension Tensor {
+    /// Brings a quantised matrix into the layout that products of few rows want, on this thread alone, unless that has
+    /// been done; does nothing to other tensors.
+    package func packForFewRows() {
+        guard rank == 2, shape[1] > 0, let type = dtype.kernelType, moru_can_pack(type) else { return }
+        _ = storage.packedForms.form(of: self, threads: ThreadPool(threadCount: 1))
+    }
+}
+
 /// Large pieces of memory, which the system can map with large pages, shared by the packed weights of a model: a step
 /// reads all of them, and with small pages waits for their addresses.
 private final class PackedMemory: Sendable {
@@ -60,18 +69,26 @@ final class PackedForms: Sendable {
         let dtype: DType
     }
 
-    private let forms = Mutex<[Key: PackedWeights]>([:])
+    private struct Forms {
+        var all: [Key: PackedWeights] = [:]
+        /// The first one: most storages have no other.
+        var first: (key: Key, form: PackedWeights)?
+    }
+
+    private let forms = Mutex(Forms())
 
     /// How many matrices have been packed.
-    var count: Int { forms.withLock { $0.count } }
+    var count: Int { forms.withLock { $0.all.count } }
 
     /// The packed form of a matrix in this storage. Whoever comes while it is being made waits.
     func form(of weight: Tensor, threads: ThreadPool) -> PackedWeights {
         let key = Key(byteOffset: weight.byteOffset, n: weight.shape[0], k: weight.shape[1], dtype: weight.dtype)
         return forms.withLock { forms in
-            if let form = forms[key] { return form }
+            if let first = forms.first, first.key == key { return first.form }
+            if let form = forms.all[key] { return form }
             let form = PackedWeights(weight, threads: threads)
-            forms[key] = form
+            forms.all[key] = form
+            if forms.first == nil { forms.first = (key, form) }
             return form
         }
     }

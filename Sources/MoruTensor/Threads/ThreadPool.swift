@@ -101,6 +101,13 @@ public final class ThreadPool: Sendable {
     }
 }
 
+/// What a loop does for each index.
+private final class Loop {
+    let body: (_ index: Int, _ thread: Int) -> Void
+
+    init(_ body: @escaping (_ index: Int, _ thread: Int) -> Void) { self.body = body }
+}
+
 /// What the threads of a pool share. `ticket` packs generation (24 bits), count (20) and next index (20).
 private final class Shared: @unchecked Sendable {
     static let maximumCount = 1 << 20 - 1
@@ -115,14 +122,16 @@ private final class Shared: @unchecked Sendable {
     private let callerSleeps = Atomic<Bool>(false)
     private let finished = NSCondition()
     // Written by the caller before it publishes a ticket, read only by a thread that claimed an index of that ticket.
-    nonisolated(unsafe) private var body: (_ index: Int, _ thread: Int) -> Void = { _, _ in }
+    // Counting references to what all threads call would have them wait for each other.
+    nonisolated(unsafe) private var loop: Unmanaged<Loop>?
     private var generation: UInt64 = 0
 
     func begin() -> Bool { busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged }
     func end() { busy.store(false, ordering: .releasing) }
 
     func run(_ count: Int, _ body: @escaping (_ index: Int, _ thread: Int) -> Void) {
-        self.body = body
+        let loop = Loop(body)
+        self.loop = Unmanaged.passUnretained(loop)
         generation = (generation + 1) & 0xFF_FFFF
         completed.store(0, ordering: .relaxed)
         ticket.store(generation << 40 | UInt64(count) << 20, ordering: .sequentiallyConsistent)
@@ -132,8 +141,8 @@ private final class Shared: @unchecked Sendable {
             wake.unlock()
         }
         claimAndRun(as: 0)
-        awaitOthers(count)
-        self.body = { _, _ in }
+        withExtendedLifetime(loop) { awaitOthers(count) }
+        self.loop = nil
     }
 
     /// Waits until `count` indices are done: spinning, then asleep.
@@ -160,7 +169,7 @@ private final class Shared: @unchecked Sendable {
                 ticket.weakCompareExchange(expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
                     .exchanged
             else { continue }
-            body(Int(next), thread)
+            loop?._withUnsafeGuaranteedRef { $0.body(Int(next), thread) }
             let done = completed.add(1, ordering: .sequentiallyConsistent).newValue
             if done == Int(count), callerSleeps.load(ordering: .sequentiallyConsistent) {
                 finished.lock()

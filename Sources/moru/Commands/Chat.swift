@@ -33,7 +33,7 @@ struct Chat: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let pretrained = try model.load()
+        let pretrained = try model.loadToGenerate()
         var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))
         sampling.apply(to: &options)
         let generator = try TextGenerator(pretrained, configuration: engine.configuration)

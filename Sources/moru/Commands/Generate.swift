@@ -47,7 +47,7 @@ struct Generate: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let pretrained = try model.load()
+        let pretrained = try model.loadToGenerate()
         let text = prompt == "-" ? Terminal.readInput() : prompt
         var messages = system.map { [ChatMessage(role: "system", content: $0)] } ?? []
         messages.append(ChatMessage(role: "user", content: text))
