@@ -124,6 +124,8 @@ void moru_scalar_gated_rows_backward(const moru_gated *args, size_t begin, size_
             float dy = moru_element(args->output_type, args->dy, out + i);
             moru_set_element(args->input_type, args->d_gate, in + i, dy * up * activation_slope(args->function, gate));
             moru_set_element(args->input_type, args->d_up, in + i, dy * activated(args->function, gate));
+            if (!args->y) continue;
+            moru_set_element(args->output_type, args->y, out + i, activated(args->function, gate) * up);
         }
     }
 }

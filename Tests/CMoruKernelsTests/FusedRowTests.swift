@@ -112,7 +112,7 @@ struct FusedRowTests {
         for (inType, outType, function) in kinds {
             let input = Activations(random.floats(rows * wide, -4...4), type: inType)
             let dy = Activations(random.floats(rows * dim), type: outType)
-            var y = stored([Float](repeating: 7, count: rows * dim), outType), gradient = input.bytes
+            var y = stored([Float](repeating: 7, count: rows * dim), outType), gradient = input.bytes, again = y
             let upOffset = dim * moru_block_bytes(inType)
             input.bytes.withUnsafeBytes { input in
                 dy.bytes.withUnsafeBytes { dy in
@@ -128,11 +128,15 @@ struct FusedRowTests {
                             args.gate = UnsafeRawPointer(gradient.baseAddress)
                             args.up = UnsafeRawPointer(gradient.baseAddress! + upOffset)
                             (args.d_gate, args.d_up) = (gradient.baseAddress, gradient.baseAddress! + upOffset)
-                            level.functions.gated_rows_backward(&args, 0, rows)
+                            again.withUnsafeMutableBytes { again in
+                                args.y = again.baseAddress
+                                level.functions.gated_rows_backward(&args, 0, rows)
+                            }
                         }
                     }
                 }
             }
+            #expect(again == y, "the gradient computes the result again")
             let found = dequantized(outType, y, count: rows * dim)
             let foundGradient = dequantized(inType, gradient, count: rows * wide)
             for row in 0..<rows {

@@ -56,6 +56,25 @@ import Testing
         }
     }
 
+    @Test(arguments: [DType.f32, .bf16], [Activation.silu, .gelu, .geluTanh, .relu])
+    func aGatedLayerIsItsTwoOperationsToTheBit(_ type: DType, _ function: Activation) {
+        let inputs = [("gate", [30, 70]), ("up", [30, 70]), ("down", [50, 70])].map {
+            Deterministic.tensor($0.0, $0.1, scale: 2)
+        }
+        func run(fused: Bool) -> [[Float]] {
+            let (value, gradients) = valueAndGradients(at: inputs) { leaves in
+                let (gate, up) = (leaves[0].cast(to: type), leaves[1].cast(to: type))
+                let y =
+                    fused
+                    ? gatedLinear(gate: gate, up: up, by: function, leaves[2])
+                    : gated(gate: gate, up: up, by: function).linear(leaves[2])
+                return (y.cast(to: .f32) * y.cast(to: .f32)).sum()
+            }
+            return [value.values()] + gradients.map { $0.values() }
+        }
+        #expect(run(fused: true) == run(fused: false))
+    }
+
     @Test func attentionInBF16IsNearTheSameInF32() {
         let q = Deterministic.tensor("q", [20, 4, 32]), k = Deterministic.tensor("k", [20, 2, 32])
         let v = Deterministic.tensor("v", [20, 2, 32])

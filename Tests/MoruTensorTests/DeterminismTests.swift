@@ -153,7 +153,7 @@ import Testing
                         [
                             backend.activate(x, $0), backend.activateBackward(y, x, $0),
                             backend.gated(gate: x, up: y, by: $0),
-                            backend.gatedBackward(y, gate: x, up: y, by: $0).gate,
+                            backend.gatedBackward(y, gate: x, up: y, by: $0, wantsResult: false).gate,
                         ]
                     } + [backend.softcap(x, 0.5), backend.softcapBackward(x, y: y, 30)]
             },

@@ -284,7 +284,7 @@ typedef struct {
     size_t dim;
     const void *gate, *up;    // input_type
     size_t input_row_stride;  // in elements
-    void *y;                  // output_type
+    void *y;                  // output_type; the gradient computes it again, unless it is NULL
     size_t output_row_stride;
     const void *dy;           // output_type; the gradient only
     void *d_gate, *d_up;      // input_type; the gradient only

@@ -64,7 +64,7 @@ struct GemmaFeedForward: Sendable {
 
     func callAsFunction(_ x: Tensor, _ context: LayerContext) -> Tensor {
         let parts = gated(x, context)
-        return down(MoruTensor.gated(gate: parts[0], up: parts[1], by: activation), context)
+        return down(gate: parts[0], up: parts[1], by: activation, context)
     }
 
     var linears: [Linear] { gated.members + [down] }

@@ -100,7 +100,7 @@ struct LlamaFeedForward: Sendable {
 
     func callAsFunction(_ x: Tensor, _ context: LayerContext) -> Tensor {
         let parts = gated(x, context)
-        return down(swiglu(gate: parts[0], up: parts[1]), context)
+        return down(gate: parts[0], up: parts[1], by: .silu, context)
     }
 
     var linears: [Linear] { gated.members + [down] }

@@ -65,5 +65,15 @@ public final class Linear: Sendable {
         return Tensor.concatenated(parts)
     }
 
+    /// The layer applied to a gated activation; see ``MoruTensor/gatedLinear(gate:up:by:_:)``.
+    package func callAsFunction(
+        gate: Tensor, up: Tensor, by function: Activation, _ context: LayerContext
+    ) -> Tensor {
+        guard bias == nil, context.observer == nil, context.adaptations(of: path).isEmpty else {
+            return self(gated(gate: gate, up: up, by: function), context)
+        }
+        return gatedLinear(gate: gate, up: up, by: function, weight.tensor)
+    }
+
     func addingBias(_ product: Tensor) -> Tensor { bias.map { product.addingRow($0.tensor) } ?? product }
 }

@@ -49,10 +49,10 @@ public protocol Backend: Sendable {
     func activateBackward(_ dy: Tensor, _ x: Tensor, _ function: Activation) -> Tensor
     /// An activation of `gate` times `up`, elementwise, f32 or bf16.
     func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor
-    /// The gradients of gate and up.
+    /// The gradients of gate and up; and where wanted the result again.
     func gatedBackward(
-        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation
-    ) -> (gate: Tensor, up: Tensor)
+        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation, wantsResult: Bool
+    ) -> (gate: Tensor, up: Tensor, result: Tensor?)
     /// `cap * tanh(x / cap)`, elementwise.
     func softcap(_ x: Tensor, _ cap: Float) -> Tensor
     /// The gradient of its input, from its output.

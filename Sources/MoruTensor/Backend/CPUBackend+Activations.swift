@@ -78,13 +78,15 @@ extension CPUBackend {
     }
 
     func gatedBackward(
-        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation
-    ) -> (gate: Tensor, up: Tensor) {
+        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation, wantsResult: Bool
+    ) -> (gate: Tensor, up: Tensor, result: Tensor?) {
         let dy = dy.converted(to: gate.dtype)
         let dGate = Tensor(uninitialized: gate.shape, dtype: gate.dtype)
         let dUp = Tensor(uninitialized: up.shape, dtype: up.dtype)
+        let y = wantsResult ? Tensor(uninitialized: gate.shape, dtype: gate.dtype) : nil
         var (arguments, rows) = gatedArguments(gate: gate, up: up, by: function)
         arguments.dy = dy.bytes
+        arguments.y = y.map { UnsafeMutableRawPointer(mutating: $0.bytes) }
         arguments.d_gate = UnsafeMutableRawPointer(mutating: dGate.bytes)
         arguments.d_up = UnsafeMutableRawPointer(mutating: dUp.bytes)
         withExtendedLifetime((dy, gate, up)) {
@@ -92,7 +94,7 @@ extension CPUBackend {
                 forRows(rows, dim: arguments.pointee.dim) { kernels.gated_rows_backward(arguments, $0, $1) }
             }
         }
-        return (dGate, dUp)
+        return (dGate, dUp, y)
     }
 
     private func gatedArguments(

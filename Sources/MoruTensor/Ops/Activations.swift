@@ -27,7 +27,31 @@ public func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor {
     let backend = Runtime.shared.backend
     let (g, u) = (gate.detached(), up.detached())
     return backend.gated(gate: g, up: u, by: function).recording(gate, up) { dy in
-        let gradients = backend.gatedBackward(dy, gate: g, up: u, by: function)
+        let gradients = backend.gatedBackward(dy, gate: g, up: u, by: function, wantsResult: false)
         return [gradients.gate, gradients.up]
+    }
+}
+
+/// A gated activation and the fully connected layer after it: `gated(gate, up) W^T`, to the bit.
+///
+/// Where the weight is trained, the activation, one of the largest of a transformer, is not kept for its gradient: it
+/// comes again with the gradients of gate and up.
+///
+/// - Parameter weight: [out, in], in any dtype; it must be f32 to be trained.
+public func gatedLinear(gate: Tensor, up: Tensor, by function: Activation, _ weight: Tensor) -> Tensor {
+    guard weight.isTracked, gate.isTracked, up.isTracked, gate.dtype == up.dtype, function != .relu, function != .tanh
+    else { return gated(gate: gate, up: up, by: function).linear(weight) }
+    requireSameShape(gate, up, "gatedLinear")
+    let (g, u, w) = (gate.detached(), up.detached(), weight.detached())
+    let inner = gated(gate: g, up: u, by: function)
+    let backend = Runtime.shared.backend
+    return inner.linear(w).recording(gate, up, weight) { dy in
+        let dInner = backend.matmul(
+            dy, transposeA: false, w, transposeB: false, alpha: 1, adding: nil, as: g.dtype)
+        let gradients = backend.gatedBackward(dInner, gate: g, up: u, by: function, wantsResult: true)
+        let dW = gradients.result.map {
+            backend.matmul(dy, transposeA: true, $0, transposeB: false, alpha: 1, adding: nil)
+        }
+        return [gradients.gate, gradients.up, dW]
     }
 }

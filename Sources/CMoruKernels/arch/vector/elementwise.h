@@ -166,6 +166,9 @@ INLINE void gated_gradient(const moru_activation function, const moru_dtype in, 
             activation f = vactivation(function, g);
             vstore_type(in, args->d_gate, from + i, d * u * f.slope, count);
             vstore_type(in, args->d_up, from + i, d * f.value, count);
+            if (!args->y) continue;
+            vf value = function == MORU_SILU ? vsilu(g) : f.value;
+            vstore_type(out, args->y, to + i, value * u, count);
         }
     }
 }
