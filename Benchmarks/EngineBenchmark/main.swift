@@ -1,7 +1,7 @@
 // Times the engine on a real model: what a caller of `Engine.generate` sees, from text to tokens.
 //
 //     swift run -c release EngineBenchmark decode|prefill|after-prompt|batch|adapters|lookup|accuracy|embed|scheduler MODEL
-//         [--tokens N] [--rounds N] [--speculation off|lookup] [--adapter DIRECTORY]
+//         [--tokens N] [--rounds N] [--speculation off|lookup] [--adapter DIRECTORY] [--text FILE]
 //
 //     decode        one stream after a short prompt: tokens a second after the first
 //     prefill       one prompt of N tokens: prompt tokens a second
@@ -38,6 +38,8 @@ struct Options {
     var rounds: Int
     var speculation: Speculation
     var adapter: String?
+    /// What prompts are made of, instead of prose of the benchmark's own.
+    var text: String?
 
     init(_ arguments: [String]) throws {
         var rest: [String] = []
@@ -71,6 +73,7 @@ struct Options {
         model = rest[1]
         tokens = try number("--tokens", default: benchmark == .prefill ? 512 : 128)
         rounds = try number("--rounds", default: 5)
+        text = try given["--text"].map { try String(contentsOfFile: $0, encoding: .utf8) }
         guard let speculation = Speculation(rawValue: given["--speculation"] ?? benchmark.speculation.rawValue) else {
             throw BenchmarkFailure(description: "--speculation is off or lookup")
         }
@@ -81,7 +84,7 @@ struct Options {
         }
     }
 
-    private static let known = ["--tokens", "--rounds", "--speculation", "--adapter"]
+    private static let known = ["--tokens", "--rounds", "--speculation", "--adapter", "--text"]
 }
 
 enum Benchmark: String, CaseIterable {
@@ -103,10 +106,11 @@ struct Measurement {
     let generator: TextGenerator
     let tokens: Int
     var adapters: [any Adapter] = []
+    var text: String?
 
     /// Exactly `count` tokens of prose.
     func prompt(_ count: Int) throws -> [Int32] {
-        let text = Texts.all.joined(separator: "\n\n") + "\n\n"
+        let text = text ?? Texts.all.joined(separator: "\n\n") + "\n\n"
         var ids: [Int32] = []
         while ids.count < count { ids += try generator.tokens(of: .text(text)) }
         return Array(ids.prefix(count))
@@ -163,21 +167,26 @@ struct Measurement {
         }
     }
 
-    /// The perplexity of prose: in f32; as prompts are read; and token by token, as answers are computed.
+    /// The perplexity of prose: in f32; as prompts are read; and token by token, as answers are computed. Also by how much
+    /// the probabilities of next tokens differ from those in f32 where prompts are read: their mean relative entropy,
+    /// which is about what perplexity would rise by, without the noise of a sample.
     func perplexities() throws -> JSON {
         let model = generator.pretrained.model
         let ids = try prompt(2048)
-        func perplexity(_ loss: Double) -> JSON { .double(exp(loss / Double(ids.count - 1))) }
-        func whole(_ precision: Precision) -> JSON {
-            Runtime.withPrecision(precision) {
-                let hidden = model.hiddenStates(TokenBatch([Array(ids.dropLast())]))
-                return perplexity(Double(model.crossEntropy(hidden, Array(ids.dropFirst())).scalar))
-            }
+        let targets = Array(ids.dropFirst())
+        func perplexity(_ loss: Double) -> JSON { .double(exp(loss / Double(targets.count))) }
+        func loss(_ hidden: Tensor) -> JSON {
+            Runtime.withPrecision(.f32) { perplexity(Double(model.crossEntropy(hidden, targets).scalar)) }
         }
-        let loss = losses(of: ids).reduce(0, +)
+        let exact = Runtime.withPrecision(.f32) { model.hiddenStates(TokenBatch([Array(ids.dropLast())])) }
+        var batch = TokenBatch()
+        batch.append(ids.dropLast(), cache: model.makeCache(.bf16))
+        let read = Runtime.readingPrompts { model.hiddenStates(batch) }
+        let decodingLoss = losses(of: ids).reduce(0, +)
         return [
-            "benchmark": "accuracy", "tokens": .int(ids.count), "perplexity_f32": whole(.f32),
-            "perplexity_prompt": whole(.automatic), "perplexity_decode": perplexity(loss),
+            "benchmark": "accuracy", "tokens": .int(ids.count), "perplexity_f32": loss(exact),
+            "perplexity_prompt": loss(read), "perplexity_decode": perplexity(decodingLoss),
+            "divergence_prompt": .double(divergence(of: read, from: exact)),
         ]
     }
 
@@ -222,6 +231,26 @@ struct Measurement {
             "perplexity_without": perplexity(plain), "difference_bf16": difference(rounded),
             "difference_moved": difference(moved), "difference_without": difference(plain),
         ]
+    }
+
+    /// The mean relative entropy of next tokens after some hidden states to those after others.
+    private func divergence(of states: Tensor, from reference: Tensor) -> Double {
+        let model = generator.pretrained.model
+        var sum = 0.0
+        let (rows, step) = (reference.shape[0], 64)
+        for begin in stride(from: 0, to: rows, by: step) {
+            let part = max(0, min(begin, rows - step))..<min(rows, begin + step)
+            let (p, q) = Runtime.withPrecision(.f32) {
+                (model.logits(reference.rows(part)).softmax(), model.logits(states.rows(part)).softmax())
+            }
+            let (expected, found) = (p.values(), q.values())
+            // The last part begins earlier, so that none goes the way of few rows
+            let skipped = (begin - part.lowerBound) * p.shape[1]
+            for index in skipped..<p.count where expected[index] > 0 {
+                sum += Double(expected[index]) * log(Double(expected[index]) / max(Double(found[index]), 1e-300))
+            }
+        }
+        return sum / Double(rows)
     }
 
     /// What the outputs must be.
@@ -311,7 +340,7 @@ func run() async throws {
             let configuration = EngineConfiguration(speculation: speculation)
             return Measurement(
                 generator: try TextGenerator(pretrained, configuration: configuration), tokens: options.tokens,
-                adapters: options.benchmark == .adapters ? try adapters(for: pretrained.model) : [])
+                adapters: options.benchmark == .adapters ? try adapters(for: pretrained.model) : [], text: options.text)
         }
         if options.benchmark == .accuracy {
             let measured = try measurement(.off)

@@ -13,7 +13,7 @@ size_t moru_packed_bytes(moru_dtype type, size_t n, size_t k) {
 }
 
 size_t moru_rounded_bytes(size_t k) {
-    return rounded_padded_blocks(k) * (32 + sizeof(float) + 3 * sizeof(int32_t)) + 128;
+    return moru_round_up(k, 64) + rounded_padded_blocks(k) * (3 * sizeof(float) + 3 * sizeof(int32_t)) + 128;
 }
 
 // The levels of one block of the format, four of them (a byte each) in a word, and the bytes of its scales.
@@ -229,23 +229,32 @@ void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, siz
     }
 }
 
-void moru_scalar_round_row(const float *x, size_t k, void *out) {
+void moru_scalar_round_row(const float *x, size_t k, bool closely, void *out) {
     memset(out, 0, moru_rounded_bytes(k));
     rounded_row row = rounded_row_at(out, k);
-    for (size_t b = 0; b < k / 32; b++) {
-        float largest = 0;
-        for (size_t i = 32 * b; i < 32 * b + 32; i++) {
-            if (fabsf(x[i]) > largest || x[i] != x[i]) largest = fabsf(x[i]);  // a NaN stays
+    for (size_t b = 0; b < k / 32; b++, x += 32) {
+        float low = 0, high = 0;  // the least but for its sign, and the largest
+        bool is_number = true;
+        for (size_t i = 0; i < 32; i++) {
+            if (-x[i] > low) low = -x[i];
+            if (x[i] > high) high = x[i];
+            if (x[i] != x[i]) is_number = false;
         }
-        float inverse = largest > 0 ? 127 / largest : 0;
+        float range = !is_number ? NAN : closely ? low + high : low > high ? low : high, steps = closely ? 254 : 127;
+        float inverse = range > 0 ? steps / range : 0, scale = range / steps;
+        if (inverse == INFINITY) inverse = scale = 0;  // too small to divide by
+        float zero = closely && is_number ? rintf(low * inverse) - 127 : 0;
         int32_t sums[2] = {0, 0};
         for (size_t i = 0; i < 32; i++) {
-            float scaled = rintf(x[32 * b + i] * inverse);
-            int8_t q = fabsf(scaled) <= 127 ? (int8_t)scaled : 0;
+            float level = rintf(fmaf(x[i], inverse, zero));
+            int8_t q = level > 127 ? 127 : level < -127 ? -127 : level == level ? (int8_t)level : 0;
             ((int8_t *)out)[32 * b + i] = q;
             sums[i / 16] += q;
         }
-        ((float *)(uintptr_t)row.scale)[b] = largest / 127;
+        float shift = -zero * scale, sum = fmaf(32, shift, (float)(sums[0] + sums[1]) * scale);
+        memcpy((float *)(uintptr_t)row.scale + b, &scale, sizeof scale);
+        memcpy((float *)(uintptr_t)row.shift + b, &shift, sizeof shift);
+        memcpy((float *)(uintptr_t)row.scaled_sum + b, &sum, sizeof sum);
         ((int32_t *)(uintptr_t)row.sum)[b] = sums[0] + sums[1];
         memcpy((int32_t *)(uintptr_t)row.half_sums + 2 * b, sums, sizeof sums);
     }
@@ -308,22 +317,24 @@ void moru_scalar_packed_product(const moru_packed_product *args, size_t n_begin,
         const uint8_t *scales = panel + packed_levels_of_panel(type, k);
         for (size_t r = 0; r < args->rows && !args->accumulate; r++) args->y[r * args->y_row_stride + n] = 0;
         for (size_t i = 0; i < k; i += length) {
-            int weights[32];
+            int weights[32], weight_sum = 0;
             float scale, minimum;
             for (size_t j = 0; j < length; j++) {
                 weights[j] = packed_level(format, panel + i / 32 * level_bytes, n % PANEL, i % 32 + j) - format.offset;
+                weight_sum += weights[j];
             }
             packed_scale(type, scales, n % PANEL, i, &scale, &minimum);
             for (size_t r = 0; r < args->rows; r++) {
                 rounded_row x = rounded_row_at((const uint8_t *)args->x + r * args->x_row_bytes, k);
-                float *y = args->y + r * args->y_row_stride + n, activation = x.scale[i / 32];
+                float *y = args->y + r * args->y_row_stride + n, activation = x.scale[i / 32], shift = x.shift[i / 32];
                 int32_t products = 0, sum = 0;
                 for (size_t j = 0; j < length; j++) {
                     products += weights[j] * x.q[i + j];
                     sum += x.q[i + j];
                 }
                 *y = fmaf((float)products, scale * activation, *y);
-                if (format.minima) *y = fmaf(minimum, (float)sum * activation, *y);
+                if (format.minima) *y = fmaf(minimum, fmaf((float)length, shift, (float)sum * activation), *y);
+                if (args->closely) *y = fmaf((float)weight_sum * scale, shift, *y);
             }
         }
     }

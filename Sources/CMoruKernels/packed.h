@@ -72,12 +72,14 @@ static inline size_t packed_panel_bytes(moru_dtype type, size_t k) {
     return moru_round_up(packed_levels_of_panel(type, k) + scales, 64);
 }
 
-// A row of activations rounded to int8 in blocks of 32: the integers, then for each block the scale, the sum of its
-// integers, and the sums of its two halves. Every part is padded to whole vectors of 16 blocks, and vectors may be
-// read up to two beyond the last.
+// A row of activations rounded to int8 in blocks of 32: x = scale * q, or where rows are rounded closely
+// x = scale * q + shift, with which the integers reach from the least to the largest of a block. The integers come
+// first, with room up to whole vectors, then for each block the scale, the shift, the sum of the block as rounded, the
+// sum of its integers, and the sums of its two halves. Every part but the first is padded to whole vectors of 16 blocks,
+// and vectors may be read up to two beyond the last.
 typedef struct {
     const int8_t *q;
-    const float *scale;
+    const float *scale, *shift, *scaled_sum;
     const int32_t *sum, *half_sums;
 } rounded_row;
 
@@ -86,8 +88,10 @@ static inline size_t rounded_padded_blocks(size_t k) { return moru_round_up(k / 
 static inline rounded_row rounded_row_at(const void *memory, size_t k) {
     size_t blocks = rounded_padded_blocks(k);
     rounded_row row = {.q = memory};
-    row.scale = (const float *)(const void *)(row.q + 32 * blocks);
-    row.sum = (const int32_t *)(const void *)(row.scale + blocks);
+    row.scale = (const float *)(const void *)(row.q + moru_round_up(k, 64));
+    row.shift = row.scale + blocks;
+    row.scaled_sum = row.shift + blocks;
+    row.sum = (const int32_t *)(const void *)(row.scaled_sum + blocks);
     row.half_sums = row.sum + blocks;
     return row;
 }

@@ -77,7 +77,7 @@ extension KernelBenchmark {
         for rows in isPacked ? [1, 4, 8, 16] : [1, 4, 8] {
             let x = Scratch(floats: rows * k), rounded = Scratch(bytes: roundedBytes * rows)
             let y = (0..<Runtime.shared.threads.threadCount).map { _ in Scratch(floats: rows * n) }
-            for row in 0..<rows { kernels.round_row(x.floats + row * k, k, rounded.base + row * roundedBytes) }
+            for row in 0..<rows { kernels.round_row(x.floats + row * k, k, false, rounded.base + row * roundedBytes) }
             withExtendedLifetime((weights, x, y, rounded)) {
                 measure(
                     kernel, "\(rows) x \(count) x \(n) x \(k)", .memory, amount: Double(count * matrixBytes)
@@ -88,7 +88,7 @@ extension KernelBenchmark {
                         if isPacked {
                             var arguments = moru_packed_product(
                                 rows: rows, n: n, k: k, w: w, w_type: type, x: rounded.base, x_row_bytes: roundedBytes,
-                                y: y[thread].floats, y_row_stride: n, accumulate: false)
+                                y: y[thread].floats, y_row_stride: n, accumulate: false, closely: false)
                             kernels.packed_product(&arguments, 0, n)
                         } else {
                             var arguments = moru_matvec(

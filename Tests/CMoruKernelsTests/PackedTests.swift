@@ -28,7 +28,7 @@ struct PackedTests {
     }
 
     /// Rows [rows, k] as the level rounds them.
-    func rounded(_ level: Level, _ x: [Float], rows: Int, k: Int) -> (
+    func rounded(_ level: Level, _ x: [Float], rows: Int, k: Int, closely: Bool) -> (
         memory: UnsafeMutableRawBufferPointer, stride: Int
     ) {
         let stride = (moru_rounded_bytes(k) + 63) & ~63
@@ -36,15 +36,16 @@ struct PackedTests {
         memory.initializeMemory(as: UInt8.self, repeating: 0xA5)
         x.withUnsafeBufferPointer { x in
             guard let from = x.baseAddress, let to = memory.baseAddress else { return }
-            for row in 0..<rows { level.functions.round_row(from + row * k, k, to + row * stride) }
+            for row in 0..<rows { level.functions.round_row(from + row * k, k, closely, to + row * stride) }
         }
         return (memory, stride)
     }
 
     func product(
-        _ level: Level, _ w: Matrix, _ x: [Float], rows: Int, split: Int = 0, adding addend: [Float]? = nil
+        _ level: Level, _ w: Matrix, _ x: [Float], rows: Int, closely: Bool = false, split: Int = 0,
+        adding addend: [Float]? = nil
     ) -> [Float] {
-        let (memory, stride) = rounded(level, x, rows: rows, k: w.k)
+        let (memory, stride) = rounded(level, x, rows: rows, k: w.k, closely: closely)
         defer { memory.deallocate() }
         let gap = 3  // between rows of the result
         var y = [Float](repeating: 7, count: rows * (w.n + gap))
@@ -54,7 +55,8 @@ struct PackedTests {
         y.withUnsafeMutableBufferPointer { y in
             var args = moru_packed_product(
                 rows: rows, n: w.n, k: w.k, w: w.packed.baseAddress, w_type: w.format, x: memory.baseAddress,
-                x_row_bytes: stride, y: y.baseAddress, y_row_stride: w.n + gap, accumulate: addend != nil)
+                x_row_bytes: stride, y: y.baseAddress, y_row_stride: w.n + gap, accumulate: addend != nil,
+                closely: closely)
             level.functions.packed_product(&args, 0, split)
             level.functions.packed_product(&args, split, w.n)
         }
@@ -66,13 +68,19 @@ struct PackedTests {
         return (0..<rows).flatMap { y[$0 * (w.n + gap)..<$0 * (w.n + gap) + w.n] }
     }
 
-    /// The activation as it is after rounding to int8 in blocks of 32.
-    func rounded(_ x: [Float]) -> [Double] {
+    /// The activation as it is after rounding to int8 in blocks of 32: around 0, or closely between the least and the
+    /// largest of a block, with 0 among the steps.
+    func rounded(_ x: [Float], closely: Bool) -> [Double] {
         stride(from: 0, to: x.count, by: 32).flatMap { start -> [Double] in
             let block = x[start..<start + 32]
-            let largest = block.map(abs).max() ?? 0
-            let inverse = largest > 0 ? 127 / largest : 0
-            return block.map { Double(($0 * inverse).rounded(.toNearestOrEven)) * Double(largest / 127) }
+            let low = max(0, -(block.min() ?? 0)), high = max(0, block.max() ?? 0)
+            let range = closely ? low + high : max(low, high), steps: Float = closely ? 254 : 127
+            let inverse = range > 0 ? steps / range : 0
+            let zero = closely ? (low * inverse).rounded(.toNearestOrEven) - 127 : 0
+            return block.map { value in
+                let q = zero.addingProduct(value, inverse).rounded(.toNearestOrEven)
+                return Double(min(127, max(-127, q)) - zero) * Double(range / steps)
+            }
         }
     }
 
@@ -80,7 +88,8 @@ struct PackedTests {
     func shapes(_ level: Level, _ format: moru_dtype) {
         var random = Random(UInt64(format.rawValue) + 11)
         let unit = moru_block_elements(format)
-        for round in 0..<10 {
+        for round in 0..<20 {
+            let closely = round >= 10, round = round % 10
             // The last two go through several parts of k
             let k = round < 8 ? unit * random.int(1...(unit == 32 ? 20 : 3)) : 256 * random.int(4...7)
             let n = round < 8 ? random.int(1...70) : random.int(1...20)
@@ -90,7 +99,8 @@ struct PackedTests {
             let wide = doubles(dequantized(format, w.bytes, count: n * k))
             var x = random.floats(rows * k, -2...2)
             if round == 3 { for i in 0..<32 { x[i] = 0 } }
-            let exact = doubles(x), seen = rounded(x)
+            if round == 4 { for i in 0..<k / 32 { x[32 * i + 7] = i % 2 == 0 ? 12 : -12 } }
+            let exact = doubles(x), seen = rounded(x, closely: closely)
             let addend = round % 3 == 0 ? random.floats(rows * n) : nil
             var expected: [Double] = [], plain: [Double] = []
             var largest = 1e-6
@@ -109,9 +119,9 @@ struct PackedTests {
                 }
             }
             let split = min(n, random.int(0...5) * Self.panel)
-            let y = product(level, w, x, rows: rows, split: split, adding: addend)
+            let y = product(level, w, x, rows: rows, closely: closely, split: split, adding: addend)
             // The minima of a format are summed apart from its levels, so rounding errors scale with both.
-            expectClose(y, expected, tolerance: 5e-5, scale: largest, "\(format) \(rows)x\(n)x\(k)")
+            expectClose(y, expected, tolerance: 5e-5, scale: largest, "\(format) \(rows)x\(n)x\(k) \(closely)")
             expectClose(y, plain, tolerance: 6e-3, scale: largest, "\(format) against exact activations")
         }
     }
@@ -124,12 +134,31 @@ struct PackedTests {
         let k = moru_block_elements(format) == 256 ? 1024 : 1120, n = 37, rows = 17
         let w = Matrix(format, n: n, k: k, random: &random), x = random.floats(rows * k)
         defer { w.packed.deallocate() }
-        let whole = product(level, w, x, rows: rows, split: 16)
-        for count in [1, 2, 7] {
-            for row in stride(from: 0, through: rows - count, by: count) {
-                let alone = product(level, w, Array(x[row * k..<(row + count) * k]), rows: count)
-                #expect(alone == Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
+        for closely in [false, true] {
+            let whole = product(level, w, x, rows: rows, closely: closely, split: 16)
+            for count in [1, 2, 7] {
+                for row in stride(from: 0, through: rows - count, by: count) {
+                    let some = Array(x[row * k..<(row + count) * k])
+                    let alone = product(level, w, some, rows: count, closely: closely)
+                    #expect(alone == Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
+                }
             }
+        }
+    }
+
+    @Test("More rows than the cache holds of activations, and steps too small to divide by", arguments: Level.all)
+    func manyRows(_ level: Level) {
+        var random = Random(22)
+        let k = 2048, n = 16, rows = 200
+        let w = Matrix(MORU_Q4_1, n: n, k: k, random: &random)
+        defer { w.packed.deallocate() }
+        var x = random.floats(rows * k)
+        for i in 0..<64 { x[i] = (i % 2 == 0 ? 7 : -7) * Float.leastNonzeroMagnitude }
+        let whole = product(level, w, x, rows: rows, closely: true)
+        #expect(whole.allSatisfy { $0.isFinite })
+        for row in [0, 100, 199] {
+            let alone = product(level, w, Array(x[row * k..<(row + 1) * k]), rows: 1, closely: true)
+            #expect(alone == Array(whole[row * n..<(row + 1) * n]))
         }
     }
 
@@ -138,8 +167,9 @@ struct PackedTests {
         var random = Random(5)
         let w = Matrix(format, n: 33, k: 1024, random: &random), x = random.floats(50 * 1024)
         defer { w.packed.deallocate() }
-        for rows in [3, 50] {
-            #expect(product(level, w, x, rows: rows) == product(Level.all[0], w, x, rows: rows))
+        for (rows, closely) in [(3, false), (50, false), (3, true), (50, true)] {
+            let reference = product(Level.all[0], w, x, rows: rows, closely: closely)
+            #expect(product(level, w, x, rows: rows, closely: closely) == reference)
         }
     }
 
@@ -163,9 +193,12 @@ struct PackedTests {
                 let x = [Float](repeating: sign, count: 16 * k)
                 let expected = wide.reduce(0) { $0 + $1 * Double(sign) }
                 let scale = wide.reduce(1e-6) { $0 + abs($1) }
-                let y = product(level, w, x, rows: 16)
-                expectClose(
-                    y, [Double](repeating: expected, count: 16 * n), tolerance: 1e-5, scale: scale, "\(fill) \(sign)")
+                for closely in [false, true] {
+                    let y = product(level, w, x, rows: 16, closely: closely)
+                    expectClose(
+                        y, [Double](repeating: expected, count: 16 * n), tolerance: 1e-5, scale: scale,
+                        "\(fill) \(sign)")
+                }
             }
         }
     }
@@ -178,9 +211,11 @@ struct PackedTests {
         for bad in [Float.nan, .infinity, -.infinity] {
             var x = random.floats(16 * 96)
             x[40] = bad
-            let y = product(level, w, x, rows: 16)
-            #expect(y[..<20].allSatisfy { !$0.isFinite })
-            #expect(y[20...].allSatisfy { $0.isFinite })
+            for closely in [false, true] {
+                let y = product(level, w, x, rows: 16, closely: closely)
+                #expect(y[..<20].allSatisfy { !$0.isFinite })
+                #expect(y[20...].allSatisfy { $0.isFinite })
+            }
         }
     }
 

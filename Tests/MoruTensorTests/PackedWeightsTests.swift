@@ -32,6 +32,24 @@ struct PackedWeightsTests {
         #expect(Array(many.prefix(few.count)) != few)
     }
 
+    @Test("where prompts are read, rows are near, none depends on another, few are as ever", arguments: formats)
+    func prompts(_ format: DType) {
+        let w = tensor("w", [200, 352]).converted(to: format), x = tensor("x", [61, 352])
+        let exact = Runtime.withPrecision(.f32) { x.linear(w.converted(to: .f32)) }
+        let few = x.rows(0..<Runtime.fewRows).linear(w).values(), plain = x.linear(w).values()
+        let full = Runtime.withPrecision(.f32) { x.linear(w).values() }
+        Runtime.readingPrompts {
+            let together = x.linear(w)
+            expectClose(together.values(), exact.values(), absolute: 0.1, relative: 0.02)
+            let apart = [0..<9, 9..<20, 20..<61].flatMap { x.rows($0).linear(w).values() }
+            #expect(together.values() == apart)
+            #expect(x.linear([w, w]).map { $0.values() } == [apart, apart])
+            #expect(x.rows(0..<Runtime.fewRows).linear(w).values() == few)
+            #expect(Runtime.withPrecision(.f32) { x.linear(w).values() } == full)
+        }
+        #expect(x.linear(w).values() == plain)
+    }
+
     @Test("of a group, dense weights among them, equal each alone", arguments: [3, 40])
     func groups(rows: Int) {
         let x = tensor("x", [rows, 96])

@@ -135,6 +135,7 @@ typedef struct {
     float *y;
     size_t y_row_stride;
     bool accumulate;
+    bool closely;  // whether the rows were rounded closely
 } moru_packed_product;
 
 // Products of bytes: activations rounded to 8 bits between the least and the largest of each group of a row, weights to
@@ -373,9 +374,9 @@ typedef struct moru_kernels {
     void (*gemm_pack)(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch);
     void (*matvec)(const moru_matvec *args, size_t n_begin, size_t n_end);
 
-    // Products with packed weights: rounds one row of k activations; computes columns [n_begin, n_end) for all rows,
-    // of which n_begin is a multiple of 16.
-    void (*round_row)(const float *x, size_t k, void *out);
+    // Products with packed weights: rounds one row of k activations, `closely` between the least and the largest of each
+    // block; computes columns [n_begin, n_end) for all rows, of which n_begin is a multiple of 16.
+    void (*round_row)(const float *x, size_t k, bool closely, void *out);
     void (*packed_product)(const moru_packed_product *args, size_t n_begin, size_t n_end);
 
     // Formats, f32 to and from any of them (bf16 too). `count` is a whole number of blocks.

@@ -110,15 +110,16 @@ extension CPUBackend {
         _ x: Tensor, _ groups: [Range<Int>], _ weights: [[Tensor]], as type: DType
     ) -> [Tensor] {
         // Which way a product goes depends on its own rows and weight alone
-        let isFew = weights.map { zip(groups, $0).map { goesAsFewRows($0.count, $1) } }
-        let resultType = isFew.joined().contains(true) ? .f32 : type
+        let ways = weights.map { zip(groups, $0).map { packedWay($0.count, $1) } }
+        let way = ways.joined().lazy.compactMap { $0 }.first
+        let resultType = way == nil ? type : .f32
         let results = weights.map { Tensor(uninitialized: [x.shape[0], $0[0].shape[0]], dtype: resultType) }
         var few: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)] = []
         var many: [[moru_gemm]] = []
         for (layer, y) in results.enumerated() {
             for (index, group) in groups.enumerated() {
                 let weight = weights[layer][index]
-                if isFew[layer][index] {
+                if ways[layer][index] != nil {
                     few.append((group, weight, y.floats + group.lowerBound * y.shape[1]))
                 } else {
                     many.append([arguments(x.rows(group), weight, transposeB: true, y.rows(group))])
@@ -126,9 +127,9 @@ extension CPUBackend {
             }
         }
         withExtendedLifetime((x, weights)) { runEach(many) }
-        guard !few.isEmpty else { return results }
+        guard let way else { return results }
         let input = x.converted(to: .f32)
-        multiplyFewRows(input.floats, rows: x.shape[0], few)
+        multiplyFewRows(input.floats, rows: x.shape[0], few, way)
         return withExtendedLifetime(input) { results.map { $0.converted(to: type) } }
     }
 

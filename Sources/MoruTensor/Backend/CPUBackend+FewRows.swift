@@ -1,11 +1,20 @@
 import CMoruKernels
 
+/// How products row by row round what quantised weights are multiplied with.
+enum PackedWay {
+    /// To 8 bits in blocks of 32.
+    case plain
+    /// Likewise, from the least to the largest of each block: half the step where one of them stands out.
+    case close
+}
+
 extension CPUBackend {
     /// The products of at most ``Runtime/fewRows`` rows with weights [n_i, k], bound by reading the weights once; of any
     /// number of rows with quantised weights, if they may be rounded.
-    func productsOfFewRows(_ x: Tensor, _ weights: [Tensor]) -> [Tensor] {
+    func packedProducts(_ x: Tensor, _ weights: [Tensor], _ way: PackedWay) -> [Tensor] {
         let products = weights.map { Tensor(uninitialized: [x.shape[0], $0.shape[0]]) }
-        multiplyFewRows(x.floats, rows: x.shape[0], zip(weights, products).map { ($0, $1.floats) })
+        let all = zip(weights, products).map { (0..<x.shape[0], $0, $1.floats) }
+        multiplyFewRows(x.floats, rows: x.shape[0], all, way)
         return withExtendedLifetime(x) { products }
     }
 
@@ -30,7 +39,7 @@ extension CPUBackend {
     ///   - ahead: Memory to ask for meanwhile.
     func multiplyFewRows(
         _ x: UnsafePointer<Float>, rows: Int,
-        _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)],
+        _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)], _ way: PackedWay = .plain,
         updates: [[moru_low_rank]] = [], ahead: [UnsafeRawBufferPointer] = []
     ) {
         guard rows > 0, let k = products.first?.weight.shape[1] else { return }
@@ -46,7 +55,7 @@ extension CPUBackend {
         let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
         withScratch(rows * rowBytes) { rounded in
             func round(_ range: Range<Int>) {
-                for row in range { kernels.round_row(x + row * k, k, rounded + row * rowBytes) }
+                for row in range { kernels.round_row(x + row * k, k, way == .close, rounded + row * rowBytes) }
             }
             if updates.isEmpty {
                 threads.forRanges(rows, minimum: max(1, Self.grain / k), round)
@@ -63,6 +72,7 @@ extension CPUBackend {
                 arguments.x = UnsafeRawPointer(rounded + product.part.lowerBound * rowBytes)
                 arguments.x_row_bytes = rowBytes
                 (arguments.y, arguments.y_row_stride) = (product.y, arguments.n)
+                arguments.closely = way == .close
                 return .packed(arguments)
             }
             withExtendedLifetime((products, forms)) { run(all, updates, ahead) }

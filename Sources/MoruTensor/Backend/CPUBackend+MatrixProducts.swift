@@ -7,8 +7,8 @@ extension CPUBackend {
     ) -> Tensor {
         let (m, k) = transposeA ? (a.shape[1], a.shape[0]) : (a.shape[0], a.shape[1])
         let n = transposeB ? b.shape[0] : b.shape[1]
-        if transposeB, !transposeA, goesAsFewRows(m, b) {
-            let product = productsOfFewRows(a.converted(to: .f32), [b])[0]
+        if transposeB, !transposeA, let way = packedWay(m, b) {
+            let product = packedProducts(a.converted(to: .f32), [b], way)[0]
             guard let addend else { return (alpha == 1 ? product : scale(product, by: alpha)).converted(to: type) }
             let sum = addend.dtype == .f32 ? addend.copied() : addend.converted(to: .f32)
             forElements(m * n) { kernels.add_scaled(product.floats, alpha, sum.floats, $0, $1) }
@@ -54,11 +54,11 @@ extension CPUBackend {
     }
 
     func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor] {
-        let asFew = weights.filter { goesAsFewRows(x.shape[0], $0) }.count
-        if asFew == weights.count {
-            return productsOfFewRows(x.converted(to: .f32), weights).map { $0.converted(to: type) }
+        let ways = weights.map { packedWay(x.shape[0], $0) }
+        if let way = ways.first ?? nil, ways.allSatisfy({ $0 == way }) {
+            return packedProducts(x.converted(to: .f32), weights, way).map { $0.converted(to: type) }
         }
-        if asFew > 0 {
+        if ways.contains(where: { $0 != nil }) {
             return weights.map {
                 matmul(x, transposeA: false, $0, transposeB: true, alpha: 1, adding: nil, as: type)
             }
@@ -69,9 +69,11 @@ extension CPUBackend {
         return results
     }
 
-    /// Whether the product of so many rows with a weight is computed row by row.
-    func goesAsFewRows(_ rows: Int, _ weight: Tensor) -> Bool {
-        runtime.goAsFewRows(rows) || (runtime.precision == .int8 && isPackable(weight))
+    /// How the product of so many rows with a weight is computed row by row; nil where it is computed in blocks of rows.
+    func packedWay(_ rows: Int, _ weight: Tensor) -> PackedWay? {
+        if runtime.goAsFewRows(rows) { return .plain }
+        guard isPackable(weight) else { return nil }
+        return runtime.precision == .int8 ? .plain : runtime.takesBytesForManyRows ? .close : nil
     }
 
     func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor {

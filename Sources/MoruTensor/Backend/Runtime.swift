@@ -41,6 +41,9 @@ public final class Runtime: @unchecked Sendable {
     public let problem: MoruError?
     /// Where the operations run.
     public let backend: any Backend = CPUBackend()
+    /// Whether products of bytes with quantised weights are faster than those of bf16 or f32: with VNNI, but for AMX, whose
+    /// tiles of bf16 are faster than both.
+    private let hasFastBytes: Bool
 
     init(environment: [String: String]) {
         var problem: MoruError?
@@ -63,6 +66,7 @@ public final class Runtime: @unchecked Sendable {
             setback = "this CPU reports AMX, but a trial of it failed"
         }
         kernels = moru_kernels_for(chosen)?.pointee ?? moru_kernels_for(MORU_CPU_SCALAR).pointee
+        hasFastBytes = chosen != MORU_CPU_AMX && moru_byte_kernels_for(chosen).pointee.is_fast
         var threadCount = max(1, ProcessInfo.processInfo.activeProcessorCount)
         if let wanted = environment["MORU_THREADS"], !wanted.isEmpty {
             if let count = Int(wanted), 1...1024 ~= count {
@@ -133,6 +137,17 @@ public final class Runtime: @unchecked Sendable {
         asFewRows isFew: Bool, _ body: () throws -> Result
     ) rethrows -> Result {
         try $taskProductsGoAsFewRows.withValue(isFew, operation: body)
+    }
+
+    @TaskLocal private static var taskReadsPrompts = false
+
+    /// Whether products of many rows with quantised weights are of bytes, closely rounded, where that is faster.
+    var takesBytesForManyRows: Bool { precision == .automatic && Self.taskReadsPrompts && hasFastBytes }
+
+    /// Runs `body` with products as prompts are read with them: no gradient is wanted, and what quantised weights are
+    /// multiplied with may be rounded to 8 bits between the least and the largest of blocks of 32.
+    package static func readingPrompts<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try $taskReadsPrompts.withValue(true, operation: body)
     }
 
     @TaskLocal private static var taskRecomputesActivations = false

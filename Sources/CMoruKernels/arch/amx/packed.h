@@ -1,7 +1,7 @@
 // Products with packed quantised weights on tiles: 32 rows by two panels, a block of 32 elements of k in one step, since
 // each block has scales of its own. The sums of a few blocks wait in memory, and meet their scales in the order of k, as
 // with VNNI: the results are the same bits. Formats with a scale for 16 elements would leave half of a tile's work
-// undone, and are taken from there.
+// undone, and are taken from there, as rows are that were rounded closely.
 
 #define PACKED_PANELS 2
 #define PACKED_UNPACKS_ONLY
@@ -67,7 +67,7 @@ INLINE void amx_packed_put(size_t blocks, const amx_packed_scratch *own, size_t 
 void AMX_NAME(packed_product)(const moru_packed_product *args, size_t n_begin, size_t n_end) {
     moru_dtype type = args->w_type;
     packed_format format = packed_format_of(type);
-    if (args->rows < 16 || format.sixteenths) {
+    if (args->rows < 16 || format.sixteenths || args->closely) {
         VNNI_NAME(packed_product)(args, n_begin, n_end);
         return;
     }
@@ -109,4 +109,6 @@ void AMX_NAME(packed_product)(const moru_packed_product *args, size_t n_begin, s
     _tile_release();
 }
 
-void AMX_NAME(round_row)(const float *x, size_t k, void *out) { VNNI_NAME(round_row)(x, k, out); }
+void AMX_NAME(round_row)(const float *x, size_t k, bool closely, void *out) {
+    VNNI_NAME(round_row)(x, k, closely, out);
+}

@@ -6,10 +6,14 @@
 #define PACKED_SIGNED 0
 #define PACKED_NIBBLES 1
 
+// Keeps the compiler from loading operands long before their use, which would push the sums out of the registers.
+#define PACKED_IN_ORDER() __asm__ volatile("" ::: "memory")
+
 INLINE void packed_dots(const int rows, const int bits, const int steps, const uint8_t *levels, size_t level_step,
                         const int8_t *x, size_t x_row_bytes, vi sum[][2]) {
     (void)bits;
     _Pragma("clang loop unroll(full)") for (int step = 0; step < steps; step++) {
+        PACKED_IN_ORDER();
         __m512i left = _mm512_loadu_si512(levels + 64 * step);
         __m512i right = _mm512_loadu_si512(levels + level_step + 64 * step);
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {

@@ -16,13 +16,14 @@ typedef struct {
     uint8_t levels[PACKED_PANELS][PACKED_DEPTH * 16];
     float scale[PACKED_PANELS][PACKED_DEPTH];    // 16 for each sub-block
     float minimum[PACKED_PANELS][PACKED_DEPTH];
+    float level_sum[PACKED_PANELS][PACKED_DEPTH];  // scaled; for rows that are rounded closely
 } packed_chunk;
 
 typedef struct {
     size_t blocks;          // of 32
     const uint8_t *levels;  // of the first panel; the others follow level_step bytes apart
     size_t level_step;
-    const float *scale, *minimum;
+    const float *scale, *minimum, *level_sum;
     size_t scale_step;  // in elements
     int offset;
     const void *x;  // the first row
@@ -33,6 +34,10 @@ typedef struct {
     const uint8_t *ahead;  // what to ask for early, with each sub-block `ahead_step` bytes
     size_t ahead_step;
 } packed_tile_arguments;
+
+#ifndef PACKED_IN_ORDER
+#define PACKED_IN_ORDER()
+#endif
 
 INLINE u8x64 load_64(const uint8_t *p) {
     u8x64 v;
@@ -136,10 +141,16 @@ static void unpack_scales(moru_dtype type, const uint8_t *in, size_t blocks, flo
 }
 
 #ifndef PACKED_UNPACKS_ONLY
-// What each sub-block adds apart from the products of levels: in a format with minima the activations' sum, which they
-// multiply; else the integer that the sum of products starts from.
+// What a sub-block of a row adds apart from the products of levels: in a format with minima the sum of the activations,
+// which they multiply; else the integer that the sum of products starts from.
+typedef union {
+    float term;
+    int32_t start;
+} packed_correction;
+
+// Those of one row, where they are not in it.
 INLINE void packed_corrections(const bool sixteenths, const bool minima, const packed_tile_arguments *t,
-                               const rounded_row *x, float *terms, int32_t *starts) {
+                               const rounded_row *x, packed_correction *corrections) {
     size_t first = t->first / 32;
     const int32_t *sums = sixteenths ? x->half_sums + 2 * first : x->sum + first;
     for (size_t i = 0; i < (sixteenths ? 2 * t->blocks : t->blocks); i += LANES) {
@@ -147,33 +158,30 @@ INLINE void packed_corrections(const bool sixteenths, const bool minima, const p
         __builtin_memcpy(&sum, sums + i, sizeof sum);
         if (!minima) {
             sum *= -t->offset;
-            __builtin_memcpy(starts + i, &sum, sizeof sum);
+            __builtin_memcpy(corrections + i, &sum, sizeof sum);
             continue;
         }
-        vf scale;
-        for (size_t j = 0; j < LANES; j++) scale[j] = x->scale[first + (sixteenths ? (i + j) / 2 : i + j)];
-        vstore(terms + i, __builtin_convertvector(sum, vf) * scale);
+        vf scale, shift;
+        for (size_t j = 0; j < LANES; j++) {
+            scale[j] = x->scale[first + (i + j) / 2];
+            shift[j] = x->shift[first + (i + j) / 2];
+        }
+        vstore(&corrections[i].term, vfma(vset(16), shift, __builtin_convertvector(sum, vf) * scale));
     }
 }
 
 // `rows` rows of activations, at most PACKED_PANELS panels. All but `t` are constants in every call; bits are 0 where
 // the levels are of 4 bits and still packed.
-INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima,
+INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima, const bool closely,
                         const packed_tile_arguments *t) {
     const int steps = sixteenths ? 4 : 8;
-    const bool starts_at_zero = minima || (PACKED_SIGNED && bits == 8);
-    union {
-        float terms[PACKED_DEPTH / 16 + 16];
-        int32_t starts[PACKED_DEPTH / 16 + 16];
-    } corrections[PACKED_ROWS];
+    const bool starts_at_zero = minima || (PACKED_SIGNED && bits == 8), in_row = minima && !sixteenths;
+    packed_correction corrections[PACKED_ROWS][PACKED_DEPTH / 16 + 16];
     vf total[PACKED_ROWS][PACKED_VECTORS];
     rounded_row x = rounded_row_at(t->x, t->k);
-    const float *activation_scale = x.scale + t->first / 32;
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         rounded_row row = rounded_row_at((const uint8_t *)t->x + (size_t)r * t->x_row_bytes, t->k);
-        if (minima || !starts_at_zero) {
-            packed_corrections(sixteenths, minima, t, &row, corrections[r].terms, corrections[r].starts);
-        }
+        if (!in_row && !(starts_at_zero && !minima)) packed_corrections(sixteenths, minima, t, &row, corrections[r]);
         _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
             const float *y = t->y + (size_t)r * t->y_row_stride + v * MORU_LANES;
             size_t start = (size_t)v * LANES, columns = t->columns;
@@ -182,18 +190,22 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
             total[r][v] = columns >= start + LANES ? vload(y) : vload_n(y, columns - start);
         }
     }
-    const uint8_t *levels = t->levels;
+    const uint8_t *levels = t->levels, *ahead = t->ahead;
     const int8_t *q = x.q + t->first;
-    const float *scale = t->scale, *minimum = t->minimum;
-    const uint8_t *ahead = t->ahead;
+    const packed_correction *correction = corrections[0];
+    if (in_row) correction = (const packed_correction *)(const void *)(x.scaled_sum + t->first / 32);
+    size_t correction_step = in_row ? t->x_row_bytes : sizeof corrections[0];
+    const float *scale = t->scale, *minimum = t->minimum, *level_sum = t->level_sum;
     for (size_t s = 0; s < (sixteenths ? 2 * t->blocks : t->blocks); s++) {
         vi sum[PACKED_ROWS][PACKED_VECTORS];
-        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
-            _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
-                sum[r][v] = starts_at_zero ? (vi)(0) : (vi)(corrections[r].starts[s]);
-            }
-        }
         for (const uint8_t *stop = ahead + t->ahead_step; ahead < stop; ahead += 64) __builtin_prefetch(ahead);
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+            packed_correction own = {.start = 0};
+            if (!starts_at_zero) {
+                __builtin_memcpy(&own, (const uint8_t *)(correction + s) + (size_t)r * correction_step, sizeof own);
+            }
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) sum[r][v] = (vi)(own.start);
+        }
 #if PACKED_NIBBLES
         if (bits == 0) packed_nibble_dots(rows, levels, t->level_step, q, t->x_row_bytes, sum);
         else packed_dots(rows, bits, steps, levels, t->level_step, q, t->x_row_bytes, sum);
@@ -202,23 +214,36 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
 #endif
         levels += (bits == 0 ? 32 : 64) * steps;
         q += 4 * steps;
-        size_t b = sixteenths ? s / 2 : s;
+        PACKED_IN_ORDER();
+        const float *x_scale = x.scale + t->first / 32 + (sixteenths ? s / 2 : s);
+        const float *x_shift = x.shift + t->first / 32 + (sixteenths ? s / 2 : s);
+        vf weight_scale[PACKED_VECTORS], low[PACKED_VECTORS], middle[PACKED_VECTORS];
         _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
-            const int panel = v * MORU_LANES / 16, lane = v * MORU_LANES % 16;
-            vf weight_scale = vload(scale + (size_t)panel * t->scale_step + lane);
-            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
-                const uint8_t *row = (const uint8_t *)(activation_scale + b) + (size_t)r * t->x_row_bytes;
-                vf factor = weight_scale * vset(*(const float *)(const void *)row);
-                total[r][v] = vfma(__builtin_convertvector(sum[r][v], vf), factor, total[r][v]);
-            }
-            if (!minima) continue;
-            vf low = vload(minimum + (size_t)panel * t->scale_step + lane);
-            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
-                total[r][v] = vfma(low, vset(corrections[r].terms[s]), total[r][v]);
-            }
+            size_t at = (size_t)(v * MORU_LANES / 16) * t->scale_step + v * MORU_LANES % 16;
+            weight_scale[v] = vload(scale + at);
+            if (minima) low[v] = vload(minimum + at);
+            if (closely) middle[v] = vload(level_sum + at);
         }
         scale += 16;
         minimum += 16;
+        if (closely) level_sum += 16;
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+            PACKED_IN_ORDER();
+            size_t row = (size_t)r * t->x_row_bytes;
+            float activation_scale, shift;
+            packed_correction own;
+            __builtin_memcpy(&activation_scale, (const uint8_t *)x_scale + row, sizeof activation_scale);
+            if (closely) __builtin_memcpy(&shift, (const uint8_t *)x_shift + row, sizeof shift);
+            if (minima) {
+                __builtin_memcpy(&own, (const uint8_t *)(correction + s) + (size_t)r * correction_step, sizeof own);
+            }
+            _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
+                vf factor = weight_scale[v] * vset(activation_scale);
+                total[r][v] = vfma(__builtin_convertvector(sum[r][v], vf), factor, total[r][v]);
+                if (minima) total[r][v] = vfma(low[v], vset(own.term), total[r][v]);
+                if (closely) total[r][v] = vfma(middle[v], vset(shift), total[r][v]);
+            }
+        }
     }
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
@@ -251,7 +276,8 @@ typedef void packed_tile_function(const packed_tile_arguments *);
 
 #define TILE(BITS, SIXTEENTHS, MINIMA, R)                                                                       \
     static void packed_tile_##BITS##_##SIXTEENTHS##_##MINIMA##_##R(const packed_tile_arguments *t) {            \
-        packed_tile(R, BITS, SIXTEENTHS, MINIMA, t);                                                            \
+        if (t->level_sum) packed_tile(R, BITS, SIXTEENTHS, MINIMA, true, t);                                    \
+        else packed_tile(R, BITS, SIXTEENTHS, MINIMA, false, t);                                                \
     }
 #if PACKED_ROWS == 6
 #define TILES(B, S, M) \
@@ -322,30 +348,52 @@ INLINE size_t packed_part(size_t total, size_t most, size_t unit) {
 
 #ifndef PACKED_UNPACKS_ONLY
 // Whether the levels are multiplied as they are packed: where they are bytes already, and where they are halves of bytes
-// and meet so few rows that unpacking them for all, to be stored and loaded again, takes longer.
-INLINE bool packed_in_place(moru_dtype type, size_t rows) {
+// and meet so few rows that unpacking them for all, to be stored and loaded again, takes longer, unless they
+// are to be summed.
+INLINE bool packed_in_place(moru_dtype type, size_t rows, bool closely) {
     packed_format format = packed_format_of(type);
     if (format.low_bits == 8) return true;
-    return PACKED_NIBBLES && format.low_bits == 4 && format.high_bits == 0 && rows <= 2 * PACKED_ROWS;
+    return PACKED_NIBBLES && !closely && format.low_bits == 4 && format.high_bits == 0 && rows <= 2 * PACKED_ROWS;
+}
+
+// The scaled sums of the levels of a panel's sub-blocks, less what the format takes off each.
+static void sum_levels(const uint8_t *levels, size_t sub_blocks, size_t length, int offset, const float *scale,
+                       float *out) {
+    typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
+    for (size_t s = 0; s < sub_blocks; s++, levels += 16 * length) {
+        u32x16 pairs = (u32x16)(0);
+        for (size_t step = 0; step < length / 4; step++) {
+            u32x16 bytes = __builtin_bit_cast(u32x16, load_64(levels + 64 * step));
+            pairs += (bytes & 0x00ff00ff) + (bytes >> 8 & 0x00ff00ff);
+        }
+        u32x16 sums = (pairs & 0xffff) + (pairs >> 16) - (uint32_t)length * (uint32_t)offset;
+        int32_t whole[16];
+        __builtin_memcpy(whole, &sums, sizeof whole);
+        for (size_t i = 0; i < 16; i += LANES) {
+            vi part;
+            __builtin_memcpy(&part, whole + i, sizeof part);
+            vstore(out + 16 * s + i, __builtin_convertvector(part, vf) * vload(scale + 16 * s + i));
+        }
+    }
 }
 
 // How much of k is unpacked at a time: with one tile of rows little, so that memory is read while tiles are computed;
 // with more, as much as the cache holds.
-INLINE size_t packed_depth(moru_dtype type, size_t rows) {
-    if (rows > PACKED_ROWS || packed_in_place(type, rows)) return PACKED_DEPTH;
+INLINE size_t packed_depth(moru_dtype type, size_t rows, bool closely) {
+    if (rows > PACKED_ROWS || packed_in_place(type, rows, closely)) return PACKED_DEPTH;
     return rows == 1 && moru_block_elements(type) == 32 ? 128 : 256;
 }
 
-void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin, size_t n_end) {
+static void packed_rows(const moru_packed_product *args, size_t n_begin, size_t n_end) {
     packed_chunk chunk __attribute__((aligned(64)));
     moru_dtype type = args->w_type;
     size_t k = args->k, panel_bytes = packed_panel_bytes(type, k), wide = PACKED_PANELS * PANEL;
-    size_t depth_step = packed_part(k, packed_depth(type, args->rows), moru_block_elements(type));
+    size_t depth_step = packed_part(k, packed_depth(type, args->rows, args->closely), moru_block_elements(type));
     size_t rows_at_once = packed_part(args->rows, PACKED_ROWS, 1);
     bool sixteenths = packed_format_of(type).sixteenths;
     size_t sub_blocks = (sixteenths ? k / 16 : k / 32) * ((args->rows + rows_at_once - 1) / rows_at_once);
     size_t step = moru_round_up((PACKED_PANELS * panel_bytes + sub_blocks - 1) / sub_blocks, 64);
-    bool in_place = packed_in_place(type, args->rows);
+    bool in_place = packed_in_place(type, args->rows, args->closely);
     packed_tile_function *const *tiles = packed_tiles[packed_kind(type, in_place && type != MORU_Q8_0)];
     packed_tile_arguments t = {.offset = packed_format_of(type).offset, .k = k, .x_row_bytes = args->x_row_bytes,
                                .y_row_stride = args->y_row_stride};
@@ -367,6 +415,12 @@ void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin
             t.level_step = panels < PACKED_PANELS ? 0 : in_place ? panel_bytes : sizeof chunk.levels[0];
             t.scale = chunk.scale[0];
             t.minimum = chunk.minimum[0];
+            t.level_sum = args->closely ? chunk.level_sum[0] : NULL;
+            for (size_t p = 0; p < panels && args->closely; p++) {
+                size_t length = sixteenths ? 16 : 32;
+                sum_levels(t.levels + p * t.level_step, t.blocks * 32 / length, length, t.offset, chunk.scale[p],
+                           chunk.level_sum[p]);
+            }
             t.scale_step = panels < PACKED_PANELS ? 0 : PACKED_DEPTH;
             t.accumulate = args->accumulate || first > 0;
             for (size_t r = 0; r < args->rows; r += rows_at_once) {
@@ -379,27 +433,56 @@ void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin
     }
 }
 
-void PACKED_NAME(round_row)(const float *x, size_t k, void *out) {
+// Rows whose activations stay in the second-level cache while the weights pass.
+#define PACKED_ACTIVATIONS ((size_t)384 << 10)
+
+void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin, size_t n_end) {
+    size_t most = moru_max_size(1, PACKED_ACTIVATIONS / args->x_row_bytes / PACKED_ROWS) * PACKED_ROWS;
+    for (size_t r = 0, step = packed_part(args->rows, most, PACKED_ROWS); r < args->rows; r += step) {
+        moru_packed_product part = *args;
+        part.rows = moru_min_size(step, args->rows - r);
+        part.x = (const uint8_t *)args->x + r * args->x_row_bytes;
+        part.y = args->y + r * args->y_row_stride;
+        packed_rows(&part, n_begin, n_end);
+    }
+}
+
+// Each block by itself: around 0, or closely from the least to the largest, with 0 among the steps.
+INLINE void round_blocks(const float *x, size_t k, const bool closely, void *out) {
     rounded_row row = rounded_row_at(out, k);
-    for (size_t b = 0; b < k / 32; b++) {
-        vi most = (vi)(0);
+    for (size_t b = 0; b < k / 32; b++, x += 32) {
+        // As integers, where a NaN is the largest: the largest, and the least but for its sign
+        vi most = (vi)(0), least = (vi)(0);
         for (size_t i = 0; i < 32; i += LANES) {
-            vi bits = vasint(vload(x + 32 * b + i)) & 0x7fffffff;
-            most = most > bits ? most : bits;  // as integers, so that a NaN is the largest
+            vi bits = vasint(vload(x + i)), flipped = closely ? bits ^ (int32_t)0x80000000 : bits & 0x7fffffff;
+            if (closely) most = most > bits ? most : bits;
+            least = least > flipped ? least : flipped;
         }
-        float largest = __builtin_bit_cast(float, __builtin_reduce_max(most));
-        float inverse = largest > 0 ? 127 / largest : largest;
+        float low = __builtin_bit_cast(float, __builtin_reduce_max(least)), range = low;
+        if (closely) range += __builtin_bit_cast(float, __builtin_reduce_max(most));
+        float steps = closely ? 254 : 127, inverse = range > 0 ? steps / range : 0, scale = range / steps;
+        if (inverse == INFINITY) inverse = scale = 0;  // too small to divide by
+        float zero = closely ? __builtin_rintf(low * inverse) - 127 : 0;
         vi half[2] = {(vi)(0), (vi)(0)};
         for (size_t i = 0; i < 32; i += LANES) {
-            vi rounded = __builtin_convertvector(__builtin_elementwise_rint(vload(x + 32 * b + i) * inverse), vi);
-            u8v bytes = __builtin_convertvector(rounded, u8v);
+            vf level = __builtin_elementwise_rint(vfma(vload(x + i), vset(inverse), vset(zero)));
+            vi whole = __builtin_convertvector(closely ? vmin(vmax(level, vset(-127)), vset(127)) : level, vi);
+            u8v bytes = __builtin_convertvector(whole, u8v);
             __builtin_memcpy((int8_t *)out + 32 * b + i, &bytes, sizeof bytes);
-            half[i / 16] += rounded;
+            half[i / 16] += whole;
         }
         int32_t sums[2] = {__builtin_reduce_add(half[0]), __builtin_reduce_add(half[1])};
-        ((float *)(uintptr_t)row.scale)[b] = largest / 127;
+        float shift = -zero * scale;
+        ((float *)(uintptr_t)row.scale)[b] = scale;
+        ((float *)(uintptr_t)row.shift)[b] = shift;
+        ((float *)(uintptr_t)row.scaled_sum)[b] = fmaf(32, shift, (float)(sums[0] + sums[1]) * scale);
         ((int32_t *)(uintptr_t)row.sum)[b] = sums[0] + sums[1];
         __builtin_memcpy((int32_t *)(uintptr_t)row.half_sums + 2 * b, sums, sizeof sums);
     }
+}
+
+void PACKED_NAME(round_row)(const float *x, size_t k, bool closely, void *out) {
+    if (closely) round_blocks(x, k, true, out);
+    else round_blocks(x, k, false, out);
 }
 #endif
