@@ -43,6 +43,7 @@ public final class PrefixDirectory: Sendable {
         var pendingBytes = 0
         var loadingBytes = 0
         var hasWarnedOfWriting = false
+        var isClosed = false
 
         mutating func tick() -> Int {
             clock += 1
@@ -83,7 +84,7 @@ public final class PrefixDirectory: Sendable {
         lock = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard lock >= 0 else { throw FileSystem.error(writing: "\(path)/lock", errno: errno) }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            close(lock)
+            Foundation.close(lock)
             throw MoruError(
                 .prefixDirectoryBusy, "\(path) is in use by another process",
                 remedy: "give each server a folder of its own for its prefix cache")
@@ -108,7 +109,7 @@ public final class PrefixDirectory: Sendable {
         makeRoom()
     }
 
-    deinit { close(lock) }
+    deinit { Foundation.close(lock) }
 
     /// What the folder has and has done.
     public var statistics: Statistics {
@@ -121,12 +122,23 @@ public final class PrefixDirectory: Sendable {
 
     /// Whether a page is there, or on its way.
     func contains(_ key: ContentDigest) -> Bool {
-        state.withLock { $0.entries[key] != nil || $0.pending.contains(key) }
+        state.withLock { !$0.isClosed && ($0.entries[key] != nil || $0.pending.contains(key)) }
     }
 
     /// Waits until all is written that was to be written so far.
     public func flush() async {
         await withCheckedContinuation { continuation in writers.async { continuation.resume() } }
+    }
+
+    /// Waits until all is written that was to be written so far, and leaves the folder to others. From then on nothing is
+    /// found in it, and nothing written.
+    public func close() async {
+        await flush()
+        state.withLock { $0.isClosed = true }
+        // Who is at work now was not yet told
+        await withCheckedContinuation { continuation in readers.async { continuation.resume() } }
+        await flush()
+        flock(lock, LOCK_UN)
     }
 
     // MARK: - Reading
@@ -141,7 +153,8 @@ public final class PrefixDirectory: Sendable {
     ) -> Bool {
         let bytes = pages.count * pageBytes
         let isTaken = state.withLock { state in
-            guard state.loadingBytes == 0 || state.loadingBytes + bytes <= Self.maximumLoadingBytes else {
+            guard !state.isClosed, state.loadingBytes == 0 || state.loadingBytes + bytes <= Self.maximumLoadingBytes
+            else {
                 return false
             }
             state.loadingBytes += bytes
@@ -198,7 +211,9 @@ public final class PrefixDirectory: Sendable {
         let key = identity.key
         let bytes = PrefixFile.byteCount(identity, pageBytes: page.count)
         let isTaken = state.withLock { state in
-            guard state.entries[key] == nil, !state.pending.contains(key), bytes <= maximumBytes else { return false }
+            guard !state.isClosed, state.entries[key] == nil, !state.pending.contains(key), bytes <= maximumBytes else {
+                return false
+            }
             guard state.pendingBytes + bytes <= Self.maximumPendingBytes else {
                 state.statistics.dropped += 1
                 return false
@@ -223,6 +238,7 @@ public final class PrefixDirectory: Sendable {
     }
 
     private func store(_ identity: PrefixIdentity, _ key: ContentDigest, _ page: UnsafeRawBufferPointer) {
+        guard !state.withLock({ $0.isClosed }) else { return }
         let file = PrefixFile.bytes(identity, page: page)
         do {
             try FileSystem.write(file, to: path(of: key))

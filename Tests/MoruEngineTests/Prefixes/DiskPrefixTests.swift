@@ -78,6 +78,7 @@ struct DiskPrefixTests {
             #expect(statistics.diskTokens <= statistics.cachedTokens)
             if round > 0 { #expect(statistics.diskTokens > 0, "round \(round)") }
             #expect(directory.statistics.damaged == 0 && directory.statistics.pages > 0)
+            await directory.close()
         }
         #expect(fromDisk > 0)
     }
@@ -94,6 +95,7 @@ struct DiskPrefixTests {
             model: model, configuration: EngineConfiguration(cacheFormat: format, prefixDirectory: directory))
         let answer = try await engine.answer(request)
         await engine.shutdown()
+        await directory.close()
         return (answer.tokens, await engine.statistics.diskTokens, directory.statistics)
     }
 
@@ -197,7 +199,7 @@ struct DiskPrefixTests {
     }
 
     @Test("a folder is for one process, and half-written files go")
-    func opening() throws {
+    func opening() async throws {
         let folder = TestNeeds.temporaryPath("prefixes")
         defer { FileSystem.remove(folder) }
         try FileSystem.createDirectory(folder)
@@ -209,6 +211,8 @@ struct DiskPrefixTests {
         let error = #expect(throws: MoruError.self) { try PrefixDirectory(path: folder, maximumBytes: 100) }
         #expect(error?.code == .prefixDirectoryBusy)
         first = nil
+        let second = try PrefixDirectory(path: folder, maximumBytes: 100)
+        await second.close()
         #expect(throws: Never.self) { try PrefixDirectory(path: folder, maximumBytes: 100) }
         #expect(throws: MoruError.self) { try PrefixDirectory(path: folder, maximumBytes: 0) }
     }
