@@ -7,7 +7,7 @@
 //     prefill       one prompt of N tokens: prompt tokens a second
 //     after-prompt  one stream of N tokens after a prompt of 512
 //     batch         8 streams of N tokens together: tokens a second in total
-//     adapters      the same, each stream with a LoRA adapter of its own
+//     adapters      the same, each stream with a LoRA adapter of its own, and in turn without
 //     lookup        one stream that is asked for an edited copy of a passage, with speculation by prompt lookup
 //     embed         32 sentences of 32 tokens: sentences a second that all-MiniLM-L6-v2 turns into vectors
 //     scheduler     a step of the scheduler alone with 64 sequences that decode, in microseconds; MODEL is not opened
@@ -352,6 +352,13 @@ func run() async throws {
         for index in 0..<options.rounds {
             // Every round computes its prompts itself
             await measured.generator.engine.forgetPrefixes()
+            var withoutAdapters: Double?
+            if options.benchmark == .adapters {
+                var plain = measured
+                plain.adapters = []
+                withoutAdapters = try await plain.round(.batch).speed
+                await measured.generator.engine.forgetPrefixes()
+            }
             let (before, cpuBefore) = (await measured.generator.engine.statistics, cpuSeconds())
             let (speed, outputs) = try await measured.round(options.benchmark)
             let (after, cpuAfter) = (await measured.generator.engine.statistics, cpuSeconds())
@@ -369,7 +376,9 @@ func run() async throws {
                 ],
                 "kernels": .string(Runtime.shared.kernelName), "threads": .int(Runtime.shared.threads.threadCount),
             ]
-            print(line.text())
+            var members = line.object ?? JSONObject()
+            if let withoutAdapters { members["tokens_per_second_without"] = .double(withoutAdapters) }
+            print(JSON.object(members).text())
             fflush(nil)
         }
     #endif
