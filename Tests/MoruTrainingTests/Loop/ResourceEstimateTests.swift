@@ -116,10 +116,13 @@ import Testing
         }
         let kept = try run("kept", room: nil)
         let needs = kept.told.newMemoryBytes
-        #expect(abs(kept.told.peakMemoryBytes - kept.peak) <= kept.peak / 5 + 256 << 10)
+        #expect(
+            0.8...1.2 ~= Double(kept.told.peakMemoryBytes) / Double(kept.peak),
+            "told \(kept.told.peakMemoryBytes), took \(kept.peak)")
         // The plain kernels read weights where they are
         guard kept.told.unpackedBytes > 0 else { return #expect(Runtime.shared.kernelName == "scalar") }
-        let tight = try run("tight", room: MachineRoom(memoryBytes: needs - 1, diskBytes: nil))
+        let room = MachineRoom(memoryBytes: needs - kept.told.unpackedBytes / 2, diskBytes: nil)
+        let tight = try run("tight", room: room)
         #expect(tight.told.unpackedBytes == 0 && tight.told.peakMemoryBytes < kept.told.peakMemoryBytes)
         #expect(tight.losses == kept.losses && tight.losses.count == 5)
     }
