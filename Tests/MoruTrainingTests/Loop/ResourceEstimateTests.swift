@@ -92,27 +92,34 @@ import Testing
         #expect(told.secondsPerStep > 0 && told.seconds >= told.secondsPerStep)
     }
 
+    private typealias Measured = (told: ResourceEstimate, peak: Int, losses: [Double])
+
+    /// What a run is told, the most memory that its steps take, and their losses.
+    private static func measure(_ trainer: Trainer, in directory: String) throws -> Measured {
+        var (told, peak, losses) = (ResourceEstimate?.none, 0, [Double]())
+        try trainer.run(in: directory) { event in
+            if case .estimated(let estimate) = event {
+                told = estimate
+                Allocator.shared.resetPeak()
+            }
+            guard case .step(let step) = event else { return }
+            losses.append(step.loss)
+            peak = max(peak, step.peakMemoryBytes)
+        }
+        return (try #require(told), peak, losses)
+    }
+
     @Test func unpackedWeightsAreCountedAndGivenUpForRoom() async {
         await #expect(processExitsWith: .success) { try Self.unpack() }
     }
 
     private static func unpack() throws {
         let folder = try TemporaryFolder()
-        func run(_ name: String, room: MachineRoom?) throws -> (told: ResourceEstimate, peak: Int, losses: [Double]) {
+        func run(_ name: String, room: MachineRoom?) throws -> Measured {
             var trainer = try trainer(full: false, batchSize: 8)
             try #require(trainer.task as? LanguageModelTask).model.quantizeLinears(to: .q8_0)
             (trainer.estimates, trainer.room) = (true, room)
-            var (told, peak, losses) = (ResourceEstimate?.none, 0, [Double]())
-            try trainer.run(in: "\(folder.path)/\(name)") { event in
-                if case .estimated(let estimate) = event {
-                    told = estimate
-                    Allocator.shared.resetPeak()
-                }
-                guard case .step(let step) = event else { return }
-                losses.append(step.loss)
-                peak = max(peak, step.peakMemoryBytes)
-            }
-            return (try #require(told), peak, losses)
+            return try measure(trainer, in: "\(folder.path)/\(name)")
         }
         let kept = try run("kept", room: nil)
         let needs = kept.told.newMemoryBytes
@@ -183,25 +190,13 @@ import Testing
 
     private static func recompute(full: Bool) throws {
         let folder = try TemporaryFolder()
-        func run(
-            _ name: String, recomputes: Bool
-        ) throws -> (told: ResourceEstimate, peak: Int, losses: [Double]) {
+        func run(_ name: String, recomputes: Bool) throws -> Measured {
             var settings = try Self.trainer(full: full, batchSize: 8).settings
             settings.recomputesActivations = recomputes
             let made = try Self.trainer(full: full, batchSize: 8, shape: ["num_hidden_layers": 12])
             var trainer = Trainer(task: made.task, method: made.method, settings: settings)
             trainer.estimates = true
-            var (told, peak, losses) = (ResourceEstimate?.none, 0, [Double]())
-            try trainer.run(in: "\(folder.path)/\(name)") { event in
-                if case .estimated(let estimate) = event {
-                    told = estimate
-                    Allocator.shared.resetPeak()
-                }
-                guard case .step(let step) = event else { return }
-                losses.append(step.loss)
-                peak = max(peak, step.peakMemoryBytes)
-            }
-            return (try #require(told), peak, losses)
+            return try measure(trainer, in: "\(folder.path)/\(name)")
         }
         let kept = try run("kept", recomputes: false)
         let again = try run("again", recomputes: true)
