@@ -112,30 +112,15 @@ extension CPUBackend {
         }
     }
 
-    /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads.
-    private func run(_ all: [FewRowsProduct]) {
-        let unit = 2 * Int(MORU_PANEL)
-        let units = all.reduce(0) { $0 + ($1.outputs + unit - 1) / unit }
-        let cost = all.reduce(1) { max($0, $1.cost) } * unit
-        let (matvec, packedProduct) = (kernels.matvec!, kernels.packed_product!)
-        // The threads count no references to what they share
-        all.withUnsafeBufferPointer { all in
-            threads.forRanges(units, minimum: max(1, (1 << 15) / cost)) { range in
-                var start = 0
-                for one in all {
-                    let count = (one.outputs + unit - 1) / unit
-                    let part = range.clamped(to: start..<start + count)
-                    let begin = (part.lowerBound - start) * unit
-                    let end = min(one.outputs, (part.upperBound - start) * unit)
-                    start += count
-                    guard begin < end else { continue }
-                    switch one {
-                    case .dense(var arguments): matvec(&arguments, begin, end)
-                    case .packed(var arguments): packedProduct(&arguments, begin, end)
-                    }
-                }
-            }
-        }
+    /// A product among others whose outputs the threads share.
+    private struct Share {
+        var product: FewRowsProduct
+        /// Its pairs of panels, numbered through all products.
+        var units: Range<Int>
+        /// What one of them costs.
+        var cost: Int
+        /// Its updates among all.
+        var updates: Range<Int>
     }
 
     /// Splits the outputs of all products, in whole pairs of panels, evenly between the threads, and adds the outer
@@ -143,52 +128,66 @@ extension CPUBackend {
     private func run(
         _ all: [FewRowsProduct], _ updates: [[moru_low_rank]], _ ahead: [UnsafeRawBufferPointer]
     ) {
-        guard !updates.isEmpty || !ahead.isEmpty else { return run(all) }
         let unit = 2 * Int(MORU_PANEL)
-        let units = all.map { ($0.outputs + unit - 1) / unit }
-        var costs = all.map { $0.cost * unit }
-        for (index, own) in updates.enumerated() {
-            for update in own { costs[index] += update.rank * (2 + update.rows) * unit }
-        }
-        let total = zip(units, costs).reduce(0) { $0 + $1.0 * $1.1 }
-        /// The first unit that begins at a cost or after it.
-        func unitIndex(_ cost: Int) -> Int {
-            var (rest, start) = (cost, 0)
-            for (count, each) in zip(units, costs) {
-                if rest < count * each { return start + (rest + each - 1) / each }
-                rest -= count * each
-                start += count
-            }
-            return start
+        let allUpdates = Array(updates.joined())
+        var shares: [Share] = []
+        shares.reserveCapacity(all.count)
+        var (unitCount, updateCount, total) = (0, 0, 0)
+        for (index, product) in all.enumerated() {
+            var cost = product.cost * unit
+            let own = updates.isEmpty ? 0 : updates[index].count
+            for update in allUpdates[updateCount..<updateCount + own] { cost += update.rank * (2 + update.rows) * unit }
+            let end = unitCount + (product.outputs + unit - 1) / unit
+            shares.append(
+                Share(
+                    product: product, units: unitCount..<end, cost: cost, updates: updateCount..<updateCount + own))
+            total += (end - unitCount) * cost
+            (unitCount, updateCount) = (end, updateCount + own)
         }
         let parts = max(1, min(threads.threadCount, total >> 15))
-        let (unitCount, aheadCount) = (units.reduce(0, +), ahead.reduce(0) { $0 + $1.count })
-        threads.run(parts) { part in
-            let range = unitIndex(total * part / parts)..<unitIndex(total * (part + 1) / parts)
-            var start = 0
-            for (index, count) in units.enumerated() {
-                let own = range.clamped(to: start..<start + count)
-                // Little at a time, so that what is asked for ahead comes while the rest is computed
-                let step = aheadCount > 0 ? 2 : max(1, own.count)
-                for first in stride(from: own.lowerBound, to: own.upperBound, by: step) {
-                    let end = min(first + step, own.upperBound)
-                    let columns = (first - start) * unit..<min(all[index].outputs, (end - start) * unit)
-                    compute(all[index], columns, updates.isEmpty ? [] : updates[index])
-                    if aheadCount > 0 {
-                        prefetch(ahead, aheadCount * first / unitCount..<aheadCount * end / unitCount)
+        let aheadCount = ahead.reduce(0) { $0 + $1.count }
+        let (matvec, packedProduct) = (kernels.matvec!, kernels.packed_product!)
+        // The threads count no references to what they share
+        shares.withUnsafeBufferPointer { shares in
+            allUpdates.withUnsafeBufferPointer { allUpdates in
+                threads.run(parts) { [total, unitCount] part in
+                    let begin = Self.unitIndex(of: total * part / parts, shares)
+                    let range = begin..<Self.unitIndex(of: total * (part + 1) / parts, shares)
+                    for share in shares {
+                        let own = range.clamped(to: share.units)
+                        // Little at a time, so that what is asked for ahead comes while the rest is computed
+                        let step = aheadCount > 0 ? 2 : max(1, own.count)
+                        for first in stride(from: own.lowerBound, to: own.upperBound, by: step) {
+                            let (start, end) = (share.units.lowerBound, min(first + step, own.upperBound))
+                            let columns = (first - start) * unit..<min(share.product.outputs, (end - start) * unit)
+                            switch share.product {
+                            case .dense(var product): matvec(&product, columns.lowerBound, columns.upperBound)
+                            case .packed(var product):
+                                packedProduct(&product, columns.lowerBound, columns.upperBound)
+                            }
+                            for index in share.updates {
+                                Self.lowRankKernels.outer(
+                                    allUpdates.baseAddress! + index, columns.lowerBound, columns.upperBound)
+                            }
+                            if aheadCount > 0 {
+                                prefetch(ahead, aheadCount * first / unitCount..<aheadCount * end / unitCount)
+                            }
+                        }
                     }
                 }
-                start += count
             }
         }
     }
 
-    /// Computes some columns of a product, and adds the outer products of its updates.
-    private func compute(_ product: FewRowsProduct, _ columns: Range<Int>, _ updates: [moru_low_rank]) {
-        switch product {
-        case .dense(var arguments): kernels.matvec(&arguments, columns.lowerBound, columns.upperBound)
-        case .packed(var arguments): kernels.packed_product(&arguments, columns.lowerBound, columns.upperBound)
+    /// The first unit that begins at a cost or after it.
+    private static func unitIndex(of cost: Int, _ shares: UnsafeBufferPointer<Share>) -> Int {
+        var rest = cost
+        for share in shares {
+            if rest < share.units.count * share.cost {
+                return share.units.lowerBound + (rest + share.cost - 1) / share.cost
+            }
+            rest -= share.units.count * share.cost
         }
-        for var update in updates { Self.lowRankKernels.outer(&update, columns.lowerBound, columns.upperBound) }
+        return shares.last?.units.upperBound ?? 0
     }
 }
