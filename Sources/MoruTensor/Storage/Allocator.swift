@@ -1,8 +1,11 @@
 import Foundation
 import Synchronization
 
-/// Memory for tensors, kept and reused by size class, so that a steady training step or decode loop asks the
-/// operating system for nothing and touches no fresh pages.
+/// Memory for tensors, kept and reused, so that a steady training step or decode loop asks the operating system for
+/// nothing and touches no fresh pages.
+///
+/// Small blocks are reused by size class. Large ones lie side by side in regions, and what they leave serves blocks of
+/// any size: gradients take the place of activations, and activations that of gradients.
 public final class Allocator: Sendable {
     /// The allocator of the process.
     public static let shared = Allocator()
@@ -18,8 +21,14 @@ public final class Allocator: Sendable {
     }
 
     private struct State {
+        /// Small blocks kept for reuse, by size class.
         var free: [Int: [UInt]] = [:]
-        var statistics = Statistics()
+        var regions: [MemoryRegion] = []
+        var liveBytes = 0
+        var peakBytes = 0
+        var smallCachedBytes = 0
+        /// What lies in regions, of ``liveBytes``.
+        var largeLiveBytes = 0
         /// The most that was live in the current period and in the one before it.
         var recentPeaks = (current: 0, former: 0)
         var requestsLeft = Allocator.period
@@ -30,16 +39,59 @@ public final class Allocator: Sendable {
             return peak + peak / 8
         }
 
-        /// Takes kept blocks, the largest first, until at most `bytes` are kept.
+        var cachedBytes: Int {
+            smallCachedBytes + regions.reduce(0) { $0 + $1.touchedBytes } - largeLiveBytes
+        }
+
+        mutating func count(_ size: Int) {
+            liveBytes += size
+            peakBytes = max(peakBytes, liveBytes)
+            recentPeaks.current = max(recentPeaks.current, liveBytes)
+            requestsLeft -= 1
+            if requestsLeft == 0 {
+                recentPeaks = (liveBytes, recentPeaks.current)
+                requestsLeft = Allocator.period
+            }
+        }
+
+        /// A block in a region; nil where the system has no memory for it.
+        mutating func allocateLarge(_ size: Int) -> UInt? {
+            for index in regions.indices {
+                if let block = regions[index].allocate(size) { return block }
+            }
+            guard var region = MemoryRegion(holding: size), let block = region.allocate(size) else { return nil }
+            regions.append(region)
+            return block
+        }
+
+        mutating func releaseLarge(_ block: UInt, _ size: Int) {
+            guard let index = regions.firstIndex(where: { $0.contains(block) }) else {
+                preconditionFailure("a block of \(size) bytes is released that was not allocated")
+            }
+            regions[index].release(block, byteCount: size)
+        }
+
+        /// Gives back what is kept where a block that was not kept needs the room.
+        mutating func makeRoom() -> [UInt] {
+            let room = max(0, limit - liveBytes)
+            return cachedBytes > room ? evict(downTo: room) : []
+        }
+
+        /// Gives back what is kept, of large blocks first, until at most `bytes` are.
+        ///
+        /// - Returns: Small blocks to be freed.
         mutating func evict(downTo bytes: Int) -> [UInt] {
+            for index in regions.indices.reversed() where cachedBytes > bytes {
+                regions[index].giveBack(cachedBytes - bytes)
+            }
             var evicted: [UInt] = []
             for size in free.keys.sorted(by: >) {
-                while statistics.cachedBytes > bytes, let block = free[size]?.popLast() {
-                    statistics.cachedBytes -= size
+                if cachedBytes <= bytes { break }
+                while cachedBytes > bytes, let block = free[size]?.popLast() {
+                    smallCachedBytes -= size
                     evicted.append(block)
                 }
                 if free[size]?.isEmpty ?? true { free[size] = nil }
-                if statistics.cachedBytes <= bytes { break }
             }
             return evicted
         }
@@ -49,72 +101,79 @@ public final class Allocator: Sendable {
 
     /// Every block starts on a multiple of this many bytes.
     static let alignment = 64
+    /// From this size on blocks lie in regions.
+    static let largeBytes = 1 << 18
     private static let keepAtLeast = 256 << 20
     /// Requests for which a peak is remembered: several training steps, or the end of one kind of work.
     private static let period = 1 << 15
 
+    deinit { state.withLock { for region in $0.regions { region.unmap() } } }
+
     /// What is in use now.
-    public var statistics: Statistics { state.withLock { $0.statistics } }
+    public var statistics: Statistics {
+        state.withLock { state in
+            Statistics(liveBytes: state.liveBytes, peakBytes: state.peakBytes, cachedBytes: state.cachedBytes)
+        }
+    }
 
     /// Starts a new measurement of the peak.
     public func resetPeak() {
-        state.withLock { $0.statistics.peakBytes = $0.statistics.liveBytes }
+        state.withLock { $0.peakBytes = $0.liveBytes }
     }
 
-    /// Gives the kept blocks back to the operating system.
+    /// Gives the kept memory back to the operating system, but for pieces that blocks in use share.
     public func trim() { Self.free(state.withLock { $0.evict(downTo: 0) }) }
 
     private static func free(_ blocks: [UInt]) {
         for block in blocks { Foundation.free(UnsafeMutableRawPointer(bitPattern: block)) }
     }
 
-    /// The size a request is rounded up to: steps of an eighth of a power of two waste at most 12.5 %.
+    /// The size a request is rounded up to. Steps of an eighth of a power of two waste at most 12.5 % of a small block,
+    /// and nothing to speak of is wasted of a large one.
     static func sizeClass(_ byteCount: Int) -> Int {
         guard byteCount > 512 else { return (max(byteCount, 1) + 63) & ~63 }
+        guard byteCount <= largeBytes else { return MemoryRegion.rounded(byteCount, MemoryRegion.unit) }
         let step = max(64, 1 << (Int.bitWidth - 1 - byteCount.leadingZeroBitCount - 3))
         return (byteCount + step - 1) / step * step
     }
 
     func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
         let size = Self.sizeClass(byteCount)
-        let (reused, evicted) = state.withLock { state -> (UInt?, [UInt]) in
-            state.statistics.liveBytes += size
-            let live = state.statistics.liveBytes
-            state.statistics.peakBytes = max(state.statistics.peakBytes, live)
-            state.recentPeaks.current = max(state.recentPeaks.current, live)
-            state.requestsLeft -= 1
-            if state.requestsLeft == 0 {
-                state.recentPeaks = (live, state.recentPeaks.current)
-                state.requestsLeft = Self.period
+        let (found, evicted) = state.withLock { state -> (UInt?, [UInt]) in
+            state.count(size)
+            if size >= Self.largeBytes {
+                state.largeLiveBytes += size
+                guard let block = state.allocateLarge(size) else { return (nil, []) }
+                return (block, state.makeRoom())
             }
             if let block = state.free[size]?.popLast() {
-                state.statistics.cachedBytes -= size
+                state.smallCachedBytes -= size
                 return (block, [])
             }
-            // A fresh block: what is kept in other sizes makes room for it
-            let room = max(0, state.limit - live)
-            return (nil, state.statistics.cachedBytes > room ? state.evict(downTo: room) : [])
+            return (nil, state.makeRoom())
         }
-        if let reused, let pointer = UnsafeMutableRawPointer(bitPattern: reused) { return pointer }
         Self.free(evicted)
+        if let found, let pointer = UnsafeMutableRawPointer(bitPattern: found) { return pointer }
         var pointer: UnsafeMutableRawPointer?
-        let isLarge = size >= 4 << 20
-        let status = posix_memalign(&pointer, isLarge ? 2 << 20 : Self.alignment, size)
-        guard status == 0, let pointer else {
+        guard size < Self.largeBytes, posix_memalign(&pointer, Self.alignment, size) == 0, let pointer else {
             preconditionFailure("out of memory: \(size) bytes could not be allocated")
         }
-        if isLarge { madvise(pointer, size, 14) }  // MADV_HUGEPAGE: fewer TLB misses; a refusal does no harm
         return pointer
     }
 
     func release(_ pointer: UnsafeMutableRawPointer, byteCount: Int) {
-        let size = Self.sizeClass(byteCount)
+        let (block, size) = (UInt(bitPattern: pointer), Self.sizeClass(byteCount))
         let evicted = state.withLock { state in
-            state.statistics.liveBytes -= size
-            state.statistics.cachedBytes += size
-            state.free[size, default: []].append(UInt(bitPattern: pointer))
-            let room = max(Self.keepAtLeast, state.limit - state.statistics.liveBytes)
-            return state.statistics.cachedBytes > room ? state.evict(downTo: room) : []
+            state.liveBytes -= size
+            if size >= Self.largeBytes {
+                state.largeLiveBytes -= size
+                state.releaseLarge(block, size)
+            } else {
+                state.smallCachedBytes += size
+                state.free[size, default: []].append(block)
+            }
+            let room = max(Self.keepAtLeast, state.limit - state.liveBytes)
+            return state.cachedBytes > room ? state.evict(downTo: room) : []
         }
         Self.free(evicted)
     }
