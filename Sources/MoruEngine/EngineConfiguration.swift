@@ -76,6 +76,12 @@ public struct EngineConfiguration: Sendable, Hashable {
         self.contextLength = contextLength
     }
 
+    /// Changes how many sequences are computed together; prompts keep what they have of a step beside them.
+    public mutating func changeMaximumSequences(to count: Int) {
+        tokenBudget += count - maximumSequences
+        maximumSequences = count
+    }
+
     /// Checks the settings against a model.
     ///
     /// - Throws: ``MoruError/Code/engineConfiguration``, naming the setting.

@@ -131,10 +131,7 @@ struct ServeCompatibility: ParsableArguments {
     /// Changes how engines go about their work.
     func apply(to configuration: inout EngineConfiguration) {
         configuration.contextLength = contextLength
-        if let maximumSequences {
-            configuration.maximumSequences = maximumSequences
-            configuration.tokenBudget = 512 + max(0, maximumSequences)
-        }
+        if let maximumSequences { configuration.changeMaximumSequences(to: maximumSequences) }
         if let tokenBudget { configuration.tokenBudget = tokenBudget }
     }
 

@@ -19,9 +19,7 @@ enum SpecificationFields {
         _ fields: inout RequestObject, into engine: inout EngineConfiguration
     ) throws(APIError) {
         if let parallel = try fields.int("parallel", in: 1...1 << 16) {
-            // Prompts keep what they have beside the sequences
-            engine.tokenBudget += parallel - engine.maximumSequences
-            engine.maximumSequences = parallel
+            engine.changeMaximumSequences(to: parallel)
         }
         if let mebibytes = try fields.int("kv_memory", in: 1...1 << 30) { engine.cacheBytes = mebibytes << 20 }
         if let format: CacheFormat = try fields.choice("kv_cache") { engine.cacheFormat = format }

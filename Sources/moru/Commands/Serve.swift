@@ -169,8 +169,7 @@ struct Serve: AsyncParsableCommand {
         configuration.prefixDirectory = try prefixCache.map { path in
             try PrefixDirectory(path: path, maximumBytes: prefixCacheMebibytes << 20) { logger.warning("\($0)") }
         }
-        configuration.maximumSequences = parallel
-        configuration.tokenBudget = 512 + max(0, parallel)
+        configuration.changeMaximumSequences(to: parallel)
         configuration.cacheBytes = cacheMebibytes.map { $0 << 20 }
         configuration.maximumWaitSeconds = maximumWait
         configuration.maximumWaitingTokens = Self.maximumWaitingTokens
