@@ -14,7 +14,7 @@ public final class Parameter: Sendable {
 
     /// How often any parameter of the process has got another value: who keeps something made of many parameters sees
     /// by one number that it still holds.
-    static var revision: Int { changes.load(ordering: .acquiring) }
+    package static var revision: Int { changes.load(ordering: .acquiring) }
 
     /// Makes a parameter.
     public init(_ path: String, _ value: Tensor) {

@@ -87,33 +87,64 @@ import Testing
         }
     }
 
-    /// Products of few rows with updates of some of them, alone and in projections of several kinds.
-    private static func updates(_ backend: CPUBackend) -> [Tensor] {
-        let (rows, inputs, outputs) = (7, 512, [601, 203])
-        let x = tensor("x", [rows, inputs])
-        return [DType.f32, .q8_0].flatMap { dtype in
-            let factors = outputs.map { outputs in
-                [8, 21].map { rank in
-                    LowRankFactors(
-                        a: tensor("a\(rank)", [rank, inputs]), b: tensor("b\(rank)", [outputs, rank]), scale: 0.7,
-                        as: dtype == .f32 ? .f32 : .bf16)
+    /// Rows that pass two layers of a decoder, some of them with updates, to the last states and what the caches hold: of
+    /// sequences of one row and of several, after no keys and many.
+    private static func decoder(_ backend: CPUBackend) -> [Tensor] {
+        let (dim, inner, heads, headDim) = (256, 608, 4, 64)
+        let sizes = [(dim, dim), (128, dim), (128, dim), (dim, dim), (inner, dim), (inner, dim), (dim, inner)]
+        return [DType.f32, .q4_1].flatMap { dtype in
+            let layers = [0, 1].map { layer in
+                let projections = sizes.enumerated().map { index, size in
+                    DecoderLayer.Projection(
+                        weight: tensor("w\(index)", [size.0, size.1]).converted(to: dtype),
+                        bias: tensor("bias\(index)", [size.0]), place: layer * sizes.count + index)
                 }
+                return DecoderLayer(
+                    inputNorm: tensor("norm", [dim]), feedForwardNorm: tensor("norm", [dim]), queryNorm: nil,
+                    keyNorm: tensor("key norm", [headDim]), epsilon: 1e-5,
+                    attention: (projections[0], projections[1], projections[2], projections[3]),
+                    feedForward: .dense(gate: projections[4], up: projections[5], down: projections[6]), heads: heads,
+                    options: AttentionOptions(scale: 0.1, window: layer == 0 ? nil : 200), number: layer)
             }
-            let results = outputs.map { Tensor(uninitialized: [rows, $0]) }
-            let sets = [0, 1].map { index in LowRankUpdates(factors.map { $0[index] }) }
-            let plan = UpdatePlan(
-                [(0..<3, sets[0]), (4..<5, sets[1]), (5..<7, sets[0])], layerCount: outputs.count)
-            let projections = outputs.indices.map { place in
-                DecoderLayer.Projection(
-                    weight: tensor("w", [outputs[place], inputs]).converted(to: dtype), bias: nil,
-                    updates: plan[place..<place + 1])
+            let sets = [8, 21].map { rank in
+                LowRankUpdates(
+                    layers.indices.flatMap { _ in
+                        sizes.map { outputs, inputs in
+                            LowRankFactors(
+                                a: tensor("a\(rank)", [rank, inputs]), b: tensor("b\(rank)", [outputs, rank]),
+                                scale: 0.7, as: dtype == .f32 ? .f32 : .bf16)
+                        }
+                    })
             }
-            backend.multiplyFewRows(
-                x.floats, rows: rows, zip(projections, results).map { (projection: $0, y: $1.floats) },
-                next: plan[0..<outputs.count])
-            return withExtendedLifetime((x, sets)) {
-                results + [backend.addUpdate(factors[0][1], of: x, to: results[0])]
+            let caches = [0, 300, 700].map { count in
+                let cache = SequenceCache(layerCount: 2, kvHeads: 2, headDim: headDim, dtype: .bf16)
+                let past = tensor("past", [count, 128])
+                for layer in [0, 1] { cache.store(past, past, rows: 0..<count, layer: layer, position: 0) }
+                cache.advance(by: count)
+                return cache
             }
+            let pass = backend.decoderPass(layers)
+            return [[0, 1, 1, 2, 2, 2, 2, 2], [2]].flatMap { sequences -> [Tensor] in
+                var positions = caches.map(\.count)
+                let runs = sequences.enumerated().map { row, sequence in
+                    defer { positions[sequence] += 1 }
+                    return CachedAttentionRun(
+                        rows: row..<row + 1, firstPosition: positions[sequence], cache: caches[sequence], layer: 0)
+                }
+                let angles = RotaryAngles(
+                    positions: runs.map(\.firstPosition), inverseFrequencies: (0..<32).map { pow(0.8, Double($0)) })
+                let updates =
+                    runs.count == 1 ? [(0..<1, sets[0])] : [(0..<3, sets[0]), (4..<5, sets[1]), (5..<7, sets[0])]
+                let (residual, delta) = pass(
+                    tensor("x", [runs.count, dim]), runs: runs, angles: [angles], updates: updates)
+                for (cache, position) in zip(caches, positions) { cache.advance(by: position - cache.count) }
+                let last = caches[2].row(positions[2] - 1, layer: 1)
+                return [residual, delta, last.keys, last.values]
+            } + [
+                backend.addUpdate(
+                    LowRankFactors(a: tensor("a", [21, dim]), b: tensor("b", [601, 21]), scale: 0.7, as: .f32),
+                    of: tensor("x", [7, dim]), to: tensor("y", [7, 601]))
+            ]
         }
     }
 
@@ -178,7 +209,7 @@ import Testing
                 let losses = backend.crossEntropy(&logits, targets: ids, scale: 0.1, wantsGradient: true)
                 return [losses, logits]
             },
-            "encoder": { encoder($0) }, "updates": { updates($0) },
+            "encoder": { encoder($0) }, "decoder": { decoder($0) },
             "attention": { backend in
                 let (out, sums) = backend.attention(q: q, k: k, v: v, segments: segments, options)
                 let gradients = backend.attentionBackward(

@@ -5,16 +5,15 @@ extension Gemma {
     /// The last hidden states of a few rows that nothing but the model acts on: what the blocks would compute, without
     /// making a tensor of every step.
     func hiddenStates(_ embedded: Tensor, _ rows: [CachedAttentionRun], _ angles: GemmaAngles) -> Tensor {
-        var pass = decoderPass(embedded, runs: rows, angles: angles.global)
-        for block in trunk.blocks { pass.apply(block.decoderLayer(angles)) }
-        let (residual, delta) = pass.result()
+        let pass = prepared.pass { trunk.blocks.map(\.decoderLayer) }
+        let (residual, delta) = pass(embedded, runs: rows, angles: [angles.global, angles.local], updates: [])
         return trunk.norm(residual, adding: delta).normalized
     }
 }
 
 extension GemmaBlock {
     /// The block's weights as they are now.
-    fileprivate func decoderLayer(_ angles: GemmaAngles) -> DecoderLayer {
+    fileprivate var decoderLayer: DecoderLayer {
         let (projections, gated) = (attention.projections.members, feedForward.gated.members)
         var layer = DecoderLayer(
             inputNorm: inputNorm.gain, feedForwardNorm: preFeedForwardNorm.gain, queryNorm: attention.queryNorm?.gain,
@@ -25,10 +24,15 @@ extension GemmaBlock {
             ),
             feedForward: .dense(
                 gate: gated[0].projection, up: gated[1].projection, down: feedForward.down.projection),
-            heads: attention.heads, options: attention.options, number: attention.layer)
+            heads: attention.heads, options: attention.options, angles: attention.options.window == nil ? 0 : 1,
+            number: attention.layer)
         (layer.postAttentionNorm, layer.postFeedForwardNorm) = (postAttentionNorm.gain, postFeedForwardNorm.gain)
         layer.activation = feedForward.activation
-        if attention.options.window != nil { layer.angles = angles.local }
         return layer
     }
+}
+
+extension Linear {
+    /// The layer's weights as they are now.
+    fileprivate var projection: DecoderLayer.Projection { .init(weight: weight.tensor, bias: bias?.tensor) }
 }

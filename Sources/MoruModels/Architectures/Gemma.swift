@@ -110,6 +110,8 @@ public final class Gemma: Decoder {
     public let configuration: GemmaConfiguration
     let trunk: DecoderTrunk<GemmaBlock, RMSNorm>
     private let globalFrequencies, localFrequencies: RotaryFrequencies
+    /// The blocks as few rows pass them.
+    let prepared = PreparedDecoder()
 
     /// Builds the model from its parameters.
     ///
@@ -146,6 +148,7 @@ public final class Gemma: Decoder {
             defer { batch.advanceCaches() }
             return hiddenStates(embedded, rows, angles)
         }
+        if followsParameters { prepared.forget() }
         return trunk.hiddenStates(embedded, batch) { block, stream, context in block(stream, batch, angles, context) }
     }
 

@@ -7,71 +7,46 @@ extension Llama {
     func hiddenStates(
         _ embedded: Tensor, _ rows: [CachedAttentionRun], _ angles: RotaryAngles, _ context: LayerContext
     ) -> Tensor {
-        var pass = decoderPass(embedded, runs: rows, angles: angles)
-        let runs = context.adapters.isEmpty ? [] : context.updates(of: linears)
-        var updates = PassUpdates(plan: UpdatePlan(runs, layerCount: linears.count))
-        for block in trunk.blocks { pass.apply(block.decoderLayer(&updates)) }
-        withExtendedLifetime(runs) {}
-        let (residual, delta) = pass.result()
+        let pass = prepared.pass {
+            var place = 0
+            return trunk.blocks.map { $0.decoderLayer(firstPlace: &place) }
+        }
+        let updates = context.adapters.isEmpty ? [] : context.updates(of: linears)
+        let (residual, delta) = pass(embedded, runs: rows, angles: [angles], updates: updates)
         return trunk.norm(residual, adding: delta).normalized
-    }
-}
-
-/// The low-rank updates of a pass, for layers that ask in the order of the model's list.
-private struct PassUpdates {
-    let plan: UpdatePlan
-    private(set) var place = 0
-
-    init(plan: UpdatePlan) { self.plan = plan }
-
-    /// Those of the next layer.
-    mutating func next() -> ArraySlice<DecoderLayer.Update> {
-        place += 1
-        return plan[place - 1..<place]
     }
 }
 
 extension LlamaBlock {
     /// The block's weights as they are now.
-    fileprivate func decoderLayer(_ updates: inout PassUpdates) -> DecoderLayer {
-        let projections = attention.projections.members
-        var layer = DecoderLayer(
-            inputNorm: inputNorm.weight.tensor, feedForwardNorm: postAttentionNorm.weight.tensor,
-            queryNorm: attention.queryNorm?.weight.tensor, keyNorm: attention.keyNorm?.weight.tensor,
-            epsilon: inputNorm.epsilon,
-            attention: (
-                projections[0].projection(&updates), projections[1].projection(&updates),
-                projections[2].projection(&updates), attention.output.projection(&updates)
-            ),
-            feedForward: feedForward.decoderPart(&updates), heads: attention.heads, options: attention.options,
-            isRotated: attention.isRotated, residualScale: residualScale, number: attention.layer)
-        // Queries, keys and values
-        layer.nextUpdates = updates.plan[updates.place..<updates.place + projections.count]
-        return layer
-    }
-}
-
-extension LlamaBlockFeedForward {
-    fileprivate func decoderPart(_ updates: inout PassUpdates) -> DecoderLayer.FeedForward {
-        switch self {
+    ///
+    /// - Parameter place: That of the block's first layer in the model's list, and then that of the next block's.
+    fileprivate func decoderLayer(firstPlace place: inout Int) -> DecoderLayer {
+        func projection(_ layer: Linear) -> DecoderLayer.Projection {
+            defer { place += 1 }
+            return .init(weight: layer.weight.tensor, bias: layer.bias?.tensor, place: place)
+        }
+        let members = attention.projections.members
+        let attentionProjections = (
+            projection(members[0]), projection(members[1]), projection(members[2]), projection(attention.output)
+        )
+        let part: DecoderLayer.FeedForward
+        switch feedForward {
         case .dense(let layer):
-            return .dense(
-                gate: layer.gated.members[0].projection(&updates), up: layer.gated.members[1].projection(&updates),
-                down: layer.down.projection(&updates))
+            part = .dense(
+                gate: projection(layer.gated.members[0]), up: projection(layer.gated.members[1]),
+                down: projection(layer.down))
         case .experts(let layer):
-            return .experts(router: layer.router.tensor, layer.options) { expert in
+            place += layer.linears.count
+            part = .experts(router: layer.router.tensor, layer.options) { expert in
                 (layer.gate[expert].weight.tensor, layer.up[expert].weight.tensor, layer.down[expert].weight.tensor)
             }
         }
-    }
-}
-
-extension Linear {
-    /// The layer's weights as they are now.
-    var projection: DecoderLayer.Projection { .init(weight: weight.tensor, bias: bias?.tensor) }
-
-    /// The same, with the next of a pass's updates.
-    fileprivate func projection(_ updates: inout PassUpdates) -> DecoderLayer.Projection {
-        .init(weight: weight.tensor, bias: bias?.tensor, updates: updates.next())
+        return DecoderLayer(
+            inputNorm: inputNorm.weight.tensor, feedForwardNorm: postAttentionNorm.weight.tensor,
+            queryNorm: attention.queryNorm?.weight.tensor, keyNorm: attention.keyNorm?.weight.tensor,
+            epsilon: inputNorm.epsilon, attention: attentionProjections, feedForward: part, heads: attention.heads,
+            options: attention.options, angles: attention.isRotated ? 0 : nil, residualScale: residualScale,
+            number: attention.layer)
     }
 }

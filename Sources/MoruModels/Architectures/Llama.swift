@@ -150,6 +150,8 @@ public final class Llama: Decoder {
     /// The linear layers of the blocks.
     public let linears: [Linear]
     private let frequencies: RotaryFrequencies
+    /// The blocks as few rows pass them.
+    let prepared = PreparedDecoder()
 
     /// Builds the model from its parameters.
     ///
@@ -173,6 +175,7 @@ public final class Llama: Decoder {
             defer { batch.advanceCaches() }
             return hiddenStates(embedded, rows, angles, batch.layerContext)
         }
+        if followsParameters { prepared.forget() }
         return trunk.hiddenStates(embedded, batch) { block, stream, context in block(stream, batch, angles, context) }
     }
 

@@ -131,8 +131,8 @@ public protocol Backend: Sendable {
         _ dOutputs: Tensor, _ trace: RecurrentTrace, weight: Tensor, cell: RecurrentCell, active: [Int],
         initial: RecurrentState
     ) -> (input: Tensor, weight: Tensor, bias: Tensor)
-    /// A pass of few rows [N, dim] through a decoder's layers, each row with its sequence's cache.
-    func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass
+    /// A decoder's layers, prepared for few rows to pass, each with its sequence's cache.
+    func decoderPass(_ layers: [DecoderLayer]) -> any DecoderPass
     /// Products [N, outputs] and a low-rank update of the few rows [N, inputs] that they are of.
     func addUpdate(_ factors: LowRankFactors, of x: Tensor, to product: Tensor) -> Tensor
     /// An encoder's weights, prepared for texts to pass.

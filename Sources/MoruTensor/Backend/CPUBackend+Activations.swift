@@ -129,6 +129,19 @@ extension CPUBackend {
         }
         return y
     }
+
+    /// Multiplies some elements of `up` by the activation of `gate`, in the gate's place.
+    func gate(
+        _ gate: UnsafeMutablePointer<Float>, _ up: UnsafePointer<Float>, by function: Activation, _ range: Range<Int>
+    ) {
+        var arguments = moru_gated()
+        (arguments.function, arguments.dim) = (function.gateFunction, range.count)
+        (arguments.input_type, arguments.output_type) = (MORU_F32, MORU_F32)
+        arguments.gate = UnsafeRawPointer(gate + range.lowerBound)
+        arguments.up = UnsafeRawPointer(up + range.lowerBound)
+        arguments.y = UnsafeMutableRawPointer(gate + range.lowerBound)
+        kernels.gated_rows(&arguments, 0, 1)
+    }
 }
 
 extension Activation {

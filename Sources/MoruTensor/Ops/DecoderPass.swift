@@ -8,21 +8,17 @@ public struct DecoderLayer {
     public struct Projection {
         let weight: Tensor
         let bias: Tensor?
-        /// What some rows' products get added before the bias.
-        var updates: ArraySlice<Update> = []
+        /// Its place among the layers that updates are known by; nil where there are none of it.
+        let place: Int?
 
         /// A layer of a weight [outputs, inputs], in any dtype, and a bias [outputs], or nil.
-        public init(weight: Tensor, bias: Tensor?, updates: ArraySlice<Update> = []) {
+        ///
+        /// - Parameter place: Its place in the lists of ``RowUpdates``; nil for none.
+        public init(weight: Tensor, bias: Tensor?, place: Int? = nil) {
             self.weight = weight
             self.bias = bias
-            self.updates = updates
+            self.place = place
         }
-    }
-
-    /// A low-rank update of some rows' products, made by an `UpdatePlan`.
-    public struct Update {
-        let rows: Range<Int>
-        let arguments: moru_low_rank
     }
 
     /// What follows attention: a gated feed-forward, or a mixture of them.
@@ -32,7 +28,8 @@ public struct DecoderLayer {
         /// Experts, of which the router, [experts, dim], chooses some for each row; they have no biases. The weights of
         /// an expert are asked for when a row goes to it.
         case experts(
-            router: Tensor, RoutingOptions, weights: (_ expert: Int) -> (gate: Tensor, up: Tensor, down: Tensor))
+            router: Tensor, RoutingOptions,
+            weights: @Sendable (_ expert: Int) -> (gate: Tensor, up: Tensor, down: Tensor))
     }
 
     /// The weights of the two normalisations, [dim].
@@ -53,83 +50,59 @@ public struct DecoderLayer {
     public var heads: Int
     /// How attention is computed.
     public var attention: AttentionOptions
-    /// Whether queries and keys are turned by their rows' angles.
-    public var isRotated: Bool
-    /// Those angles, where they are not the pass's.
-    public var angles: RotaryAngles?
+    /// Which of a pass's angles turn queries and keys; nil where nothing turns them.
+    public var angles: Int?
     /// The factor of what each half of the layer adds to the residual stream.
     public var residualScale: Float
     /// The layer's number in the caches.
     public var number: Int
-    /// Updates that the next layer begins with: they are asked for while this one's feed-forward is computed.
-    public var nextUpdates: ArraySlice<Update> = []
 
     /// Makes a layer.
     public init(
         inputNorm: Tensor, feedForwardNorm: Tensor, queryNorm: Tensor?, keyNorm: Tensor?, epsilon: Float,
         attention projections: (query: Projection, key: Projection, value: Projection, output: Projection),
-        feedForward: FeedForward, heads: Int, options: AttentionOptions, isRotated: Bool = true,
-        residualScale: Float = 1, number: Int
+        feedForward: FeedForward, heads: Int, options: AttentionOptions, angles: Int? = 0, residualScale: Float = 1,
+        number: Int
     ) {
         (self.inputNorm, self.feedForwardNorm) = (inputNorm, feedForwardNorm)
         (self.queryNorm, self.keyNorm, self.epsilon) = (queryNorm, keyNorm, epsilon)
         (query, key, value, output) = projections
         self.feedForward = feedForward
         (self.heads, attention, self.number) = (heads, options, number)
-        (self.isRotated, self.residualScale) = (isRotated, residualScale)
+        (self.angles, self.residualScale) = (angles, residualScale)
     }
 }
 
-/// A few rows on their way through the layers of a decoder; for inference only, since it has no backward rule.
+/// Rows that low-rank updates of a model's layers act on.
+public typealias RowUpdates = (rows: Range<Int>, updates: LowRankUpdates)
+
+/// A decoder's layers, prepared once to let few rows pass many times; for inference only, since it has no backward rule.
 ///
 /// What the operations of the layers would compute one by one is computed here without making a tensor for each: at a
 /// few rows a step is bound by reading the weights, and everything else should take no time. The results are those of
 /// the single operations, bit for bit.
-public protocol DecoderPass {
-    /// Lets the rows pass a layer: their keys and values are stored in the caches.
-    mutating func apply(_ layer: DecoderLayer)
-    /// The residual stream after the last layer, and what that layer adds to it, each [N, dim].
-    func result() -> (residual: Tensor, delta: Tensor)
+public protocol DecoderPass: Sendable {
+    /// Lets rows pass all layers: their keys and values are stored in the caches.
+    ///
+    /// - Parameters:
+    ///   - embedded: The residual stream before the first layer, [N, dim], f32.
+    ///   - runs: One for each row: its sequence's cache and its position there.
+    ///   - angles: The angles of the rows' positions, which layers know by number.
+    ///   - updates: What acts on some of the rows.
+    /// - Returns: The residual stream after the last layer, and what that layer adds to it, each [N, dim].
+    func callAsFunction(
+        _ embedded: Tensor, runs: [CachedAttentionRun], angles: [RotaryAngles], updates: [RowUpdates]
+    ) -> (residual: Tensor, delta: Tensor)
 }
 
-/// A pass of few rows, at most `Runtime.fewRows`.
-///
-/// - Parameters:
-///   - embedded: The residual stream before the first layer, [N, dim], f32.
-///   - runs: One for each row: its sequence's cache and its position there.
-///   - angles: The angles of the rows' positions.
-public func decoderPass(_ embedded: Tensor, runs: [CachedAttentionRun], angles: RotaryAngles) -> any DecoderPass {
+/// Prepares a pass of at most `Runtime.fewRows` rows; its layers are at least one.
+public func decoderPass(_ layers: [DecoderLayer]) -> any DecoderPass {
+    let dim = layers.first?.inputNorm.count
     precondition(
-        embedded.rank == 2 && embedded.shape[0] <= Runtime.fewRows && !embedded.isTracked
-            && runs.count == embedded.shape[0]
-            && runs.enumerated().allSatisfy { $1.rows == $0..<$0 + 1 && $1.firstPosition >= 0 },
-        "decoderPass: \(embedded.shape) and \(runs.count) runs are not few rows one by one")
-    return Runtime.shared.backend.decoderPass(embedded, runs: runs, angles: angles)
-}
-
-/// The low-rank updates of one pass, by the places of a model's layers; valid while the updates live that it is made of.
-package struct UpdatePlan {
-    private var updates: [DecoderLayer.Update] = []
-    /// Where each place's updates begin, and the last one's end.
-    private var starts: [Int] = []
-
-    /// The updates of runs of rows for a number of layers.
-    package init(_ runs: [(rows: Range<Int>, updates: LowRankUpdates)], layerCount: Int) {
-        guard !runs.isEmpty else { return }
-        let all = runs.map { ($0.rows, $0.updates.arguments) }
-        starts.reserveCapacity(layerCount + 1)
-        for place in 0..<layerCount {
-            starts.append(updates.count)
-            for (rows, arguments) in all {
-                if let arguments = arguments[place] { updates.append(.init(rows: rows, arguments: arguments)) }
-            }
-        }
-        starts.append(updates.count)
-    }
-
-    /// The updates of some layers, one after the other; places beyond the last have none.
-    package subscript(places: Range<Int>) -> ArraySlice<DecoderLayer.Update> {
-        guard places.upperBound < starts.count else { return [] }
-        return updates[starts[places.lowerBound]..<starts[places.upperBound]]
-    }
+        layers.allSatisfy { layer in
+            layer.inputNorm.count == dim && layer.query.weight.shape[1] == dim && layer.output.weight.shape[0] == dim
+                && layer.key.weight.shape == layer.value.weight.shape
+                && layer.output.weight.shape[1] == layer.query.weight.shape[0]
+        } && dim != nil, "decoderPass: the layers do not fit \(dim ?? 0) elements")
+    return Runtime.shared.backend.decoderPass(layers)
 }

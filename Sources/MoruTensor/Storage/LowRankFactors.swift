@@ -33,7 +33,7 @@ public final class LowRankFactors: @unchecked Sendable {
 ///
 /// A step of many adapters asks for hundreds of updates: what it needs of each lies here side by side, and none is
 /// counted as used but the whole.
-package final class LowRankUpdates: @unchecked Sendable {
+public final class LowRankUpdates: @unchecked Sendable {
     private let factors: [LowRankFactors?]
     /// What is known of each layer's update, nil where there is none. Valid while this lives.
     let arguments: UnsafeBufferPointer<moru_low_rank?>

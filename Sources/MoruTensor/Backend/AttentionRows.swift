@@ -1,0 +1,122 @@
+import CMoruKernels
+
+/// Attention of single rows, each over the keys of its sequence, in pieces of a fixed size, so that a result does not
+/// depend on who computes them.
+///
+/// Each thread takes an equal part of all keys, in the order in which they lie in memory, which bounds the work.
+struct AttentionRows {
+    /// Bytes of keys and values from which on they are worth sharing between the threads.
+    private static let worthSharing = 1 << 15
+
+    private struct Row {
+        var arguments: moru_attention
+        /// The pieces of keys that it sees.
+        let pieces: Range<Int>
+        /// Its share of all rows' work: a unit is one piece for the heads that share keys.
+        let units: Range<Int>
+        /// Where its pieces' outputs, and then the logarithms of their sums, lie among all rows'.
+        let place: Int
+
+        var outputs: Int { arguments.heads * arguments.head_dim }
+    }
+
+    private let kernels: moru_row_attention
+    private let threadCount: Int
+    private var rows = GrowingMemory<Row>()
+    private var results = GrowingMemory<Float>()
+    private var scratch = GrowingMemory<UInt8>()
+    private(set) var count = 0
+    private var unitCount = 0
+    private var resultCount = 0
+    private var byteCount = 0
+    private var scratchBytes = 0
+
+    /// No rows yet, for some threads to share.
+    init(_ level: moru_cpu_level, threadCount: Int) {
+        kernels = moru_row_attention_for(level).pointee
+        self.threadCount = threadCount
+    }
+
+    /// Gives the memory back.
+    func deallocate() {
+        rows.deallocate()
+        results.deallocate()
+        scratch.deallocate()
+    }
+
+    /// Forgets the rows, and keeps the memory for others.
+    mutating func removeAll() { (count, unitCount, resultCount, byteCount, scratchBytes) = (0, 0, 0, 0, 0) }
+
+    /// Appends a row.
+    mutating func append(_ arguments: moru_attention) {
+        var arguments = arguments
+        var (first, last) = (0, 0)
+        moru_attention_pieces(&arguments, &first, &last)
+        rows.reserve(count + 1)
+        let units = unitCount..<unitCount + (last - first) * arguments.kv_heads
+        rows.base[count] = Row(arguments: arguments, pieces: first..<last, units: units, place: resultCount)
+        count += 1
+        unitCount = units.upperBound
+        resultCount += (last - first) * arguments.heads * (arguments.head_dim + 1)
+        let type = arguments.kv_type
+        byteCount +=
+            2 * arguments.kv_count * arguments.kv_row_stride / moru_block_elements(type) * moru_block_bytes(type)
+        scratchBytes = max(scratchBytes, (kernels.scratch_bytes(&arguments) + 63) & ~63)
+        results.reserve(resultCount)
+        scratch.reserve(scratchBytes * threadCount)
+    }
+
+    /// The parts into which the work is worth being split.
+    var parts: Int { byteCount < Self.worthSharing ? 1 : max(1, min(threadCount, unitCount)) }
+
+    /// Computes a part.
+    ///
+    /// - Parameter thread: Below the number of threads, and that of no other part being computed.
+    func compute(_ part: Int, of parts: Int, thread: Int) {
+        let range = unitCount * part / parts..<unitCount * (part + 1) / parts
+        for row in 0..<count {
+            let row = rows.base[row]
+            compute(row, range.clamped(to: row.units), scratch.base + thread * scratchBytes)
+        }
+    }
+
+    /// Computes some units of a row: the rest of a piece, whole pieces, and the beginning of another.
+    private func compute(_ row: Row, _ units: Range<Int>, _ scratch: UnsafeMutablePointer<UInt8>) {
+        var arguments = row.arguments
+        let (kvHeads, share) = (arguments.kv_heads, arguments.heads / arguments.kv_heads)
+        let outputs = results.base + row.place
+        let sums = outputs + row.pieces.count * row.outputs
+        var next = units.lowerBound - row.units.lowerBound
+        let end = units.upperBound - row.units.lowerBound
+        while next < end {
+            let (piece, head) = next.quotientAndRemainder(dividingBy: kvHeads)
+            let whole = head == 0 ? (end - next) / kvHeads : 0
+            let heads = whole > 0 ? 0..<kvHeads : head..<min(kvHeads, head + end - next)
+            let first = row.pieces.lowerBound + piece
+            kernels.pieces(
+                &arguments, first, first + max(1, whole), heads.lowerBound * share, heads.upperBound * share,
+                outputs + piece * row.outputs, sums + piece * arguments.heads, scratch)
+            next += max(1, whole) * heads.count
+        }
+    }
+
+    /// Joins the pieces of a row, when all parts are computed.
+    func join(_ row: Int) {
+        let row = rows.base[row]
+        var arguments = row.arguments
+        let (outputs, pieces) = (results.base + row.place, row.pieces.count)
+        moru_attention_join(&arguments, pieces, outputs, outputs + pieces * row.outputs, 0, arguments.heads)
+    }
+}
+
+extension CPUBackend {
+    /// Computes the attention of single rows.
+    func runSingleRows(_ all: [moru_attention]) {
+        var rows = AttentionRows(kernels.level, threadCount: threads.threadCount)
+        defer { rows.deallocate() }
+        for one in all { rows.append(one) }
+        let parts = rows.parts
+        threads.run(parts) { [rows] in rows.compute($0, of: parts, thread: $0) }
+        for row in 0..<rows.count { rows.join(row) }
+    }
+}

@@ -1,0 +1,97 @@
+import CMoruKernels
+
+/// How products row by row round what quantised weights are multiplied with.
+enum PackedWay {
+    /// To 8 bits in blocks of 32.
+    case plain
+    /// Likewise, from the least to the largest of each block: half the step where one of them stands out.
+    case close
+}
+
+/// A weight [outputs, inputs] as products of few rows read it: packed where it is quantised, as it is otherwise. Valid
+/// while the tensor lives that it is made of.
+struct FewRowsWeight {
+    let outputs, inputs: Int
+    /// Whether the rows are rounded to 8 bits.
+    let isPacked: Bool
+    private let type: moru_dtype
+    private let bytes: UnsafeRawPointer
+    /// Bytes of the inputs of an output, unless they are packed.
+    private let rowBytes: Int
+
+    /// The packed form is made at the first use of a weight.
+    init(_ weight: Tensor, threads: ThreadPool) {
+        (outputs, inputs, type) = (weight.shape[0], weight.shape[1], weight.dtype.kernelType!)
+        isPacked = inputs > 0 && moru_can_pack(type)
+        bytes = isPacked ? weight.storage.packedForms.form(of: weight, threads: threads).bytes : weight.bytes
+        rowBytes = isPacked ? 0 : weight.dtype.byteCount(of: inputs)!
+    }
+
+    /// What an output costs, about: bytes to read, and the arithmetic of each row.
+    func cost(rows: Int) -> Int { isPacked ? inputs + rows * inputs / 8 : rowBytes + rows * inputs }
+
+    /// Writes some columns of the products of rows to `y` [rows, outputs].
+    func multiply(
+        _ input: FewRowsInput, rows: Range<Int>, to y: UnsafeMutablePointer<Float>, columns: Range<Int>,
+        _ kernels: FewRowsKernels
+    ) {
+        if isPacked {
+            var arguments = moru_packed_product()
+            (arguments.rows, arguments.n, arguments.k) = (rows.count, outputs, inputs)
+            (arguments.w, arguments.w_type) = (bytes, type)
+            arguments.x = UnsafeRawPointer(input.rounded + rows.lowerBound * input.roundedRowBytes)
+            arguments.x_row_bytes = input.roundedRowBytes
+            (arguments.y, arguments.y_row_stride) = (y, outputs)
+            arguments.closely = input.way == .close
+            kernels.packed(&arguments, columns.lowerBound, columns.upperBound)
+        } else {
+            var arguments = moru_matvec()
+            (arguments.rows, arguments.n, arguments.k) = (rows.count, outputs, inputs)
+            (arguments.w, arguments.w_type, arguments.w_row_bytes) = (bytes, type, rowBytes)
+            arguments.x = UnsafeRawPointer(input.floats + rows.lowerBound * inputs)
+            arguments.x_row_bytes = inputs * MemoryLayout<Float>.size
+            (arguments.y, arguments.y_row_stride) = (y, outputs)
+            kernels.dense(&arguments, columns.lowerBound, columns.upperBound)
+        }
+    }
+}
+
+/// Rows [rows, inputs] that products read, and memory for what they are rounded to.
+struct FewRowsInput {
+    let floats: UnsafePointer<Float>
+    /// As many rows, ``roundedRowBytes`` apart.
+    let rounded: UnsafeMutableRawPointer
+    let roundedRowBytes: Int
+    private let inputs: Int
+    let way: PackedWay
+
+    init(
+        _ floats: UnsafePointer<Float>, inputs: Int, rounded: UnsafeMutableRawPointer, _ way: PackedWay = .plain
+    ) {
+        (self.floats, self.inputs, self.rounded, self.way) = (floats, inputs, rounded, way)
+        roundedRowBytes = Self.roundedRowBytes(inputs)
+    }
+
+    /// Bytes of a rounded row.
+    static func roundedRowBytes(_ inputs: Int) -> Int { (moru_rounded_bytes(inputs) + 63) & ~63 }
+
+    /// Rounds some rows.
+    func round(_ rows: Range<Int>, _ kernels: FewRowsKernels) {
+        for row in rows {
+            kernels.round(floats + row * inputs, inputs, way == .close, rounded + row * roundedRowBytes)
+        }
+    }
+}
+
+/// The kernels of products of few rows.
+struct FewRowsKernels {
+    let dense: @convention(c) (UnsafePointer<moru_matvec>?, Int, Int) -> Void
+    let packed: @convention(c) (UnsafePointer<moru_packed_product>?, Int, Int) -> Void
+    let round: @convention(c) (UnsafePointer<Float>?, Int, Bool, UnsafeMutableRawPointer?) -> Void
+    let updates: moru_low_rank_kernels
+
+    init(_ kernels: moru_kernels) {
+        (dense, packed, round) = (kernels.matvec!, kernels.packed_product!, kernels.round_row!)
+        updates = moru_low_rank_kernels_for(kernels.level).pointee
+    }
+}
