@@ -181,7 +181,7 @@ struct Measurement {
         let exact = Runtime.withPrecision(.f32) { model.hiddenStates(TokenBatch([Array(ids.dropLast())])) }
         var batch = TokenBatch()
         batch.append(ids.dropLast(), cache: model.makeCache(.bf16))
-        let read = Runtime.readingPrompts { model.hiddenStates(batch) }
+        let read = Runtime.withByteProducts { model.hiddenStates(batch) }
         let decodingLoss = losses(of: ids).reduce(0, +)
         return [
             "benchmark": "accuracy", "tokens": .int(ids.count), "perplexity_f32": loss(exact),

@@ -3,10 +3,12 @@
 //
 //     swift run -c release TrainingBenchmark pretrain small|big [STEPS] [recompute]
 //     swift run -c release TrainingBenchmark lora MODEL [STEPS] [recompute]
+//     swift run -c release TrainingBenchmark gradients MODEL TEXT [BATCHES]
 //
 // With `recompute` the blocks' activations are computed again for the backward pass instead of kept.
 // Prints one line of JSON: tokens a second of each step, their median after the first two, the losses, CPU seconds of
-// each step, and the most memory that the process ever had resident.
+// each step, and the most memory that the process ever had resident. `gradients` says how far those of an adapter are from
+// their values in f32, in each precision.
 
 import Foundation
 import MoruBase
@@ -28,7 +30,11 @@ struct Subject {
 }
 
 struct Usage: Error, CustomStringConvertible {
-    let description = "usage: TrainingBenchmark (pretrain small|big | lora MODEL) [STEPS] [recompute]"
+    let description =
+        """
+        usage: TrainingBenchmark (pretrain small|big | lora MODEL) [STEPS] [recompute]
+               TrainingBenchmark gradients MODEL TEXT [BATCHES]
+        """
 }
 
 func pretraining(_ size: String) throws -> Subject {
@@ -80,8 +86,11 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
         let elapsed = clock.measure {
             // As a run has it
             Runtime.withPanels(panels) {
-                let (loss, gradients) = valueAndGradients(of: subject.parameters) {
-                    Runtime.withRecomputation(recomputes) { task.summedLoss(of: examples) } * (1 / Float(tokensAStep))
+                let (loss, gradients) = Runtime.withByteProducts {
+                    valueAndGradients(of: subject.parameters) {
+                        Runtime.withRecomputation(recomputes) { task.summedLoss(of: examples) }
+                            * (1 / Float(tokensAStep))
+                    }
                 }
                 optimizer.update(gradients, learningRate: subject.learningRate)
                 losses.append(Double(loss.scalar))
@@ -113,6 +122,12 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
     do {
         let arguments = CommandLine.arguments.dropFirst()
         guard let kind = arguments.first, let name = arguments.dropFirst().first else { throw Usage() }
+        if kind == "gradients" {
+            guard let text = arguments.dropFirst(2).first else { throw Usage() }
+            let batches = Int(arguments.dropFirst(3).first ?? "") ?? 4
+            print(try compareGradients(name, text: text, batches: batches).text(sortedKeys: false))
+            exit(0)
+        }
         let steps = max(1, arguments.count > 2 ? Int(arguments.dropFirst(2).first ?? "") ?? 8 : 8)
         let subject =
             switch kind {

@@ -14,7 +14,7 @@ extension Engine {
             batch.append(run.tokens + run.guesses, cache: cache, adapter: sequence.request.adapter)
             placed.append((run, sequence, rows))
         }
-        let hidden = Runtime.readingPrompts { model.hiddenStates(batch) }
+        let hidden = Runtime.withByteProducts { model.hiddenStates(batch) }
         for (run, sequence, rows) in placed {
             let isFinite = scorePrompt(of: sequence, run, hidden.rows(rows))
             outcomes[run.id] = isFinite ? .computed : .failed(notFinite(sequence.request))

@@ -114,9 +114,12 @@ private enum LearningData {
         _ tuning: Tuning, cache: String?, isCancelled: () -> Bool
     ) throws -> PreferenceReference? {
         guard case .pairs(let training, let validation) = self else { return nil }
-        return try PreferenceReference(
-            of: tuning.model.model, training: training, validation: validation, cache: cache,
-            pairsAtATime: tuning.recipe.training.batchSize, isCancelled: isCancelled)
+        // What the run compares with must be rounded as the run rounds
+        return try tuning.recipe.training.withProducts {
+            try PreferenceReference(
+                of: tuning.model.model, training: training, validation: validation, cache: cache,
+                pairsAtATime: tuning.recipe.training.batchSize, isCancelled: isCancelled)
+        }
     }
 
     /// Training examples that were left out, and that were cut.

@@ -171,7 +171,14 @@ import Testing
             "quantised": product(77, 512, 601, as: .q8_0),
             "packed": { backend in
                 [3, 77].flatMap { rows in
-                    backend.products(tensor("a", [rows, 512]), quantised, as: .f32)
+                    backend.products(tensor("a", [rows, 512]), quantised, quantised.map { _ in nil }, as: .f32)
+                }
+            },
+            "bytes": { backend in
+                Runtime.withByteProducts {
+                    [DType.f32, .bf16].flatMap {
+                        backend.products(tensor("a", [301, 512]), quantised, quantised.map { _ in nil }, as: $0)
+                    }
                 }
             },
             "experts": { experts($0, isFew: false) + experts($0, isFew: true) },

@@ -38,7 +38,7 @@ struct PackedWeightsTests {
         let exact = Runtime.withPrecision(.f32) { x.linear(w.converted(to: .f32)) }
         let few = x.rows(0..<Runtime.fewRows).linear(w).values(), plain = x.linear(w).values()
         let full = Runtime.withPrecision(.f32) { x.linear(w).values() }
-        Runtime.readingPrompts {
+        Runtime.withByteProducts {
             let together = x.linear(w)
             expectClose(together.values(), exact.values(), absolute: 0.1, relative: 0.02)
             let apart = [0..<9, 9..<20, 20..<61].flatMap { x.rows($0).linear(w).values() }
@@ -48,6 +48,27 @@ struct PackedWeightsTests {
             #expect(Runtime.withPrecision(.f32) { x.linear(w).values() } == full)
         }
         #expect(x.linear(w).values() == plain)
+    }
+
+    @Test("where bytes are allowed, are bytes in `auto` alone; results and rows in bf16 are those of f32, rounded")
+    func narrow() {
+        // Several parts of k, of the rows and of the columns
+        for (outputs, inputs, rows) in [(75, 352, 61), (200, 1120, 520)] {
+            let x = tensor("x", [rows, inputs]).converted(to: .bf16), wide = x.converted(to: .f32)
+            let weights = [DType.q4_1, .q8_0].map { tensor("w", [outputs, inputs]).converted(to: $0) }
+            let plain = x.linear(weights).map { $0.values() }
+            Runtime.withByteProducts {
+                let exact = wide.linear(weights)
+                let isRounded = exact[0].values() != Runtime.withPrecision(.bf16) { wide.linear(weights[0]).values() }
+                #expect(isRounded == Runtime.shared.takesBytesForManyRows)
+                for (found, exact) in zip(x.linear(weights), exact) {
+                    #expect(found.dtype == .bf16)
+                    if isRounded { #expect(found.values() == exact.converted(to: .bf16).values()) }
+                }
+                #expect(Runtime.withPrecision(.bf16) { x.linear(weights).map { $0.values() } } == plain)
+                #expect(Runtime.withByteProducts(false) { x.linear(weights).map { $0.values() } } == plain)
+            }
+        }
     }
 
     @Test("of a group, dense weights among them, equal each alone", arguments: [3, 40])

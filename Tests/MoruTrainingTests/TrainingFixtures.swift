@@ -28,6 +28,8 @@ struct SmallRun {
     var lora = LoRAConfiguration(rank: 4, alpha: 8, targets: ["q_proj", "v_proj", "down_proj"])
     var examples = SmallRun.examples(10)
     var heldOut: [TokenizedExample]? = SmallRun.examples(3, from: 50)
+    /// What the frozen model's layers are quantised to; nil for not at all.
+    var quantization: DType?
 
     init() {
         settings.length = .epochs(3)
@@ -50,7 +52,11 @@ struct SmallRun {
     }
 
     func trainer() throws -> Trainer {
-        let model = try TestModels.tinyLlama()
+        var configuration = try #require(TestModels.tinyLlamaConfiguration.object)
+        // What is quantised must be whole blocks
+        if quantization != nil { configuration["intermediate_size"] = 64 }
+        let model = try TestModels.tinyLlama(configuration: .object(configuration))
+        if let quantization { try model.quantizeLinears(to: quantization) }
         let adapter = try LoRAAdapter(lora, adapting: model.linears, seed: settings.seed)
         let task = LanguageModelTask(
             model: model, adapter: adapter, training: TokenizedDataset(source: "made up", examples: examples),

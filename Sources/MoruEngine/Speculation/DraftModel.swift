@@ -105,7 +105,7 @@ final class DraftModel {
         while known.count - cache.count > Self.chunk {
             var batch = TokenBatch()
             batch.append(known[cache.count..<cache.count + Self.chunk], cache: cache)
-            _ = Runtime.readingPrompts { model.hiddenStates(batch) }
+            _ = Runtime.withByteProducts { model.hiddenStates(batch) }
         }
     }
 }

@@ -108,8 +108,8 @@ private final class MovedNorms: Sendable {
         squares: Tensor, _ weight: Tensor, _ a: Tensor, _ b: Tensor, _ scale: Float
     ) -> Tensor {
         let (outputs, rank) = (b.shape[0], b.shape[1])
-        // Few rows would be rounded before they are multiplied with a quantised weight
-        let product = Runtime.withProducts(asFewRows: false) { a.linear(weight) }
+        // What multiplies a quantised weight would be rounded, as few rows are, or many where that is faster
+        let product = Runtime.withProducts(asFewRows: false) { Runtime.withByteProducts(false) { a.linear(weight) } }
         let across = b.matmul(a.linear(a)) * (scale * scale) + product.transposed() * (2 * scale)
         let inverse = Tensor(uninitialized: [outputs])
         for row in 0..<outputs {

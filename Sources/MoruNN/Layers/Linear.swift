@@ -33,6 +33,9 @@ public final class Linear: Sendable {
         if runs.count == 1, runs[0].rows == 0..<x.shape[0], case .inputScale(let scale) = runs[0].adaptation {
             return addingBias(x.multiplyingRow(scale.tensor.reshaped(inputs)).linear(weight.tensor))
         }
+        if let update = context.wholeUpdate(runs, rows: x.shape[0]) {
+            return addingBias(x.linear([weight.tensor], updates: [update])[0], seeing: x, context)
+        }
         // What adapters add may be too little to survive in a product that is bf16 already
         return completing(x.linear(weight.tensor, as: runs.isEmpty ? nil : .f32), of: x, context, runs)
     }
@@ -45,8 +48,8 @@ public final class Linear: Sendable {
     private func completing(
         _ product: Tensor, of x: Tensor, _ context: LayerContext, _ runs: [LayerContext.AdaptedRows]
     ) -> Tensor {
+        guard let first = runs.first else { return addingBias(product, seeing: x, context) }
         context.observer?.observe(weight.path, x)
-        guard let first = runs.first else { return addingBias(product) }
         if runs.count == 1, first.rows == 0..<x.shape[0] {
             return first.adaptation.complete(product, of: x, self, context)
         }
@@ -73,6 +76,12 @@ public final class Linear: Sendable {
             return self(gated(gate: gate, up: up, by: function), context)
         }
         return gatedLinear(gate: gate, up: up, by: function, weight.tensor)
+    }
+
+    /// A product with the adapters' part in it, and the bias; an observer sees what the layer read.
+    func addingBias(_ product: Tensor, seeing x: Tensor, _ context: LayerContext) -> Tensor {
+        context.observer?.observe(weight.path, x)
+        return addingBias(product)
     }
 
     func addingBias(_ product: Tensor) -> Tensor { bias.map { product.addingRow($0.tensor) } ?? product }

@@ -16,13 +16,15 @@ public struct LinearGroup: Sendable {
         self.members = members
     }
 
-    private func isAdapted(in context: LayerContext) -> Bool {
-        members.contains { !context.adaptations(of: $0.path).isEmpty }
-    }
-
     /// The members' outputs of `x` [N, inputs], each [N, outputs], in their order.
     public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> [Tensor] {
-        let products = x.linear(members.map(\.weight.tensor), as: isAdapted(in: context) ? .f32 : nil)
+        let runs = members.map { context.adaptations(of: $0.path) }
+        let updates = runs.map { context.wholeUpdate($0, rows: x.shape[0]) }
+        if zip(runs, updates).allSatisfy({ $0.isEmpty || $1 != nil }) {
+            let products = x.linear(members.map(\.weight.tensor), updates: updates)
+            return zip(members, products).map { $0.addingBias($1, seeing: x, context).cast(to: x.dtype) }
+        }
+        let products = x.linear(members.map(\.weight.tensor), as: .f32)
         return zip(members, products).map { $0.completing($1, of: x, context).cast(to: x.dtype) }
     }
 }

@@ -14,8 +14,9 @@ public protocol Backend: Sendable {
     func addProduct(_ a: Tensor, transposeA: Bool, _ b: Tensor, to sum: inout Tensor?)
     /// `a_i^T b` [m_i, n] of matrices `a_i` [k, m_i], at least one, and `b` [k, n], f32 or bf16.
     func productsOfColumns(_ all: [Tensor], _ b: Tensor) -> [Tensor]
-    /// `x w^T` [m, n_i], f32 or bf16, of `x` likewise and each of some weights [n_i, k], in any dtype.
-    func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor]
+    /// `x w^T` [m, n_i], f32 or bf16, of `x` likewise and each of some weights [n_i, k], in any dtype, with a low-rank
+    /// update of each or nil.
+    func products(_ x: Tensor, _ weights: [Tensor], _ updates: [OuterUpdate?], as type: DType) -> [Tensor]
     /// The sum of `a_i w_i` [m, k] over pairs, at least one, of [m, n_i] in f32 or bf16 and [n_i, k] in any dtype;
     /// f32, or a single product as asked.
     func sumOfProducts(_ pairs: [(a: Tensor, w: Tensor)], as type: DType) -> Tensor

@@ -8,8 +8,9 @@ extension CPUBackend {
         let (m, k) = transposeA ? (a.shape[1], a.shape[0]) : (a.shape[0], a.shape[1])
         let n = transposeB ? b.shape[0] : b.shape[1]
         if transposeB, !transposeA, let way = packedWay(m, b) {
-            let product = packedProducts(a.converted(to: .f32), [b], way)[0]
-            guard let addend else { return (alpha == 1 ? product : scale(product, by: alpha)).converted(to: type) }
+            if addend == nil, alpha == 1 { return roundedProducts(a, [b], [nil], way, as: type)[0] }
+            let product = roundedProducts(a, [b], [nil], way, as: .f32)[0]
+            guard let addend else { return scale(product, by: alpha).converted(to: type) }
             let sum = addend.dtype == .f32 ? addend.copied() : addend.converted(to: .f32)
             forElements(m * n) { kernels.add_scaled(product.floats, alpha, sum.floats, $0, $1) }
             return sum.converted(to: type)
@@ -53,11 +54,23 @@ extension CPUBackend {
         return results
     }
 
-    func products(_ x: Tensor, _ weights: [Tensor], as type: DType) -> [Tensor] {
+    func products(_ x: Tensor, _ weights: [Tensor], _ updates: [OuterUpdate?], as type: DType) -> [Tensor] {
         let ways = weights.map { packedWay(x.shape[0], $0) }
-        if let way = ways.first ?? nil, ways.allSatisfy({ $0 == way }) {
-            return packedProducts(x.converted(to: .f32), weights, way).map { $0.converted(to: type) }
+        let isRounded = ways.allSatisfy { $0 != nil && $0 == ways[0] }
+        let isUpdated = updates.contains { $0 != nil }
+        if isUpdated, !isRounded || !updates.allSatisfy({ $0?.b.shape[1] ?? 0 <= Self.mostRanksAtOnce })
+            || runtime.goAsFewRows(x.shape[0])
+        {
+            let plain = products(x, weights, updates.map { _ in nil }, as: .f32)
+            return zip(plain, updates).map { product, update in
+                guard let update else { return product.converted(to: type) }
+                return matmul(
+                    update.inner, transposeA: false, update.b, transposeB: true, alpha: update.scale, adding: product,
+                    as: .f32
+                ).converted(to: type)
+            }
         }
+        if isRounded, let way = ways.first ?? nil { return roundedProducts(x, weights, updates, way, as: type) }
         if ways.contains(where: { $0 != nil }) {
             return weights.map {
                 matmul(x, transposeA: false, $0, transposeB: true, alpha: 1, adding: nil, as: type)
@@ -67,6 +80,16 @@ extension CPUBackend {
         let all = zip(weights, results).map { arguments(x, $0, transposeB: true, $1) }
         withExtendedLifetime((x, weights)) { runTogether(all) }
         return results
+    }
+
+    /// Products that all go one way; updates only of many rows.
+    private func roundedProducts(
+        _ x: Tensor, _ weights: [Tensor], _ updates: [OuterUpdate?], _ way: PackedWay, as type: DType
+    ) -> [Tensor] {
+        if !runtime.goAsFewRows(x.shape[0]), x.shape[1] > 0 {
+            return byteProducts(x, weights, way, updates, as: type)
+        }
+        return packedProducts(x.converted(to: .f32), weights, way).map { $0.converted(to: type) }
     }
 
     /// How the product of so many rows with a weight is computed row by row; nil where it is computed in blocks of rows.

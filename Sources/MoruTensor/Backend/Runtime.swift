@@ -4,8 +4,13 @@ import MoruBase
 
 /// How exactly matrix products are computed.
 public enum Precision: String, Sendable, Hashable, Codable {
-    /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32.
+    /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32. Where it is faster with bytes (VNNI
+    /// without AMX), what quantised weights are multiplied with is rounded to 8 bits between the least and the largest of
+    /// blocks of 32 when prompts are read, and forward in training over weights that stay quantised: an adapter is then
+    /// trained against the products that serve it. Gradients, and whole sequences that are only evaluated, never are.
     case automatic = "auto"
+    /// As `auto`, but not to 8 bits, except for the few rows of a decoding step.
+    case bf16
     /// No rounding to bf16. Against quantised weights, a few rows are still rounded to 8 bits in blocks of 32.
     case f32
     /// As `auto`, and against quantised weights any number of rows is rounded to 8 bits in blocks of 32: faster prompts at
@@ -17,8 +22,8 @@ public enum Precision: String, Sendable, Hashable, Codable {
 /// What this process computes with: the kernels chosen for the CPU, and the threads.
 ///
 /// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx512`...), `MORU_THREADS` the number of threads,
-/// `MORU_PRECISION=f32` matrix products without bf16 rounding, `int8` faster ones against quantised weights and in
-/// encoders.
+/// `MORU_PRECISION=f32` matrix products without bf16 rounding, `bf16` those without rounding to 8 bits, `int8` faster ones
+/// against quantised weights and in encoders.
 public final class Runtime: @unchecked Sendable {
     /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
     ///
@@ -79,12 +84,13 @@ public final class Runtime: @unchecked Sendable {
         threads = ThreadPool(threadCount: threadCount)
         switch environment["MORU_PRECISION"] {
         case nil, "", "auto": defaultPrecision = .automatic
+        case "bf16": defaultPrecision = .bf16
         case "f32": defaultPrecision = .f32
         case "int8": defaultPrecision = .int8
         case let wanted?:
             defaultPrecision = .automatic
             problem = MoruError(
-                .runtimeSetting, "MORU_PRECISION=\(wanted) is unknown", remedy: "use auto, f32 or int8")
+                .runtimeSetting, "MORU_PRECISION=\(wanted) is unknown", remedy: "use auto, bf16, f32 or int8")
         }
         self.problem = problem
         kernelSetback = setback
@@ -139,15 +145,17 @@ public final class Runtime: @unchecked Sendable {
         try $taskProductsGoAsFewRows.withValue(isFew, operation: body)
     }
 
-    @TaskLocal private static var taskReadsPrompts = false
+    @TaskLocal private static var taskAllowsByteProducts = false
 
     /// Whether products of many rows with quantised weights are of bytes, closely rounded, where that is faster.
-    var takesBytesForManyRows: Bool { precision == .automatic && Self.taskReadsPrompts && hasFastBytes }
+    var takesBytesForManyRows: Bool { precision == .automatic && Self.taskAllowsByteProducts && hasFastBytes }
 
-    /// Runs `body` with products as prompts are read with them: no gradient is wanted, and what quantised weights are
-    /// multiplied with may be rounded to 8 bits between the least and the largest of blocks of 32.
-    package static func readingPrompts<Result>(_ body: () throws -> Result) rethrows -> Result {
-        try $taskReadsPrompts.withValue(true, operation: body)
+    /// Runs `body` with what quantised weights are multiplied with, but in gradients, rounded to 8 bits between the least
+    /// and the largest of blocks of 32, or not; see ``Precision/automatic``.
+    package static func withByteProducts<Result>(
+        _ isAllowed: Bool = true, _ body: () throws -> Result
+    ) rethrows -> Result {
+        try $taskAllowsByteProducts.withValue(isAllowed, operation: body)
     }
 
     @TaskLocal private static var taskRecomputesActivations = false

@@ -10,7 +10,7 @@ public struct ResourceEstimate: Sendable, Hashable {
     public var optimizerBytes: Int
     /// Bytes of the largest batch's activations, with the gradients of them that are alive at once.
     public var activationBytes: Int
-    /// Bytes of quantised weights that stay unpacked during the run.
+    /// Bytes of quantised weights that stay unpacked, or in the layout that products read, during the run.
     public var unpackedBytes = 0
     /// How long a step takes, on average.
     public var secondsPerStep: Double

@@ -62,11 +62,12 @@ struct ResourceProbe {
             small: (small.inputs, Double(small.activationBytes)), large: (large.inputs, Double(large.activationBytes)))
         let time = BatchCost(small: (small.inputs, small.seconds), large: (large.inputs, large.seconds))
         estimate.activationBytes = Int(memory.of(survey.largestInputs))
-        estimate.unpackedBytes = panels.byteCount
+        func unpackedBytes() -> Int { max(0, Allocator.shared.statistics.liveBytes - estimate.weightBytes) }
+        estimate.unpackedBytes = unpackedBytes()
         if let available = room.memoryBytes, estimate.newMemoryBytes > available {
             // Better to unpack them each time than to refuse
             panels.close()
-            estimate.unpackedBytes = 0
+            estimate.unpackedBytes = unpackedBytes()
         }
         try requireMemory(estimate, activations: (memory, survey.largestInputs), survey)
         let update = updateSeconds()
@@ -118,7 +119,6 @@ struct ResourceProbe {
 
     /// Passes a batch forward and back.
     private func pass(_ examples: [Int], gradientBytes: Int) throws -> Pass {
-        let (before, unpackedBefore) = (Allocator.shared.statistics, panels.byteCount)
         Allocator.shared.resetPeak()
         let dropout = method.usesDropout ? DropoutSource(seed: 0) : nil
         let started = clock.now
@@ -126,11 +126,11 @@ struct ResourceProbe {
             try task.summedLoss(of: examples, in: .training, dropout: dropout)
         }
         let seconds = started.duration(to: clock.now) / .seconds(1)
-        // What stays is no activation
-        let stays = before.liveBytes + gradientBytes + panels.byteCount - unpackedBefore
+        // What stays, such as weights that were unpacked, is no activation
+        let after = Allocator.shared.statistics
         return Pass(
             inputs: inputs(examples),
-            activationBytes: max(0, Allocator.shared.statistics.peakBytes - stays), seconds: seconds)
+            activationBytes: max(0, after.peakBytes - after.liveBytes - gradientBytes), seconds: seconds)
     }
 
     private struct Pass {

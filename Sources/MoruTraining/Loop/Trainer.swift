@@ -59,10 +59,9 @@ public struct Trainer {
     /// Runs `body` as the settings say; where they leave it open, as the caller's task has it. Quantised weights are
     /// unpacked once for all of it, where that takes no more than a quarter of the memory that the machine has left.
     private func withSettings<Result>(_ directory: String, _ body: (PanelStore) throws -> Result) rethrows -> Result {
-        let precision = settings.precision == .automatic ? Runtime.shared.precision : settings.precision
         let room = (room ?? MachineRoom(for: directory)).memoryBytes
         let panels = PanelStore(byteLimit: min(PanelStore.usualLimit, (room ?? Int.max) / 4))
-        return try Runtime.withPrecision(precision) {
+        return try settings.withProducts {
             try Runtime.withRecomputation(settings.recomputesActivations || Runtime.shared.recomputesActivations) {
                 try Runtime.withPanels(panels) { try body(panels) }
             }

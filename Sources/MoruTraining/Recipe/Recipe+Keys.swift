@@ -172,7 +172,7 @@ extension Recipe {
         .integer("training.save_every", 1...Int.max, \.training.saveEvery).withoutEffect(),
         .integer("training.log_every", 1...Int.max, \.training.logEvery).withoutEffect(),
         .integer("training.keep", 1...Int.max, \.training.keep).withoutEffect(),
-        .choice("training.precision", \.training.precision, among: [.automatic, .f32]),
+        .choice("training.precision", \.training.precision, among: [.automatic, .bf16, .f32]),
         .flag("training.recompute", \.training.recomputesActivations).withoutEffect(),
     ]
 

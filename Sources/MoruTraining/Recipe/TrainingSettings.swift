@@ -84,3 +84,13 @@ public struct TrainingSettings: Sendable, Hashable {
             finalShare: finalLearningRateShare, decayShare: decayShare)
     }
 }
+
+extension TrainingSettings {
+    /// Runs `body` with matrix products as a run computes them: in this precision, or where it is left open in the
+    /// task's, and those with weights that stay quantised as ``Precision/automatic`` says.
+    func withProducts<Result>(_ body: () throws -> Result) rethrows -> Result {
+        try Runtime.withPrecision(precision == .automatic ? Runtime.shared.precision : precision) {
+            try Runtime.withByteProducts(true, body)
+        }
+    }
+}

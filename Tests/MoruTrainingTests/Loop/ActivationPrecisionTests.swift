@@ -1,9 +1,10 @@
 import MoruModels
 import MoruNN
-import MoruTensor
 import MoruTestKit
-import MoruTraining
 import Testing
+
+@testable import MoruTensor
+@testable import MoruTraining
 
 /// Training keeps activations in bf16 where the CPU multiplies in it: the losses must be those of f32 all the same.
 @Suite struct ActivationPrecisionTests {
@@ -44,5 +45,22 @@ import Testing
         #expect(try losses(.automatic, adapted: adapted) == automatic)
         #expect(try losses(.automatic, adapted: adapted, recomputes: true) == automatic)
         #expect(try losses(.f32, adapted: adapted, recomputes: true) == exact)
+    }
+
+    /// The losses of a run over a quantised model are those of products in bf16, but not to the bit, where the CPU is
+    /// fast with bytes; over a dense model they are.
+    @Test(arguments: [DType.q8_0, nil]) func aRunOverQuantisedWeightsTakesBytes(_ quantization: DType?) throws {
+        func losses(_ precision: Precision) throws -> [Double] {
+            let folder = try TemporaryFolder()
+            var small = SmallRun()
+            small.examples = SmallRun.examples(12)
+            (small.quantization, small.settings.precision) = (quantization, precision)
+            (small.settings.batchSize, small.settings.gradientAccumulation) = (4, 1)
+            return try small.run(in: folder.path + "/run").losses
+        }
+        let (automatic, narrow) = (try losses(.automatic), try losses(.bf16))
+        let takesBytes = Runtime.withByteProducts { Runtime.shared.takesBytesForManyRows } && quantization != nil
+        #expect((automatic != narrow) == takesBytes)
+        for (a, b) in zip(automatic, narrow) { #expect(abs(a - b) < 0.01 * b, "\(a) in bytes, \(b) in bf16") }
     }
 }

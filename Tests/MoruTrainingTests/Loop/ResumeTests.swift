@@ -19,9 +19,11 @@ struct ResumeTests {
 
     /// What a kill leaves behind is what lies on the disk at that moment: the directory is copied away after a step,
     /// and the copy goes on to the same losses, validation losses and adapter, bit for bit.
-    @Test(arguments: [1, 2, 5, 8, 9])
-    func afterAKillTheLossesAreTheSame(killedAfter: Int) throws {
+    @Test(arguments: [(1, nil), (2, nil), (5, nil), (8, nil), (9, nil), (5, DType.q8_0)])
+    func afterAKillTheLossesAreTheSame(killedAfter: Int, quantization: DType?) throws {
         let folder = try TemporaryFolder()
+        var small = small
+        if quantization != nil { (small.quantization, small.settings.precision) = (quantization, .automatic) }
         let (whole, killed) = (folder.path + "/whole", folder.path + "/killed")
         var copied: (any Error)?
         let events = try small.run(in: whole) { event in
