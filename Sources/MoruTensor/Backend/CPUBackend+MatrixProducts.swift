@@ -58,8 +58,9 @@ extension CPUBackend {
         let ways = weights.map { packedWay(x.shape[0], $0) }
         let isRounded = ways.allSatisfy { $0 != nil && $0 == ways[0] }
         let isUpdated = updates.contains { $0 != nil }
-        if isUpdated, !isRounded || !updates.allSatisfy({ $0?.b.shape[1] ?? 0 <= Self.mostRanksAtOnce })
-            || runtime.goAsFewRows(x.shape[0])
+        if isUpdated,
+            !isRounded || !updates.allSatisfy({ $0?.b.shape[1] ?? 0 <= Self.mostRanksAtOnce })
+                || runtime.goAsFewRows(x.shape[0])
         {
             let plain = products(x, weights, updates.map { _ in nil }, as: .f32)
             return zip(plain, updates).map { product, update in

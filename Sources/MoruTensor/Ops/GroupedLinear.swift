@@ -39,7 +39,8 @@ extension Tensor {
             requireMatrix(weight, "linear")
             precondition(
                 update.map { [$0.b.shape[0], $0.a.shape[1]] == weight.shape } ?? true,
-                "linear: an update by \(update?.a.shape ?? []) and \(update?.b.shape ?? []) does not fit \(weight.shape)")
+                "linear: an update by \(update?.a.shape ?? []) and \(update?.b.shape ?? []) does not fit \(weight.shape)"
+            )
         }
         let backend = Runtime.shared.backend
         let (x, fixed) = (detached(), weights.map { $0.detached() })
@@ -63,7 +64,8 @@ extension Tensor {
                     dy, transposeA: false, update.b, transposeB: false, alpha: update.scale, adding: nil)
             }
             let own = zip(gradients, fixed).map { dy, w in dy.map { (a: $0, w: w) } }
-            let pairs = own + zip(dInner, factors).map { d, update in d.flatMap { d in update.map { (a: d, w: $0.a) } } }
+            let pairs =
+                own + zip(dInner, factors).map { d, update in d.flatMap { d in update.map { (a: d, w: $0.a) } } }
             let some = pairs.compactMap { $0 }
             let dX = wantsX && !some.isEmpty ? backend.sumOfProducts(some, as: inputType) : nil
             // The gradients of weights, and of all first factors, are products with the same input
