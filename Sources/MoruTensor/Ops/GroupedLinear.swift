@@ -64,10 +64,9 @@ extension Tensor {
                     dy, transposeA: false, update.b, transposeB: false, alpha: update.scale, adding: nil)
             }
             let own = zip(gradients, fixed).map { dy, w in dy.map { (a: $0, w: w) } }
-            let pairs =
-                own + zip(dInner, factors).map { d, update in d.flatMap { d in update.map { (a: d, w: $0.a) } } }
-            let some = pairs.compactMap { $0 }
-            let dX = wantsX && !some.isEmpty ? backend.sumOfProducts(some, as: inputType) : nil
+            let updating = zip(dInner, factors).map { d, update in d.flatMap { d in update.map { (a: d, w: $0.a) } } }
+            let pairs = (own + updating).compactMap { $0 }
+            let dX = wantsX && !pairs.isEmpty ? backend.sumOfProducts(pairs, as: inputType) : nil
             // The gradients of weights, and of all first factors, are products with the same input
             let wanted = zip(gradients + dInner, wantsW + wantsA).map { dy, isWanted in isWanted ? dy : nil }
             var columns = keptX.map { backend.productsOfColumns(wanted.compactMap { $0 }, $0) }?.makeIterator()
