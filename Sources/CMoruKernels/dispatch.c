@@ -61,7 +61,7 @@ const char *moru_cpu_level_name(moru_cpu_level level) {
 }
 
 static const moru_kernels scalar_table =
-    MORU_KERNEL_TABLE(moru_scalar, moru_scalar, moru_scalar, moru_scalar, MORU_CPU_SCALAR, "scalar");
+    MORU_KERNEL_TABLE(moru_scalar, moru_scalar, moru_scalar, moru_scalar, moru_scalar, MORU_CPU_SCALAR, "scalar");
 
 #if defined(__x86_64__)
 #if defined(__linux__)
@@ -76,20 +76,22 @@ static bool tiles_permitted(void) { return false; }
 #endif
 
 static const moru_kernels avx2_table =
-    MORU_KERNEL_TABLE(moru_avx2, moru_avx2, moru_avx2, moru_avx2, MORU_CPU_AVX2, "avx2");
+    MORU_KERNEL_TABLE(moru_avx2, moru_avx2, moru_avx2, moru_avx2, moru_avx2, MORU_CPU_AVX2, "avx2");
 static const moru_kernels avx512_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx2, MORU_CPU_AVX512, "avx512");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512, moru_avx2, MORU_CPU_AVX512, "avx512");
 static const moru_kernels avx512_vnni_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512, "avx512+vnni");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512,
+                      "avx512+vnni");
 static const moru_kernels avx512_bf16_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_avx512_bf16, moru_avx512_vnni, MORU_CPU_AVX512_BF16,
-                      "avx512+vnni+bf16");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_avx512_bf16, moru_avx512_bf16, moru_avx512_vnni,
+                      MORU_CPU_AVX512_BF16, "avx512+vnni+bf16");
 // Intel's vdpbf16ps does the work of one f32 multiply-add in twice the time: there f32 is faster.
 static const moru_kernels avx512_slow_bf16_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512_BF16, "avx512+vnni");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512_BF16,
+                      "avx512+vnni");
 
 static const moru_kernels amx_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_amx, moru_avx512, moru_amx, MORU_CPU_AMX, "amx+avx512+vnni");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_amx, moru_avx512, moru_amx, MORU_CPU_AMX, "amx+avx512+vnni");
 
 const moru_kernels *moru_kernels_for(moru_cpu_level level) {
     cpu_features found = detect();
@@ -107,7 +109,7 @@ const moru_kernels *moru_kernels_for(moru_cpu_level level) {
 }
 #elif defined(__aarch64__)
 static const moru_kernels neon_table =
-    MORU_KERNEL_TABLE(moru_neon, moru_neon, moru_neon, moru_neon, MORU_CPU_NEON, "neon");
+    MORU_KERNEL_TABLE(moru_neon, moru_neon, moru_neon, moru_neon, moru_neon, MORU_CPU_NEON, "neon");
 
 const moru_kernels *moru_kernels_for(moru_cpu_level level) {
     if (level == MORU_CPU_NEON) return &neon_table;

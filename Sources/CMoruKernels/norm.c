@@ -70,6 +70,7 @@ void moru_scalar_add_rms_norm_backward(const moru_add_rms_norm_gradient *args, s
             float dx = inverse * (gradient * args->w[i] - value * pull);
             if (args->d_residual) dx += moru_element(args->dx_type, args->d_residual, first + i);
             moru_set_element(args->dx_type, args->dx, first + i, dx);
+            if (args->dx_narrow) moru_set_element(MORU_BF16, args->dx_narrow, first + i, dx);
             if (args->dw) args->dw[i] += gradient * value * inverse;
         }
     }

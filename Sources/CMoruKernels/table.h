@@ -5,6 +5,15 @@
 
 #include "moru_kernels.h"
 
+#define MORU_DECLARE_ROW_KERNELS(P)                                                                                    \
+    void P##_rope(const float *, const float *, const float *, float *, size_t, size_t, size_t, bool, bool, size_t,    \
+                  size_t);                                                                                             \
+    void P##_add_rms_norm(const moru_add_rms_norm *, size_t, size_t);                                                  \
+    void P##_add_rms_norm_backward(const moru_add_rms_norm_gradient *, size_t, size_t);                                \
+    void P##_gated_rows(const moru_gated *, size_t, size_t);                                                           \
+    void P##_gated_rows_backward(const moru_gated *, size_t, size_t);                                                  \
+    void P##_rope_rows(const moru_rope *, size_t, size_t);
+
 #define MORU_DECLARE_KERNELS(P)                                                                                        \
     size_t P##_gemm_scratch_bytes(const moru_gemm *);                                                                  \
     void P##_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);                                          \
@@ -28,13 +37,7 @@
                         size_t);                                                                                       \
     void P##_layer_norm_backward(const float *, const float *, const float *, const float *, const float *, float *,   \
                                  float *, float *, size_t, size_t, size_t);                                            \
-    void P##_rope(const float *, const float *, const float *, float *, size_t, size_t, size_t, bool, bool, size_t,    \
-                  size_t);                                                                                             \
-    void P##_add_rms_norm(const moru_add_rms_norm *, size_t, size_t);                                                  \
-    void P##_add_rms_norm_backward(const moru_add_rms_norm_gradient *, size_t, size_t);                                \
-    void P##_gated_rows(const moru_gated *, size_t, size_t);                                                           \
-    void P##_gated_rows_backward(const moru_gated *, size_t, size_t);                                                  \
-    void P##_rope_rows(const moru_rope *, size_t, size_t);                                                             \
+    MORU_DECLARE_ROW_KERNELS(P)                                                                                        \
     void P##_biased_activation(const moru_biased_activation *, size_t, size_t);                                        \
     void P##_biased_layer_norm(const moru_biased_layer_norm *, size_t, size_t);                                        \
     void P##_softmax(const float *, float *, size_t, size_t, size_t);                                                  \
@@ -71,9 +74,9 @@
     double P##_adafactor_norm(const moru_adafactor *, const float *, size_t, size_t);                                  \
     void P##_adafactor_step(const moru_adafactor *, float *, const float *, float, float, size_t, size_t);
 
-// P: the level's prefix; G, T, Q: the prefixes of its gemm, attention and products with packed weights, which some levels
-// alone replace.
-#define MORU_KERNEL_TABLE(P, G, T, Q, LEVEL, NAME)                                                         \
+// P: the level's prefix; R, G, T, Q: the prefixes of what acts on rows of activations, of its gemm, attention and products
+// with packed weights, which some levels alone replace.
+#define MORU_KERNEL_TABLE(P, R, G, T, Q, LEVEL, NAME)                                                      \
     {                                                                                                      \
         .level = LEVEL, .name = NAME, .gemm_scratch_bytes = G##_gemm_scratch_bytes, .gemm = G##_gemm,      \
         .gemm_packed_bytes = G##_gemm_packed_bytes, .gemm_pack = G##_gemm_pack,                            \
@@ -84,11 +87,11 @@
         .attention_backward_scratch_bytes = T##_attention_backward_scratch_bytes,                          \
         .attention_backward = T##_attention_backward, .rms_norm = P##_rms_norm,                            \
         .rms_norm_backward = P##_rms_norm_backward, .layer_norm = P##_layer_norm,                          \
-        .layer_norm_backward = P##_layer_norm_backward, .rope = P##_rope,                                  \
-        .add_rms_norm = P##_add_rms_norm, .add_rms_norm_backward = P##_add_rms_norm_backward,              \
-        .gated_rows = P##_gated_rows, .gated_rows_backward = P##_gated_rows_backward,                      \
+        .layer_norm_backward = P##_layer_norm_backward, .rope = R##_rope,                                  \
+        .add_rms_norm = R##_add_rms_norm, .add_rms_norm_backward = R##_add_rms_norm_backward,              \
+        .gated_rows = R##_gated_rows, .gated_rows_backward = R##_gated_rows_backward,                      \
         .biased_activation = P##_biased_activation, .biased_layer_norm = P##_biased_layer_norm,            \
-        .rope_rows = P##_rope_rows, .softmax = P##_softmax,                                                \
+        .rope_rows = R##_rope_rows, .softmax = P##_softmax,                                                \
         .softmax_backward = P##_softmax_backward, .cross_entropy = P##_cross_entropy, .add = P##_add,      \
         .subtract = P##_subtract, .multiply = P##_multiply, .scale = P##_scale,                            \
         .add_scaled = P##_add_scaled, .softcap = P##_softcap, .softcap_backward = P##_softcap_backward,    \
@@ -129,6 +132,7 @@ MORU_DECLARE_KERNELS(moru_avx2)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx2)
 MORU_DECLARE_KERNELS(moru_avx512)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx512)
+MORU_DECLARE_ROW_KERNELS(moru_avx512_bf16)
 size_t moru_avx512_bf16_gemm_scratch_bytes(const moru_gemm *);
 void moru_avx512_bf16_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_gemm_packed_bytes(const moru_gemm *);

@@ -13,16 +13,16 @@
 #if defined(__x86_64__)
 #define LEVEL MORU_CPU_AVX2
 #define MORU_NAME(f) moru_avx2_##f
-#define TABLE(NAME) MORU_KERNEL_TABLE(moru_avx2, emulated_narrow, moru_avx2, emulated_narrow, MORU_CPU_AMX, NAME)
+#define TABLE(NAME) MORU_KERNEL_TABLE(moru_avx2, moru_avx2, emulated_narrow, moru_avx2, emulated_narrow, MORU_CPU_AMX, NAME)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #elif defined(__aarch64__)
 #define LEVEL MORU_CPU_NEON
 #define MORU_NAME(f) moru_neon_##f
-#define TABLE(NAME) MORU_KERNEL_TABLE(moru_neon, emulated_narrow, moru_neon, emulated_narrow, MORU_CPU_AMX, NAME)
+#define TABLE(NAME) MORU_KERNEL_TABLE(moru_neon, moru_neon, emulated_narrow, moru_neon, emulated_narrow, MORU_CPU_AMX, NAME)
 #else
 #define LEVEL MORU_CPU_SCALAR
 #define MORU_NAME(f) moru_scalar_##f
-#define TABLE(NAME) MORU_KERNEL_TABLE(moru_scalar, emulated_narrow, moru_scalar, emulated_narrow, MORU_CPU_AMX, NAME)
+#define TABLE(NAME) MORU_KERNEL_TABLE(moru_scalar, moru_scalar, emulated_narrow, moru_scalar, emulated_narrow, MORU_CPU_AMX, NAME)
 #endif
 
 #include "tiles.h"

@@ -25,7 +25,7 @@
 #pragma clang attribute pop
 
 const emulated_level *emulated_amx(void) {
-    static const moru_kernels kernels = MORU_KERNEL_TABLE(moru_avx512, emulated, moru_avx512, emulated,
+    static const moru_kernels kernels = MORU_KERNEL_TABLE(moru_avx512, moru_avx512, emulated, moru_avx512, emulated,
                                                           MORU_CPU_AMX, "amx+avx512+vnni, emulated");
     static const moru_byte_kernels bytes = {
         .is_fast = true, .rows = moru_avx512_vnni_byte_rows, .product = emulated_byte_product};

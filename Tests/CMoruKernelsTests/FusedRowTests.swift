@@ -61,6 +61,7 @@ struct FusedRowTests {
             scalar.rms_norm_backward(dy.floats, total, w, inverse, &expected, &expectedDW, dim, 0, rows)
             for (hasOther, isFrozen) in [(true, false), (false, true)] {
                 var dx = hasOther ? other.bytes : stored([Float](repeating: 7, count: count), xType), dw = start
+                var narrow = [UInt16](repeating: 7, count: count)
                 dy.bytes.withUnsafeBytes { dy in
                     residual.bytes.withUnsafeBytes { sum in
                         dx.withUnsafeMutableBytes { dx in
@@ -75,7 +76,10 @@ struct FusedRowTests {
                                         if hasOther { args.d_residual = UnsafeRawPointer(dx.baseAddress) }
                                         (args.dx, args.dx_type) = (dx.baseAddress, xType)
                                         if !isFrozen { args.dw = dw.baseAddress }
-                                        level.functions.add_rms_norm_backward(&args, 0, rows)
+                                        narrow.withUnsafeMutableBytes { narrow in
+                                            if isFrozen { args.dx_narrow = narrow.baseAddress }
+                                            level.functions.add_rms_norm_backward(&args, 0, rows)
+                                        }
                                     }
                                 }
                             }
@@ -85,6 +89,12 @@ struct FusedRowTests {
                 let all = hasOther ? zip(expected, other.floats).map { Double($0 + $1) } : doubles(expected)
                 expectClose(dequantized(xType, dx, count: count), all, tolerance: tolerance(xType))
                 expectClose(dw, isFrozen ? doubles(start) : doubles(expectedDW), tolerance: 5e-6)
+                let copy = dequantized(MORU_BF16, narrow.flatMap(little), count: count)
+                if isFrozen {
+                    expectClose(copy, all, tolerance: tolerance(MORU_BF16))
+                } else {
+                    #expect(narrow.allSatisfy { $0 == 7 })
+                }
             }
         }
     }

@@ -248,6 +248,7 @@ typedef struct {
     const float *w, *inverse_rms;
     const void *d_residual;  // dx_type: the gradient that reaches the sum from elsewhere, or NULL
     void *dx;                // dx_type, may be d_residual itself
+    void *dx_narrow;         // the same in bf16, or NULL
     float *dw;               // [dim], added to; NULL when the weight is frozen
     moru_dtype dy_type, sum_type, dx_type;
 } moru_add_rms_norm_gradient;

@@ -69,10 +69,11 @@ public protocol Backend: Sendable {
         _ residual: Tensor, _ delta: Tensor?, weight: Tensor, epsilon: Float, as type: DType
     ) -> (sum: Tensor, y: Tensor, inverseRMS: Tensor)
     /// The gradient of residual and delta alike, from those of the normalised sum, f32 or bf16, and of the sum itself
-    /// (nil for none); and where wanted that of the weight.
+    /// (nil for none), in f32 and where wanted also in bf16; and where wanted that of the weight.
     func addRMSNormBackward(
-        _ dy: Tensor, _ dSum: Tensor?, sum: Tensor, weight: Tensor, inverseRMS: Tensor, wantsWeight: Bool
-    ) -> (x: Tensor, weight: Tensor?)
+        _ dy: Tensor, _ dSum: Tensor?, sum: Tensor, weight: Tensor, inverseRMS: Tensor, wantsNarrow: Bool,
+        wantsWeight: Bool
+    ) -> (x: Tensor, narrow: Tensor?, weight: Tensor?)
     /// Layer normalisation of rows; also [N] means and inverse deviations for the backward pass.
     func layerNorm(
         _ x: Tensor, weight: Tensor, bias: Tensor?, epsilon: Float

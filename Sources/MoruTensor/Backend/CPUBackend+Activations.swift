@@ -32,11 +32,13 @@ extension CPUBackend {
     }
 
     func addRMSNormBackward(
-        _ dy: Tensor, _ dSum: Tensor?, sum: Tensor, weight: Tensor, inverseRMS: Tensor, wantsWeight: Bool
-    ) -> (x: Tensor, weight: Tensor?) {
+        _ dy: Tensor, _ dSum: Tensor?, sum: Tensor, weight: Tensor, inverseRMS: Tensor, wantsNarrow: Bool,
+        wantsWeight: Bool
+    ) -> (x: Tensor, narrow: Tensor?, weight: Tensor?) {
         let dim = weight.count
         let rows = sum.count / max(1, dim)
         let dx = Tensor(uninitialized: sum.shape)
+        let narrow = wantsNarrow ? Tensor(uninitialized: sum.shape, dtype: .bf16) : nil
         let dSum = dSum?.converted(to: .f32)
         var arguments = moru_add_rms_norm_gradient()
         arguments.dim = dim
@@ -48,20 +50,21 @@ extension CPUBackend {
         arguments.inverse_rms = UnsafePointer(inverseRMS.floats)
         arguments.d_residual = dSum.map { $0.bytes }
         arguments.dx = UnsafeMutableRawPointer(dx.floats)
+        arguments.dx_narrow = narrow.map { UnsafeMutableRawPointer(mutating: $0.bytes) }
         let fixed = arguments
         return withExtendedLifetime((dy, dSum, sum, weight)) {
             guard wantsWeight else {
                 withUnsafePointer(to: fixed) { fixed in
                     forRows(rows, dim: dim) { kernels.add_rms_norm_backward(fixed, $0, $1) }
                 }
-                return (dx, nil)
+                return (dx, narrow, nil)
             }
             let gradients = withParameterGradients(1, rows: rows, dim: dim) { gradients, begin, end in
                 var part = fixed
                 part.dw = gradients[0]
                 kernels.add_rms_norm_backward(&part, begin, end)
             }
-            return (dx, gradients[0])
+            return (dx, narrow, gradients[0])
         }
     }
 

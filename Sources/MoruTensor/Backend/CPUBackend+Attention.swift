@@ -144,20 +144,22 @@ extension CPUBackend {
             Tensor(uninitialized: q.shape, dtype: type), Tensor(uninitialized: k.shape, dtype: type),
             Tensor(uninitialized: v.shape, dtype: type)
         )
-        // The longest segment takes the most memory
-        let longest = segments.max { $0.count < $1.count } ?? 0..<0
-        var largest = arguments(
-            q: q, rows: longest, firstPosition: 0, keyCount: longest.count, kvHeads: kvHeads, out: out, options)
-        let scratchBytes = max(1, kernels.attention_backward_scratch_bytes(&largest))
-        threads.run(segments.count * kvHeads, scratchBytes: scratchBytes) { index, scratch in
-            let (segmentIndex, kvHead) = index.quotientAndRemainder(dividingBy: kvHeads)
-            let segment = segments[segmentIndex]
-            guard !segment.isEmpty else { return }
-            var one = arguments(
+        func arguments(_ segment: Range<Int>) -> moru_attention {
+            var one = self.arguments(
                 q: q, rows: segment, firstPosition: 0, keyCount: segment.count, kvHeads: kvHeads, out: out, options)
             one.page_tokens = segment.count
             one.kv_type = type.kernelType!
             one.log_sum_exp = logSumExp.floats + segment.lowerBound * heads
+            return one
+        }
+        let scratchBytes = segments.reduce(1) { most, segment in
+            max(most, withUnsafePointer(to: arguments(segment)) { kernels.attention_backward_scratch_bytes($0) })
+        }
+        threads.run(segments.count * kvHeads, scratchBytes: scratchBytes) { index, scratch in
+            let (segmentIndex, kvHead) = index.quotientAndRemainder(dividingBy: kvHeads)
+            let segment = segments[segmentIndex]
+            guard !segment.isEmpty else { return }
+            var one = arguments(segment)
             var gradient = moru_attention_gradient()
             gradient.d_out = dOut.bytes + segment.lowerBound * queryBytes
             gradient.d_q = UnsafeMutableRawPointer(mutating: dQ.bytes + segment.lowerBound * queryBytes)

@@ -5,6 +5,8 @@ extension CPUBackend {
     private static let tileRows = 14
     /// Tiles that one thread takes at a time: what the kernels keep in the second-level cache.
     private static let tilesAtOnce = 8
+    /// The same where A has whole columns: the wider a piece, the longer the runs in which they are read.
+    private static let columnTilesAtOnce = 26
     /// Fewer rows than this are not worth packing a weight for all threads.
     private static let leastRows = 128
     /// Bytes of packed weights that all threads read again and again: a part of the last-level cache.
@@ -55,7 +57,7 @@ extension CPUBackend {
                 }
             }
             let scratchBytes = scratchBytes(of: all.joined().map { $0 })
-            let (fixed, pieces) = (all, pieces(sums.map { $0[0].m }))
+            let (fixed, pieces) = (all, pieces(sums.map { $0[0].m }, wide: sums[0][0].a_column_stride != 1))
             threads.run(pieces.count, scratchBytes: scratchBytes) { index, scratch in
                 let (number, rows) = pieces[index]
                 if let addend, number == 0 { copy(addend, to: fixed[0][0], rows: rows) }
@@ -68,11 +70,12 @@ extension CPUBackend {
 
     /// Splits the rows of some matrices into pieces of nearly the same size, so many that the threads finish together;
     /// those of the same rows of all the matrices one after the other, since they may read the same.
-    private func pieces(_ heights: [Int]) -> [(matrix: Int, rows: Range<Int>)] {
+    private func pieces(_ heights: [Int], wide: Bool) -> [(matrix: Int, rows: Range<Int>)] {
         let tiles = heights.map { ($0 + Self.tileRows - 1) / Self.tileRows }
         func counts(_ most: Int) -> [Int] { tiles.map { ($0 + most - 1) / most } }
-        var counts = counts(Self.tilesAtOnce)
-        if counts.reduce(0, +) < 8 * threads.threadCount { counts = tiles.map { ($0 + 3) / 4 } }
+        var counts = counts(wide ? Self.columnTilesAtOnce : Self.tilesAtOnce)
+        if wide, counts.reduce(0, +) < threads.threadCount { counts = tiles.map { ($0 + 9) / 10 } }
+        if counts.reduce(0, +) < (wide ? 1 : 8) * threads.threadCount { counts = tiles.map { ($0 + 3) / 4 } }
         // One piece more or less for a thread matters where there are few
         if counts.reduce(0, +) < 32 * threads.threadCount {
             for _ in 1..<max(2, threads.threadCount) where counts.reduce(0, +) % threads.threadCount != 0 {

@@ -17,12 +17,15 @@ extension Tensor {
         let (sum, y, inverseRMS) = backend.addRMSNorm(
             detached(), delta?.detached(), weight: weight.detached(), epsilon: epsilon, as: type)
         let (w, wantsWeight) = (weight.detached(), weight.isTracked)
+        let wantsNarrow = delta.map { $0.isTracked && $0.dtype == .bf16 } ?? false
         let results = [sum, y].recordingTogether([self, delta ?? detached(), weight]) { gradients in
             // Where only the sum went on, its gradient is that of both
             guard let dy = gradients[1] else { return [gradients[0], gradients[0], nil] }
-            let (dx, dWeight) = backend.addRMSNormBackward(
-                dy, gradients[0], sum: sum, weight: w, inverseRMS: inverseRMS, wantsWeight: wantsWeight)
-            return [dx, dx, dWeight]
+            // A layer whose output was bf16 rounds its gradient anyway
+            let (dx, narrow, dWeight) = backend.addRMSNormBackward(
+                dy, gradients[0], sum: sum, weight: w, inverseRMS: inverseRMS, wantsNarrow: wantsNarrow,
+                wantsWeight: wantsWeight)
+            return [dx, narrow ?? dx, dWeight]
         }
         return (results[0], results[1])
     }

@@ -12,6 +12,7 @@
 
 #define MORU_NAME(f) moru_avx512_##f
 #define MORU_LANES 16
+#define MORU_NATIVE_BF16 1
 #include "../vector/vector.h"
 #include "../vector/transpose.h"
 
@@ -52,14 +53,18 @@ static void bf16_attention_pieces(const moru_attention *, size_t, size_t, size_t
 #include "../vector/attention.h"
 #include "../vector/attention_backward.h"
 #include "attention_row.h"
+#include "attention_lanes.h"
+#include "attention_lanes_backward.h"
 
 size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *args) {
+    if (is_in_lanes(args)) return lane_scratch_bytes(args);
     return args->allow_bf16 ? bf16_attention_scratch_bytes(args) : moru_avx512_attention_scratch_bytes(args);
 }
 
 void moru_avx512_bf16_attention(const moru_attention *args, size_t row_begin, size_t row_end, size_t head_begin,
                                 size_t head_end, void *scratch) {
-    if (args->allow_bf16) bf16_attention(args, row_begin, row_end, head_begin, head_end, scratch);
+    if (is_in_lanes(args)) lane_attention(args, row_begin, row_end, head_begin, head_end, scratch);
+    else if (args->allow_bf16) bf16_attention(args, row_begin, row_end, head_begin, head_end, scratch);
     else moru_avx512_attention(args, row_begin, row_end, head_begin, head_end, scratch);
 }
 
@@ -75,13 +80,15 @@ void moru_avx512_bf16_attention_pieces(const moru_attention *args, size_t begin,
 }
 
 size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *args) {
+    if (has_gradient_in_lanes(args)) return lane_gradient_scratch_bytes(args);
     return args->allow_bf16 ? bf16_attention_backward_scratch_bytes(args)
                             : moru_avx512_attention_backward_scratch_bytes(args);
 }
 
 void moru_avx512_bf16_attention_backward(const moru_attention *args, const moru_attention_gradient *gradient,
                                          size_t kv_head_begin, size_t kv_head_end, void *scratch) {
-    if (args->allow_bf16) bf16_attention_backward(args, gradient, kv_head_begin, kv_head_end, scratch);
+    if (has_gradient_in_lanes(args)) lane_attention_backward(args, gradient, kv_head_begin, kv_head_end, scratch);
+    else if (args->allow_bf16) bf16_attention_backward(args, gradient, kv_head_begin, kv_head_end, scratch);
     else moru_avx512_attention_backward(args, gradient, kv_head_begin, kv_head_end, scratch);
 }
 

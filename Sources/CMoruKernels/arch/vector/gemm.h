@@ -230,7 +230,8 @@ static void gemm_scatter(const moru_gemm *args, size_t row, size_t rows, size_t 
 static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, size_t column, size_t columns,
                          const gemm_scratch *scratch) {
     size_t depth_step = gemm_depth_step(args), panel_step = gemm_panel_step(args);
-    size_t sliver_rows = even_part(m_end - m_begin, GEMM_ROWS, 1), block_rows = GEMM_MC / GEMM_ROWS * sliver_rows;
+    size_t sliver_rows = even_part(m_end - m_begin, GEMM_ROWS, 1);
+    size_t block_rows = GEMM_MC / GEMM_ROWS * gemm_block_shape(args) * sliver_rows;
     bool narrow = args->c_type == MORU_BF16, gathers = gemm_gathers(args);
     // Sums of bf16 stay in f32 until the last step.
     bool keeps = narrow && !gathers && depth_step < args->k;

@@ -33,10 +33,16 @@ INLINE size_t gemm_depth_step(const moru_gemm *args) {
     return even_part(args->k, GEMM_KC * GEMM_UNIT, unit);
 }
 
+// How many times as many rows as usual a block of A has, and as many times fewer units: whole columns of A are read in
+// pieces of a block's rows, which should not be short.
+INLINE size_t gemm_block_shape(const moru_gemm *args) {
+    return GEMM_BF16 && MORU_LANES == 16 && args->a_column_stride != 1 ? GEMM_KD / GEMM_KC : 1;
+}
+
 // The elements of k that a panel holds, in whole steps.
 INLINE size_t gemm_panel_step(const moru_gemm *args) {
-    size_t step = gemm_depth_step(args);
-    return even_part(args->k, GEMM_KD * GEMM_UNIT / step * step, step);
+    size_t step = gemm_depth_step(args), most = GEMM_KD / gemm_block_shape(args) * GEMM_UNIT;
+    return even_part(args->k, moru_max_size(most / step * step, step), step);
 }
 
 // Whether a C of bf16 is added up over several panels.
@@ -50,13 +56,13 @@ INLINE gemm_scratch carve(const moru_gemm *args, void *memory) {
     uintptr_t next = ((uintptr_t)memory + 63) & ~(uintptr_t)63;
     gemm_scratch parts;
     parts.a = (float *)next;
-    next += moru_round_up(GEMM_MC * units + 64, 16) * sizeof(float);
+    next += moru_round_up(GEMM_MC * gemm_block_shape(args) * units + 64, 16) * sizeof(float);
     parts.wide = (float *)next;
     next += GEMM_WIDE * sizeof(float);
     parts.narrow = (uint16_t *)next;
     next += GEMM_WIDE * sizeof(uint16_t);
     parts.block = (float *)next;
-    next += GEMM_MC * GEMM_COLUMNS * sizeof(float);
+    next += GEMM_MC * gemm_block_shape(args) * GEMM_COLUMNS * sizeof(float);
     parts.b = (float *)next;
     if (!args->packed_b) next += GEMM_NC * units * sizeof(float);
     parts.c = (float *)next;
@@ -307,6 +313,47 @@ INLINE vf gemm_unit_of_a(const moru_gemm *args, size_t row, size_t column, size_
 #endif
 }
 
+// The units of an A with whole columns, but the last, in groups: a sliver's part of a group is written in one run. Units
+// are read and stored in whole vectors: what lies beyond a sliver's part of a unit is overwritten by the units after it.
+// Returns how many were packed.
+INLINE size_t gemm_pack_whole_units(const moru_gemm *args, size_t panel, size_t units, size_t row, size_t end,
+                                    size_t rows, float *out) {
+#if GEMM_BF16 && MORU_LANES == 16
+    const size_t group = 8;
+    size_t stride = args->a_column_stride, whole = units > 0 ? units - 1 : 0;
+    if (stride < LANES || rows > LANES) return 0;
+    size_t size = args->a_type == MORU_BF16 ? sizeof(uint16_t) : sizeof(float);
+    const uint8_t *a = gemm_a(args, row, panel);
+    for (size_t first = 0; first < whole; first += group) {
+        size_t last = moru_min_size(first + group, whole);
+        for (size_t i = 2 * (first + group); i < 2 * moru_min_size(first + 2 * group, whole); i++) {
+            gemm_prefetch(a + i * stride * size, a + (i * stride + end - row) * size);
+        }
+        for (size_t m = 0; m < end - row; m += rows) {
+            size_t count = moru_min_size(rows, end - row - m);
+            float *to = out + m * units + first * count;
+            if (args->a_type == MORU_BF16) {
+                const uint16_t *from = (const uint16_t *)(const void *)a + 2 * first * stride + m;
+                for (size_t i = first; i < last; i++, from += 2 * stride, to += count) {
+                    __m512i even = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)from));
+                    __m512i odd = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(from + stride)));
+                    vstore(to, gemm_pair_halves(even, odd, 0));
+                }
+            } else {
+                const float *from = (const float *)(const void *)a + 2 * first * stride + m;
+                for (size_t i = first; i < last; i++, from += 2 * stride, to += count) {
+                    vstore(to, gemm_pair(vload(from), vload(from + stride)));
+                }
+            }
+        }
+    }
+    return whole;
+#else
+    (void)args, (void)panel, (void)units, (void)row, (void)end, (void)rows, (void)out;
+    return 0;
+#endif
+}
+
 // Rows [row, end) in slivers of `rows`, elements [panel, panel_end) of k in steps of `step`; slivers are as long as the
 // panel. Whole columns are read row after row, through all the slivers.
 static void gemm_pack_a(const moru_gemm *args, size_t panel, size_t panel_end, size_t step, size_t row, size_t end,
@@ -322,25 +369,12 @@ static void gemm_pack_a(const moru_gemm *args, size_t panel, size_t panel_end, s
         }
         return;
     }
-    for (size_t i = 0; i < units; i++) {
+    size_t i = gemm_pack_whole_units(args, panel, units, row, end, rows, out);
+    for (; i < units; i++) {
         for (size_t ahead = 0; ahead < GEMM_UNIT; ahead++) {
             size_t column = panel + (i + GEMM_AHEAD) * GEMM_UNIT + ahead;
             if (column < panel_end) gemm_prefetch(gemm_a(args, row, column), gemm_a(args, end, column));
         }
-#if GEMM_BF16 && MORU_LANES == 16
-        // All but the last unit may be read and stored in whole vectors: what lies beyond a sliver's part of the unit is
-        // overwritten by the units after it, or lies behind the last sliver.
-        if (args->a_type == MORU_BF16 && i + 1 < units && args->a_column_stride >= LANES) {
-            const uint16_t *even = gemm_a(args, row, panel + 2 * i), *odd = even + args->a_column_stride;
-            for (size_t m = row; m < end; m += rows) {
-                size_t count = moru_min_size(rows, end - m);
-                __m512i upper = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(even + m - row)));
-                __m512i lower = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(odd + m - row)));
-                vstore(out + (m - row) * units + i * count, gemm_pair_halves(upper, lower, 0));
-            }
-            continue;
-        }
-#endif
         for (size_t m = row; m < end; m += rows) {
             size_t count = moru_min_size(rows, end - m);
             float *to = out + (m - row) * units + i * count;

@@ -1,5 +1,6 @@
 // A thin layer over clang's vectors, so that each vector kernel is written once. The including file defines
-// MORU_NAME(f) (the level's prefix) and MORU_LANES (floats in a vector), and compiles under the level's target.
+// MORU_NAME(f) (the level's prefix) and MORU_LANES (floats in a vector), and compiles under the level's target; with
+// MORU_NATIVE_BF16 where that has instructions that round to bf16 (numbers below 2^-126 become 0 there).
 #include <float.h>
 #include <math.h>
 
@@ -125,6 +126,18 @@ INLINE vf vexp(vf x) {
 #endif
 }
 
+#ifdef MORU_NATIVE_BF16
+// 2^x to 3e-6 of itself, for what is rounded to bf16 and lies in -200 ... 126; below -126 it fades to 0. A NaN stays.
+INLINE vf vexp2_narrow(vf x) {
+    const float magic = 0x1.8p23f;  // adding it rounds to an integer
+    vf n = (x + magic) - magic, r = x - n;
+    vf p = vfma(vset(0.00958285294f), r, vset(0.0559064262f));
+    p = vfma(p, r, vset(0.240240991f));
+    p = vfma(p, r, vset(0.693124175f));
+    return (vf)_mm512_scalef_ps((__m512)vfma(p, r, vset(1)), (__m512)n);
+}
+#endif
+
 INLINE vf vsigmoid(vf x) { return 1.0f / (1.0f + vexp(-x)); }
 
 // tanh x = 1 - 2 / (e^2x + 1); absolute error of a few 1e-8 of 1.
@@ -171,15 +184,27 @@ INLINE vu vbf16_bits(vf v) {
     return v != v ? quiet : rounded;
 }
 
+INLINE vs vnarrow(vf v) {
+#ifdef MORU_NATIVE_BF16
+    return __builtin_bit_cast(vs, _mm512_cvtneps_pbh((__m512)v));
+#else
+    return __builtin_convertvector(vbf16_bits(v), vs);
+#endif
+}
+
 INLINE void vstore_bf16(uint16_t *p, vf v) {
-    vs bits = __builtin_convertvector(vbf16_bits(v), vs);
+    vs bits = vnarrow(v);
     __builtin_memcpy(p, &bits, sizeof bits);
 }
 
 // The first `count` (<= LANES) elements.
 INLINE void vstore_bf16_n(uint16_t *p, vf v, size_t count) {
-    vs bits = __builtin_convertvector(vbf16_bits(v), vs);
+    vs bits = vnarrow(v);
+#ifdef MORU_NATIVE_BF16
+    _mm256_mask_storeu_epi16(p, (__mmask16)((1u << count) - 1), __builtin_bit_cast(__m256i, bits));
+#else
     __builtin_memcpy(p, &bits, count * sizeof *p);
+#endif
 }
 
 // `count` (<= LANES) elements from element i on of an array of f32 or bf16, zeros after them; and their store.
