@@ -136,7 +136,7 @@ extension CPUBackend {
             update.inner += rows.lowerBound * update.rank
             (update.rows, update.n) = (rows.count, columns.count)
             (update.y, update.y_row_stride) = (sums, product.y_row_stride)
-            Self.lowRankKernels.outer(&update, 0, columns.count)
+            moru_low_rank_kernels_for(kernels.level).pointee.outer(&update, 0, columns.count)
         }
         guard one.isNarrow else { return }
         var narrowing = moru_biased_activation()
