@@ -36,6 +36,29 @@ import Testing
         #expect(alone.gradients[0].values().allSatisfy { $0 == 1 })
     }
 
+    /// What is computed again for gradients instead of being kept is the same to the bit.
+    @Test(arguments: [DType.f32, .bf16]) func aStreamOfManyStepsKeepsLittle(_ type: DType) {
+        let names = ["first", "second", "third", "fourth"]
+        let inputs = [x, w] + names.map { Deterministic.tensor($0, [64, 64]) }
+        func run(keepsAll: Bool) -> [[Float]] {
+            let (value, gradients) = valueAndGradients(at: inputs) { leaves in
+                // A tensor of another node is kept as it is
+                func kept(_ x: Tensor) -> Tensor { keepsAll ? x.reshaped(x.shape) : x }
+                var (sum, delta) = (leaves[0], Tensor?.none)
+                for (number, matrix) in leaves.dropFirst(2).enumerated() {
+                    let step = kept(sum).addingAndNormalizing(delta, leaves[1], epsilon: 1e-5, as: type)
+                    // Every other sum comes again from the one before, if what was added to that takes less memory
+                    let keepsSum = keepsAll || number % 2 == 0 || type == .f32
+                    #expect(step.sum.node?.isKept == keepsSum && step.normalized.node?.again != nil)
+                    (sum, delta) = (step.sum, kept(step.normalized).linear([matrix, matrix])[0])
+                }
+                return (sum + (delta ?? sum)).sum()
+            }
+            return [value.values()] + gradients.map { $0.values() }
+        }
+        #expect(run(keepsAll: true) == run(keepsAll: false))
+    }
+
     @Test func aLayerInBF16IsNearTheSameInF32() {
         let (gate, up) = (Deterministic.tensor("gate", [96, 64]), Deterministic.tensor("up", [96, 64]))
         let down = Deterministic.tensor("down", [64, 96])
@@ -110,5 +133,28 @@ import Testing
             return leaves[0].rows(1..<3).sum() + picked.sum() + (leaves[0] * leaves[0]).sum()
         }
         #expect(gradients[0].values() == [12, 14, 7, 9, 31, 33])
+    }
+
+    /// Where a product is far deeper than it is wide, its panels are cut across the depth.
+    @Test func aDeepProductIsTheSameEitherWayRound() {
+        let (a, b) = (Deterministic.tensor("a", [131, 1 << 13]), Deterministic.tensor("b", [600, 1 << 13]))
+        let backend = Runtime.shared.backend
+        for addend in [nil, Deterministic.tensor("c", [131, 600])] {
+            let deep = backend.matmul(
+                a, transposeA: false, b.transposed(), transposeB: false, alpha: 0.5, adding: addend)
+            let wide = backend.matmul(a, transposeA: false, b, transposeB: true, alpha: 0.5, adding: addend)
+            expectNear(deep, wide, 1e-4)
+        }
+    }
+
+    /// The last panel of a product may be so narrow that its kernel packs nothing.
+    @Test func aProductMayEndInANarrowPanel() {
+        let (a, b) = (Deterministic.tensor("a", [131, 1 << 13]), Deterministic.tensor("b", [517, 1 << 13]))
+        let backend = Runtime.shared.backend
+        let whole = backend.matmul(a, transposeA: false, b, transposeB: true, alpha: 1, adding: nil)
+        let last = backend.matmul(a, transposeA: false, b.rows(512..<517), transposeB: true, alpha: 1, adding: nil)
+        expectNear(whole.columns(512..<517), last)
+        let first = backend.matmul(a, transposeA: false, b.rows(0..<512), transposeB: true, alpha: 1, adding: nil)
+        expectNear(whole.columns(0..<512), first, 1e-4)
     }
 }

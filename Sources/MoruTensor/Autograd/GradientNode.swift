@@ -12,6 +12,10 @@ final class GradientNode: @unchecked Sendable {
     private(set) var inputs: [GradientNode?]
     private var backward: PartialRule?
     private let isLeaf: Bool
+    /// Computes the node's tensor once more, to the bit, where that costs little; nil where it must be kept.
+    var again: (() -> Tensor)?
+    /// Whether the memory of the node's tensor is kept for a gradient whatever happens.
+    var isKept = false
 
     private static let counter = Atomic<Int>(0)
 
@@ -32,6 +36,7 @@ final class GradientNode: @unchecked Sendable {
         let inputs = inputs
         backward = nil
         self.inputs = []
+        again = nil
         return zip(inputs, rule(gradient)).compactMap { input, part in
             if let input, let part { (input, part) } else { nil }
         }

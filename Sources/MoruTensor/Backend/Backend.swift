@@ -50,10 +50,11 @@ public protocol Backend: Sendable {
     func activateBackward(_ dy: Tensor, _ x: Tensor, _ function: Activation) -> Tensor
     /// An activation of `gate` times `up`, elementwise, f32 or bf16.
     func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor
-    /// The gradients of gate and up; and where wanted the result again.
+    /// Turns gate and up into their gradients, and where wanted `dy` into the result again; in place where nobody else
+    /// holds them.
     func gatedBackward(
-        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation, wantsResult: Bool
-    ) -> (gate: Tensor, up: Tensor, result: Tensor?)
+        _ dy: inout Tensor, gate: inout Tensor, up: inout Tensor, by function: Activation, wantsResult: Bool
+    )
     /// `cap * tanh(x / cap)`, elementwise.
     func softcap(_ x: Tensor, _ cap: Float) -> Tensor
     /// The gradient of its input, from its output.

@@ -81,23 +81,22 @@ extension CPUBackend {
     }
 
     func gatedBackward(
-        _ dy: Tensor, gate: Tensor, up: Tensor, by function: Activation, wantsResult: Bool
-    ) -> (gate: Tensor, up: Tensor, result: Tensor?) {
-        let dy = dy.converted(to: gate.dtype)
-        let dGate = Tensor(uninitialized: gate.shape, dtype: gate.dtype)
-        let dUp = Tensor(uninitialized: up.shape, dtype: up.dtype)
-        let y = wantsResult ? Tensor(uninitialized: gate.shape, dtype: gate.dtype) : nil
+        _ dy: inout Tensor, gate: inout Tensor, up: inout Tensor, by function: Activation, wantsResult: Bool
+    ) {
+        dy = dy.converted(to: gate.dtype)
+        if wantsResult { dy.makeUnique() }
+        gate.makeUnique()
+        up.makeUnique()
         var (arguments, rows) = gatedArguments(gate: gate, up: up, by: function)
         arguments.dy = dy.bytes
-        arguments.y = y.map { UnsafeMutableRawPointer(mutating: $0.bytes) }
-        arguments.d_gate = UnsafeMutableRawPointer(mutating: dGate.bytes)
-        arguments.d_up = UnsafeMutableRawPointer(mutating: dUp.bytes)
+        arguments.y = wantsResult ? UnsafeMutableRawPointer(mutating: dy.bytes) : nil
+        arguments.d_gate = UnsafeMutableRawPointer(mutating: gate.bytes)
+        arguments.d_up = UnsafeMutableRawPointer(mutating: up.bytes)
         withExtendedLifetime((dy, gate, up)) {
             withUnsafePointer(to: arguments) { arguments in
                 forRows(rows, dim: arguments.pointee.dim) { kernels.gated_rows_backward(arguments, $0, $1) }
             }
         }
-        return (dGate, dUp, y)
     }
 
     private func gatedArguments(

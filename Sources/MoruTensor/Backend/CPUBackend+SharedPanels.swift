@@ -9,6 +9,9 @@ extension CPUBackend {
     private static let columnTilesAtOnce = 26
     /// Fewer rows than this are not worth packing a weight for all threads.
     private static let leastRows = 128
+    /// Panels that are cut across the depth of a product hold a multiple of so many elements of k: the steps that the
+    /// kernels add up at a time.
+    private static let depthUnit = 1024
     /// Bytes of packed weights that all threads read again and again: a part of the last-level cache.
     private static let panelBytes = 8 << 20
 
@@ -25,6 +28,15 @@ extension CPUBackend {
         let bytes = sums.joined().map(packedBytes)
         guard bytes.allSatisfy({ $0 > 0 }), widest > 0 else { return false }
         let panels = max(1, (bytes.reduce(0, +) + Self.panelBytes - 1) / Self.panelBytes)
+        if let depth = depthOfPanels(sums, panels) {
+            // A is packed once, not for each panel of columns
+            let whole = sums[0][0]
+            for first in stride(from: 0, to: whole.k, by: depth) {
+                let part = self.depth(first..<min(whole.k, first + depth), of: whole)
+                runPanel([[part]], adding: first == 0 ? addend.map { ($0, whole.n) } : nil)
+            }
+            return true
+        }
         let columns = ((widest + panels - 1) / panels + 255) / 256 * 256
         for first in stride(from: 0, to: widest, by: columns) {
             let parts = sums.filter { first < $0[0].n }.map { sum in
@@ -35,6 +47,27 @@ extension CPUBackend {
         return true
     }
 
+    /// Elements of k that a panel holds, where a matrix that is far deeper than it is wide is cut across its depth; nil
+    /// where panels are of columns. Whole steps of the kernels, so that every sum is added up in the same order.
+    private func depthOfPanels(_ sums: [[moru_gemm]], _ panels: Int) -> Int? {
+        guard panels > 1, sums.count == 1, sums[0].count == 1 else { return nil }
+        let one = sums[0][0]
+        guard one.k >= 8 * one.n, one.k % Self.depthUnit == 0, one.c_type == MORU_F32,
+            !one.b_transposed, one.packed_b == nil, one.a_column_stride == 1
+        else { return nil }
+        return ((one.k + panels - 1) / panels + Self.depthUnit - 1) / Self.depthUnit * Self.depthUnit
+    }
+
+    /// The part of a product that some elements of k add to C.
+    private func depth(_ range: Range<Int>, of product: moru_gemm) -> moru_gemm {
+        var part = product
+        part.k = range.count
+        part.a = product.a + range.lowerBound * product.a_type.byteCount
+        part.b = product.b + range.lowerBound * product.b_row_bytes
+        if range.lowerBound > 0 { part.accumulate = true }
+        return part
+    }
+
     /// The products of one panel of columns, small enough to be packed whole.
     private func runPanel(_ sums: [[moru_gemm]], adding addend: (base: UnsafeRawPointer, rowStride: Int)?) {
         var all = sums
@@ -42,7 +75,8 @@ extension CPUBackend {
         var total = 0
         let places = sums.map { sum in
             sum.map { one -> Int? in
-                if one.packed_b != nil { return nil }
+                // The last columns may be so few that their kernel wants no packing
+                if one.packed_b != nil || packedBytes(of: one) == 0 { return nil }
                 if let index = packings.firstIndex(where: { $0.product.hasSameB(as: one) }) { return index }
                 packings.append(Packing(product: one, offset: total))
                 total += (packedBytes(of: one) + 63) & ~63

@@ -25,10 +25,12 @@ public func gated(gate: Tensor, up: Tensor, by function: Activation) -> Tensor {
     guard gate.dtype == up.dtype else { return gated(gate: gate.promoted(), up: up.promoted(), by: function) }
     if function == .relu || function == .tanh { return gate.activated(by: function) * up }
     let backend = Runtime.shared.backend
-    let (g, u) = (gate.detached(), up.detached())
-    return backend.gated(gate: g, up: u, by: function).recording(gate, up) { dy in
-        let gradients = backend.gatedBackward(dy, gate: g, up: u, by: function, wantsResult: false)
-        return [gradients.gate, gradients.up]
+    let inputs = LastUse((gate.detached(), up.detached()))
+    return backend.gated(gate: gate.detached(), up: up.detached(), by: function).recording(gate, up) { dy in
+        var (gate, up) = inputs.take()
+        var dy = dy
+        backend.gatedBackward(&dy, gate: &gate, up: &up, by: function, wantsResult: false)
+        return [gate, up]
     }
 }
 
@@ -42,16 +44,14 @@ public func gatedLinear(gate: Tensor, up: Tensor, by function: Activation, _ wei
     guard weight.isTracked, gate.isTracked, up.isTracked, gate.dtype == up.dtype, function != .relu, function != .tanh
     else { return gated(gate: gate, up: up, by: function).linear(weight) }
     requireSameShape(gate, up, "gatedLinear")
-    let (g, u, w) = (gate.detached(), up.detached(), weight.detached())
-    let inner = gated(gate: g, up: u, by: function)
+    let (w, type) = (weight.detached(), gate.dtype)
+    let inputs = LastUse((gate.detached(), up.detached()))
     let backend = Runtime.shared.backend
+    let inner = backend.gated(gate: gate.detached(), up: up.detached(), by: function)
     return inner.linear(w).recording(gate, up, weight) { dy in
-        let dInner = backend.matmul(
-            dy, transposeA: false, w, transposeB: false, alpha: 1, adding: nil, as: g.dtype)
-        let gradients = backend.gatedBackward(dInner, gate: g, up: u, by: function, wantsResult: true)
-        let dW = gradients.result.map {
-            backend.matmul(dy, transposeA: true, $0, transposeB: false, alpha: 1, adding: nil)
-        }
-        return [gradients.gate, gradients.up, dW]
+        var (gate, up) = inputs.take()
+        var inner = backend.matmul(dy, transposeA: false, w, transposeB: false, alpha: 1, adding: nil, as: type)
+        backend.gatedBackward(&inner, gate: &gate, up: &up, by: function, wantsResult: true)
+        return [gate, up, backend.matmul(dy, transposeA: true, inner, transposeB: false, alpha: 1, adding: nil)]
     }
 }

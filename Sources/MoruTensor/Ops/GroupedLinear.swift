@@ -53,7 +53,7 @@ extension Tensor {
         let (wantsX, wantsW, inputType) = (isTracked, weights.map(\.isTracked), dtype)
         let (wantsA, wantsB) = (updates.map { $0?.a.isTracked ?? false }, updates.map { $0?.b.isTracked ?? false })
         // What is not needed for the gradients asked for is not kept
-        let keptX = wantsW.contains(true) || wantsA.contains(true) ? x : nil
+        let keptX = wantsW.contains(true) || wantsA.contains(true) ? KeptTensor(self) : nil
         let keptInner = zip(outer, wantsB).map { $1 ? $0?.inner : nil }
         let inputs = [self] + weights + updates.flatMap { [$0?.a, $0?.b] }.map { $0 ?? Tensor(0) }
         return results.recordingTogether(inputs) { gradients in
@@ -69,7 +69,7 @@ extension Tensor {
             let dX = wantsX && !pairs.isEmpty ? backend.sumOfProducts(pairs, as: inputType) : nil
             // The gradients of weights, and of all first factors, are products with the same input
             let wanted = zip(gradients + dInner, wantsW + wantsA).map { dy, isWanted in isWanted ? dy : nil }
-            var columns = keptX.map { backend.productsOfColumns(wanted.compactMap { $0 }, $0) }?.makeIterator()
+            var columns = keptX.map { backend.productsOfColumns(wanted.compactMap { $0 }, $0.tensor) }?.makeIterator()
             let found = wanted.map { $0 == nil ? nil : columns?.next() }
             let dB = zip(zip(gradients, keptInner), factors).map { pair, update -> Tensor? in
                 guard let dy = pair.0, let inner = pair.1, let update else { return nil }

@@ -21,7 +21,7 @@ extension Tensor {
         var logits = detached()
         let losses = backend.crossEntropy(&logits, targets: targets, scale: scale, wantsGradient: isTracked)
         let gradient = LastUse(logits)
-        return backend.scale(backend.sum(losses), by: scale).recording(self) { [gradient.take(scaledBy: $0)] }
+        return backend.scale(backend.sum(losses), by: scale).recording(self) { [gradient.take().scaled(by: $0)] }
     }
 }
 
@@ -69,8 +69,9 @@ public func linearCrossEntropy(
     for begin in stride(from: 0, to: targets.count, by: step) {
         let rows = begin..<min(targets.count, begin + step)
         let chunk = x.rows(rows)
-        let products = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
-        var logits = transform.capping(products, backend)
+        var logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
+        // Held by nobody else, so that the gradient takes their place
+        if transform.softcap != nil { logits = transform.capping(logits, backend) }
         // The slope of a cap is found from the logits, which then must outlive the loss
         let capped = transform.softcap.map { _ in logits }
         let losses = backend.crossEntropy(
@@ -85,21 +86,15 @@ public func linearCrossEntropy(
     }
     let (gradientX, gradientW) = (LastUse(dX), LastUse(dW))
     return Tensor(Float(total)).recording(hidden, weight) {
-        [gradientX.take(scaledBy: $0), gradientW.take(scaledBy: $0)]
+        [gradientX.take()?.scaled(by: $0), gradientW.take()?.scaled(by: $0)]
     }
 }
 
-/// A gradient that was computed ahead, and is handed over, scaled in place, when it is asked for.
-private final class LastUse {
-    private var gradient: Tensor?
-
-    init(_ gradient: Tensor?) { self.gradient = gradient }
-
-    func take(scaledBy factor: Tensor) -> Tensor? {
-        guard var taken = gradient else { return nil }
-        gradient = nil
-        Runtime.shared.backend.scale(&taken, by: factor.scalar)
-        return taken
+extension Tensor {
+    /// A gradient that was computed ahead, times that of the loss; in place where nobody else holds it.
+    fileprivate consuming func scaled(by factor: Tensor) -> Tensor {
+        Runtime.shared.backend.scale(&self, by: factor.scalar)
+        return self
     }
 }
 
