@@ -7,6 +7,8 @@ import CMoruKernels
 struct AttentionRows {
     /// Bytes of keys and values from which on they are worth sharing between the threads.
     private static let worthSharing = 1 << 15
+    /// Bytes that a thread asks for ahead at most: what its own cache holds beside the rest.
+    private static let aheadLimit = 1 << 19
 
     private struct Row {
         var arguments: moru_attention
@@ -68,6 +70,38 @@ struct AttentionRows {
 
     /// The parts into which the work is worth being split.
     var parts: Int { byteCount < Self.worthSharing ? 1 : max(1, min(threadCount, unitCount)) }
+
+    /// Asks for the keys and values that a part begins with, before it is computed.
+    func prefetch(_ part: Int, of parts: Int) {
+        let range = unitCount * part / parts..<unitCount * (part + 1) / parts
+        var left = Self.aheadLimit
+        for index in 0..<count {
+            let row = rows.base[index]
+            let own = range.clamped(to: row.units)
+            guard !own.isEmpty else { continue }
+            let (kvHeads, first) = (row.arguments.kv_heads, row.units.lowerBound)
+            let pieces = (own.lowerBound - first) / kvHeads..<(own.upperBound - first + kvHeads - 1) / kvHeads
+            for piece in pieces where left > 0 { left -= prefetch(row.arguments, piece: row.pieces.lowerBound + piece) }
+        }
+    }
+
+    /// Asks for a piece's keys and values, and says how many bytes they are.
+    private func prefetch(_ row: moru_attention, piece: Int) -> Int {
+        let rowBytes = row.kv_row_stride / moru_block_elements(row.kv_type) * moru_block_bytes(row.kv_type)
+        let pieceKeys = Int(MORU_PIECE_KEYS)
+        let end = min(row.kv_count, (piece + 1) * pieceKeys)
+        var (key, bytes) = (piece * pieceKeys, 0)
+        while key < end {
+            let (page, slot) = key.quotientAndRemainder(dividingBy: row.page_tokens)
+            let count = min(end - key, row.page_tokens - slot)
+            for pages in [row.k_pages, row.v_pages] {
+                if let start = pages?[page] { moru_prefetch(start + slot * rowBytes, count * rowBytes) }
+            }
+            key += count
+            bytes += 2 * count * rowBytes
+        }
+        return bytes
+    }
 
     /// Computes a part.
     ///

@@ -1,8 +1,8 @@
 import CMoruKernels
 
-/// A layer of a decoder without references, so that threads that share its steps count none, and not to be copied for
-/// each step. Valid while the ``DecoderLayer`` lives that it is made of.
-struct CPUDecoderLayer: ~Copyable {
+/// A layer of a decoder without references, so that threads that share its steps count none. Valid while the
+/// ``DecoderLayer`` lives that it is made of.
+struct CPUDecoderLayer {
     /// A fully connected layer.
     struct Projection {
         let weight: FewRowsWeight
@@ -44,9 +44,7 @@ struct CPUDecoderLayer: ~Copyable {
     var roundsAttentionInput: Bool { query.weight.isPacked || key.weight.isPacked || value.weight.isPacked }
     var keyHeads: Int { key.outputs / headDim }
     /// Elements of queries, keys, and between gate and down (0 for a mixture of experts).
-    var sizes: Sizes {
-        Sizes(queries: query.outputs, keys: key.outputs, inner: feedForward?.gate.outputs ?? 0)
-    }
+    let sizes: Sizes
 
     struct Sizes {
         var queries, keys, inner: Int
@@ -70,6 +68,7 @@ struct CPUDecoderLayer: ~Copyable {
         } else {
             feedForward = nil
         }
+        sizes = Sizes(queries: query.outputs, keys: key.outputs, inner: feedForward?.gate.outputs ?? 0)
         (inputNorm, feedForwardNorm) = (
             UnsafePointer(layer.inputNorm.floats), UnsafePointer(layer.feedForwardNorm.floats)
         )

@@ -9,18 +9,17 @@ final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
     /// What the layers without references are made of.
     private let sources: [DecoderLayer]
     private let layers: UnsafeMutableBufferPointer<CPUDecoderLayer>
+    /// The numbers of those with mixtures of experts.
+    private let mixtures: [Int]
     /// Those of the largest layer.
     private let sizes: CPUDecoderLayer.Sizes
 
     init(_ backend: CPUBackend, _ sources: [DecoderLayer]) {
         (self.backend, self.sources) = (backend, sources)
         layers = .allocate(capacity: sources.count)
-        var sizes = CPUDecoderLayer.Sizes(queries: 0, keys: 0, inner: 0)
-        for (index, source) in sources.enumerated() {
-            layers.initializeElement(at: index, to: CPUDecoderLayer(source, backend.threads))
-            sizes = sizes.union(layers[index].sizes)
-        }
-        self.sizes = sizes
+        _ = layers.initialize(from: sources.map { CPUDecoderLayer($0, backend.threads) })
+        mixtures = layers.indices.filter { [layers] in layers[$0].feedForward == nil }
+        sizes = layers.reduce(layers[0].sizes) { $0.union($1.sizes) }
     }
 
     deinit { layers.deallocate() }
@@ -38,11 +37,12 @@ final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
         let rows = CPUDecoderRows(
             backend, embedded, UnsafeBufferPointer(layers), sizes, runs: runs, angles: angles, updates: updates)
         var begin = 0
-        for (number, layer) in sources.enumerated() {
-            guard case .experts(let router, let options, let weights) = layer.feedForward else { continue }
+        for number in mixtures {
             rows.pass(begin..<number + 1)
-            backend.multiplyByExperts(
-                rows.normalized, rows: embedded.shape[0], router, options, weights, to: rows.delta.floats)
+            if case .experts(let router, let options, let weights) = sources[number].feedForward {
+                backend.multiplyByExperts(
+                    rows.normalized, rows: embedded.shape[0], router, options, weights, to: rows.delta.floats)
+            }
             begin = number + 1
         }
         rows.pass(begin..<layers.count)

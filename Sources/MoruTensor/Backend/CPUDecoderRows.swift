@@ -64,29 +64,34 @@ final class CPUDecoderRows {
         attention.deallocate()
     }
 
+    /// A layer where it lies: nobody copies it for each step.
+    typealias Layer = UnsafePointer<CPUDecoderLayer>
+
+    /// The layer of a number, if there is one.
+    func layer(_ number: Int) -> Layer? { layers.indices.contains(number) ? layers.baseAddress! + number : nil }
+
     /// Passes some layers, of which the last may have a mixture of experts: then up to its ``normalized`` input.
     func pass(_ numbers: Range<Int>) {
-        guard !numbers.isEmpty else { return }
+        guard let last = numbers.last else { return }
         let steps = DecoderStep.allCases.count
-        let isMixture = layers[numbers.upperBound - 1].feedForward == nil
-        let last = isMixture ? DecoderStep.feedForwardInput.rawValue + 1 : steps
-        func place(_ index: Int) -> (step: DecoderStep, layer: Int) {
+        let lastSteps = layers[last].feedForward == nil ? DecoderStep.feedForwardInput.rawValue + 1 : steps
+        func place(_ index: Int) -> (step: DecoderStep, number: Int) {
             let (layer, step) = index.quotientAndRemainder(dividingBy: steps)
             return (DecoderStep(rawValue: step)!, numbers.lowerBound + layer)
         }
         func parts(_ index: Int) -> Int {
-            let (step, layer) = place(index)
-            return self.parts(of: step, layers[layer])
+            let (step, number) = place(index)
+            return self.parts(of: step, layers.baseAddress! + number)
         }
-        backend.threads.runSteps((numbers.count - 1) * steps + last, parts: parts) { index, part, thread in
-            let (step, layer) = place(index)
-            perform(step, layer, part: part, of: parts(index), thread: thread)
+        backend.threads.runSteps((numbers.count - 1) * steps + lastSteps, parts: parts) { index, part, thread in
+            let (step, number) = place(index)
+            perform(step, number, part: part, of: parts(index), thread: thread)
         }
     }
 
     /// The residual stream after the last layer, and what that layer adds to it.
     func finish() -> (residual: Tensor, delta: Tensor) {
-        finishFeedForward(layers[layers.count - 1], 0..<rowCount)
+        if let last = layer(layers.count - 1) { finishFeedForward(last, 0..<rowCount) }
         return (residual, delta)
     }
 
@@ -98,10 +103,10 @@ final class CPUDecoderRows {
     }
 
     /// Into how many parts a step of a layer is split, when all before it is done.
-    private func parts(of step: DecoderStep, _ layer: borrowing CPUDecoderLayer) -> Int {
+    private func parts(of step: DecoderStep, _ layer: Layer) -> Int {
         switch step {
         case .attentionInput, .positions, .joining, .feedForwardInput: rowParts(dim)
-        case .gating: rowParts(4 * layer.sizes.inner)
+        case .gating: rowParts(4 * layer.pointee.sizes.inner)
         case .attention: attention.parts
         case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates, .downUpdates:
             products.innerParts(atMost: threadCount)
@@ -114,26 +119,32 @@ final class CPUDecoderRows {
 
     private func perform(_ step: DecoderStep, _ number: Int, part: Int, of parts: Int, thread: Int) {
         let rows = rowCount * part / parts..<rowCount * (part + 1) / parts
+        let layer = layers.baseAddress! + number
         switch step {
         case .attentionInput:
-            if part == 0 { beginQueryKeyValue(layers[number]) }
-            makeAttentionInput(number, rows)
-        case .positions:
-            if part == 0 { beginAttention(layers[number]) }
-            position(layers[number], rows)
+            if part == 0 {
+                beginQueryKeyValue(layer)
+                beginAttention(layer)
+            }
+            makeAttentionInput(layer, after: self.layer(number - 1), rows)
+        case .positions: position(layer, rows)
         case .attention: attention.compute(part, of: parts, thread: thread)
         case .joining:
-            if part == 0 { beginOutput(layers[number]) }
-            joinAttention(layers[number], rows)
+            if part == 0 { beginOutput(layer) }
+            joinAttention(layer, rows)
         case .feedForwardInput:
-            if part == 0 { beginGateUp(number) }
-            makeFeedForwardInput(layers[number], rows)
+            if part == 0 { beginGateUp(layer, before: self.layer(number + 1)) }
+            makeFeedForwardInput(layer, rows)
         case .gating:
-            if part == 0 { beginDown(layers[number]) }
-            gate(layers[number], rows)
+            if part == 0 { beginDown(layer) }
+            gate(layer, rows)
         case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates, .downUpdates:
             products.computeInner(part, of: parts)
-        case .queryKeyValue, .output, .gateUp, .down: products.compute(part, of: parts)
+        case .queryKeyValue:
+            products.compute(part, of: parts)
+            // Keys lie apart from each other: what is asked for now comes while the threads meet
+            if part < attention.parts { attention.prefetch(part, of: attention.parts) }
+        case .output, .gateUp, .down: products.compute(part, of: parts)
         }
     }
 }

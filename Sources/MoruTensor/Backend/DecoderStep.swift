@@ -1,4 +1,5 @@
-/// The steps of a decoder's layer, in their order. The threads share each, and meet before the next.
+/// The steps of a decoder's layer, in their order. The threads share each, and meet before the next. Those of updates
+/// compute the inner products of low-rank ones, where there are any.
 enum DecoderStep: Int, CaseIterable {
     /// Adds what the layer before left to the residual stream, normalises it, and rounds it for the products.
     case attentionInput

@@ -68,7 +68,7 @@ struct FewRowsProducts {
         cost += units.count * unitCost
     }
 
-    /// Adds an update of some of its rows to the product appended last.
+    /// Adds an update of some rows to the product appended last, which is one of all rows.
     mutating func update(_ rows: Range<Int>, by factors: moru_low_rank) {
         guard let input else { return }
         let product = products.base + count - 1
