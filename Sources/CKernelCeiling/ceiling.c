@@ -8,19 +8,19 @@
 #define WIDE(T)
 #endif
 
-#define LOOPS(NAME, LANES, TARGET)                                                                          \
+#define LOOPS(NAME, LANES, CHAINS, TARGET)                                                                  \
     typedef float floats_##NAME __attribute__((ext_vector_type(LANES)));                                    \
     typedef uint32_t words_##NAME __attribute__((ext_vector_type(LANES)));                                  \
     WIDE(TARGET) static double multiply_add_##NAME(size_t steps, float *sink) {                             \
-        floats_##NAME chain[16], factor = (floats_##NAME)(0.999f), term = (floats_##NAME)(1e-9f);           \
-        for (int i = 0; i < 16; i++) chain[i] = (floats_##NAME)((float)i);                                  \
+        floats_##NAME chain[CHAINS], factor = (floats_##NAME)(0.999f), term = (floats_##NAME)(1e-9f);       \
+        for (int i = 0; i < CHAINS; i++) chain[i] = (floats_##NAME)((float)i);                              \
         for (size_t step = 0; step < steps; step++) {                                                       \
-            _Pragma("clang loop unroll(full)") for (int i = 0; i < 16; i++) {                               \
+            _Pragma("clang loop unroll(full)") for (int i = 0; i < CHAINS; i++) {                           \
                 chain[i] = __builtin_elementwise_fma(chain[i], factor, term);                               \
             }                                                                                               \
         }                                                                                                   \
-        for (int i = 0; i < 16; i++) *sink += chain[i].x;                                                   \
-        return 2.0 * 16 * LANES * (double)steps;                                                            \
+        for (int i = 0; i < CHAINS; i++) *sink += chain[i].x;                                               \
+        return 2.0 * CHAINS * LANES * (double)steps;                                                        \
     }                                                                                                       \
     WIDE(TARGET) static void read_##NAME(const void *memory, size_t bytes, float *sink) {                   \
         const words_##NAME *words = memory;                                                                 \
@@ -33,9 +33,10 @@
         *sink += (float)(sum[0].x ^ sum[1].x ^ sum[2].x ^ sum[3].x);                                        \
     }
 
-LOOPS(narrow, 4, "sse2")
-LOOPS(middle, 8, "avx2,fma")
-LOOPS(wide, 16, "avx512f,avx512vl,avx512bw,avx512dq")
+// As many chains as there are registers for, beside two operands.
+LOOPS(narrow, 4, 12, "sse2")
+LOOPS(middle, 8, 12, "avx2,fma")
+LOOPS(wide, 16, 16, "avx512f,avx512vl,avx512bw,avx512dq")
 
 double kernel_ceiling_multiply_add(int bits, size_t steps, float *sink) {
     if (bits >= 512) return multiply_add_wide(steps, sink);
@@ -74,20 +75,33 @@ WIDE("avx512f,avx512vnni") static double int8_wide(size_t steps, float *sink) {
     return 2.0 * 16 * 64 * (double)steps;
 }
 
-WIDE("avx2") static double int8_middle(size_t steps, float *sink) {
-    __m256i chain[8], b = _mm256_set1_epi8(2);
-    for (int i = 0; i < 8; i++) chain[i] = _mm256_set1_epi16((int16_t)i);
+WIDE("avx2,avxvnni") static double int8_middle(size_t steps, float *sink) {
+    __m256i chain[12], a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2);
+    for (int i = 0; i < 12; i++) chain[i] = _mm256_set1_epi32(i);
     for (size_t step = 0; step < steps; step++) {
-        _Pragma("clang loop unroll(full)") for (int i = 0; i < 8; i++) {
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 12; i++) {
+            chain[i] = _mm256_dpbusd_avx_epi32(chain[i], a, b);
+        }
+    }
+    for (int i = 0; i < 12; i++) *sink += (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(chain[i]));
+    return 2.0 * 12 * 32 * (double)steps;
+}
+
+WIDE("avx2") static double int8_pairs(size_t steps, float *sink) {
+    __m256i chain[12], b = _mm256_set1_epi8(2);
+    for (int i = 0; i < 12; i++) chain[i] = _mm256_set1_epi16((int16_t)i);
+    for (size_t step = 0; step < steps; step++) {
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 12; i++) {
             chain[i] = _mm256_add_epi16(chain[i], _mm256_maddubs_epi16(chain[i], b));
         }
     }
-    for (int i = 0; i < 8; i++) *sink += (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(chain[i]));
-    return 2.0 * 8 * 32 * (double)steps;
+    for (int i = 0; i < 12; i++) *sink += (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(chain[i]));
+    return 2.0 * 12 * 32 * (double)steps;
 }
 
-double kernel_ceiling_int8(int bits, size_t steps, float *sink) {
-    return bits == 512 ? int8_wide(steps, sink) : bits == 256 ? int8_middle(steps, sink) : 0;
+double kernel_ceiling_int8(int bits, bool vnni, size_t steps, float *sink) {
+    if (vnni) return bits >= 512 ? int8_wide(steps, sink) : int8_middle(steps, sink);
+    return bits >= 256 ? int8_pairs(steps, sink) : 0;
 }
 
 WIDE("amx-tile,amx-bf16,amx-int8") double kernel_ceiling_tiles(bool bytes, size_t steps, float *sink) {
@@ -139,8 +153,8 @@ double kernel_ceiling_bf16(size_t steps, float *sink) {
     return 0;
 }
 
-double kernel_ceiling_int8(int bits, size_t steps, float *sink) {
-    (void)bits, (void)steps, (void)sink;
+double kernel_ceiling_int8(int bits, bool vnni, size_t steps, float *sink) {
+    (void)bits, (void)vnni, (void)steps, (void)sink;
     return 0;
 }
 

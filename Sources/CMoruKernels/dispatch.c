@@ -7,7 +7,7 @@
 #endif
 
 typedef struct {
-    bool avx2, avx512, vnni, bf16, amx, intel, neon;
+    bool avx2, avx2_vnni, avx512, vnni, bf16, amx, intel, neon;
 } cpu_features;
 
 #if defined(__x86_64__)
@@ -33,7 +33,10 @@ static cpu_features detect(void) {
     bool words = (b7 & bit_AVX512F) && (b7 & bit_AVX512BW) && (b7 & bit_AVX512DQ) && (b7 & bit_AVX512VL);
     found.avx512 = found.avx2 && words && (states & 0xe6) == 0xe6;
     found.vnni = found.avx512 && (c7 & bit_AVX512VNNI);
-    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) found.bf16 = found.avx512 && (a & bit_AVX512BF16);
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+        found.avx2_vnni = found.avx2 && (a & bit_AVXVNNI);
+        found.bf16 = found.avx512 && (a & bit_AVX512BF16);
+    }
     bool tiles = (d7 & (1u << 24)) && (d7 & (1u << 22)) && (d7 & (1u << 25));  // AMX-TILE, AMX-BF16, AMX-INT8
     found.amx = found.bf16 && found.vnni && tiles && (states & 0x60000) == 0x60000;
     return found;
@@ -53,6 +56,7 @@ const char *moru_cpu_level_name(moru_cpu_level level) {
     case MORU_CPU_SCALAR: return "scalar";
     case MORU_CPU_NEON: return "neon";
     case MORU_CPU_AVX2: return "avx2";
+    case MORU_CPU_AVX2_VNNI: return "avx2-vnni";
     case MORU_CPU_AVX512: return "avx512";
     case MORU_CPU_AVX512_BF16: return "avx512-bf16";
     case MORU_CPU_AMX: return "amx";
@@ -77,6 +81,8 @@ static bool tiles_permitted(void) { return false; }
 
 static const moru_kernels avx2_table =
     MORU_KERNEL_TABLE(moru_avx2, moru_avx2, moru_avx2, moru_avx2, moru_avx2, MORU_CPU_AVX2, "avx2");
+static const moru_kernels avx2_vnni_table =
+    MORU_KERNEL_TABLE(moru_avx2, moru_avx2, moru_avx2, moru_avx2, moru_avx2_vnni, MORU_CPU_AVX2_VNNI, "avx2+vnni");
 static const moru_kernels avx512_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512, moru_avx512, moru_avx512, moru_avx2, MORU_CPU_AVX512, "avx512");
 static const moru_kernels avx512_vnni_table =
@@ -99,6 +105,7 @@ const moru_kernels *moru_kernels_for(moru_cpu_level level) {
     case MORU_CPU_SCALAR: return &scalar_table;
     case MORU_CPU_NEON: return NULL;
     case MORU_CPU_AVX2: return found.avx2 ? &avx2_table : NULL;
+    case MORU_CPU_AVX2_VNNI: return found.avx2_vnni ? &avx2_vnni_table : NULL;
     case MORU_CPU_AVX512: return found.vnni ? &avx512_vnni_table : found.avx512 ? &avx512_table : NULL;
     case MORU_CPU_AVX512_BF16:
         if (!found.bf16 || !found.vnni) return NULL;
@@ -149,7 +156,7 @@ static const moru_low_rank_kernels neon_low_rank = LOW_RANK_KERNELS(moru_neon);
 const moru_low_rank_kernels *moru_low_rank_kernels_for(moru_cpu_level level) {
 #if defined(__x86_64__)
     if (level >= MORU_CPU_AVX512) return &avx512_low_rank;
-    if (level == MORU_CPU_AVX2) return &avx2_low_rank;
+    if (level >= MORU_CPU_AVX2) return &avx2_low_rank;
 #elif defined(__aarch64__)
     if (level == MORU_CPU_NEON) return &neon_low_rank;
 #endif
@@ -172,7 +179,7 @@ const moru_row_attention *moru_row_attention_for(moru_cpu_level level) {
 #if defined(__x86_64__)
     if (level == MORU_CPU_AVX512_BF16 && !detect().intel) return &bf16_rows;
     if (level >= MORU_CPU_AVX512) return &avx512_rows;
-    if (level == MORU_CPU_AVX2) return &avx2_rows;
+    if (level >= MORU_CPU_AVX2) return &avx2_rows;
 #elif defined(__aarch64__)
     if (level == MORU_CPU_NEON) return &neon_rows;
 #endif
@@ -194,6 +201,7 @@ const char *moru_cpu_features(void) {
     if (found.bf16 && found.vnni) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni,avx512_bf16";
     if (found.vnni) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni";
     if (found.avx512) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl";
+    if (found.avx2_vnni) return "avx2,fma,f16c,avx_vnni";
     if (found.avx2) return "avx2,fma,f16c";
     if (found.neon) return "neon";
     return "";

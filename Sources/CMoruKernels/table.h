@@ -130,6 +130,8 @@ MORU_DECLARE_BYTE_KERNELS(moru_scalar)
 #if defined(__x86_64__)
 MORU_DECLARE_KERNELS(moru_avx2)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx2)
+void moru_avx2_vnni_round_row(const float *, size_t, bool, void *);
+void moru_avx2_vnni_packed_product(const moru_packed_product *, size_t, size_t);
 MORU_DECLARE_KERNELS(moru_avx512)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx512)
 MORU_DECLARE_ROW_KERNELS(moru_avx512_bf16)

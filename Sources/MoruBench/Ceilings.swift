@@ -9,7 +9,7 @@ public enum Bound: String, Sendable, Hashable, CaseIterable {
     case f32 = "GFLOP/s f32"
     /// Products of bf16 pairs summed in f32, 10^9 operations a second.
     case bf16 = "GFLOP/s bf16"
-    /// Products of bytes summed in 32 bits (16 on AVX2), 10^9 operations a second.
+    /// Products of bytes summed in 32 bits (16 without VNNI), 10^9 operations a second.
     case int8 = "GOP/s int8"
     /// Reading memory that no cache holds, 10^9 bytes a second.
     case memory = "GB/s read"
@@ -30,7 +30,7 @@ public struct Ceilings: Sendable, Hashable {
         self.threads = threads
         let level = Runtime.shared.kernels.level
         let isAVX512 = level.rawValue >= MORU_CPU_AVX512.rawValue
-        let bits: Int32 = isAVX512 ? 512 : level == MORU_CPU_AVX2 ? 256 : 128
+        let bits: Int32 = isAVX512 ? 512 : level.rawValue >= MORU_CPU_AVX2.rawValue ? 256 : 128
         var rates: [Bound: Double] = [:]
         let steps = 50_000
         func arithmetic(_ loop: (Int, UnsafeMutablePointer<Float>) -> Double) -> Double? {
@@ -49,9 +49,9 @@ public struct Ceilings: Sendable, Hashable {
             rates[.int8] = arithmetic { kernel_ceiling_tiles(true, $0, $1) }
         } else {
             if level == MORU_CPU_AVX512_BF16 { rates[.bf16] = arithmetic { kernel_ceiling_bf16($0, $1) } }
-            let hasVNNI = moru_byte_kernels_for(level).pointee.is_fast
-            let byteBits: Int32 = hasVNNI ? 512 : level.rawValue >= MORU_CPU_AVX2.rawValue ? 256 : 0
-            rates[.int8] = arithmetic { kernel_ceiling_int8(byteBits, $0, $1) }
+            let hasVNNI = level == MORU_CPU_AVX2_VNNI || moru_byte_kernels_for(level).pointee.is_fast
+            // Without it AVX-512 takes the products of AVX2
+            rates[.int8] = arithmetic { kernel_ceiling_int8(hasVNNI ? bits : min(bits, 256), hasVNNI, $0, $1) }
         }
         let memory = Scratch(bytes: 256 << 20)
         rates[.memory] =

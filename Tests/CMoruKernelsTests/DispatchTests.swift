@@ -34,6 +34,9 @@ struct DispatchTests {
         let flags = Set(line.split(separator: " ").map(String.init))
         guard !flags.isEmpty else { return }
         #expect((moru_kernels_for(MORU_CPU_AVX2) != nil) == flags.isSuperset(of: ["avx2", "fma", "f16c"]))
+        #expect(
+            (moru_kernels_for(MORU_CPU_AVX2_VNNI) != nil)
+                == flags.isSuperset(of: ["avx2", "fma", "f16c", "avx_vnni"]))
         let wide: Set = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
         #expect((moru_kernels_for(MORU_CPU_AVX512) != nil) == flags.isSuperset(of: wide))
         #expect(
@@ -47,8 +50,9 @@ struct DispatchTests {
 
 @Suite struct TrialTests {
     @Test func everyLevelOfThisMachineWorks() {
-        for level in [MORU_CPU_SCALAR, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX]
-        where moru_kernels_for(level) != nil {
+        for raw in MORU_CPU_SCALAR.rawValue...MORU_CPU_AMX.rawValue {
+            let level = moru_cpu_level(rawValue: raw)
+            guard moru_kernels_for(level) != nil else { continue }
             #expect(moru_cpu_level_works(level), "\(String(cString: moru_cpu_level_name(level)))")
         }
     }

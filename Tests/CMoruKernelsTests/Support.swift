@@ -23,7 +23,8 @@ struct Level: CustomTestStringConvertible, @unchecked Sendable {
     /// Every level that this CPU can run, the scalar reference first.
     static let all: [Level] = {
         let candidates = [
-            MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX,
+            MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX2_VNNI, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16,
+            MORU_CPU_AMX,
         ]
         return candidates.compactMap { level in
             moru_kernels_for(level).map { Level(table: $0, byteTable: moru_byte_kernels_for(level)) }

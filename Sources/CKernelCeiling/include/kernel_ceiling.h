@@ -5,14 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// 16 independent chains of `steps` fused multiply-adds over the widest vectors of `bits` (512, 256, else 128). Returns the
+// Independent chains of `steps` fused multiply-adds over the widest vectors of `bits` (512, 256, else 128). Returns the
 // number of floating-point operations done; `sink` keeps the result alive.
 double kernel_ceiling_multiply_add(int bits, size_t steps, float *sink);
 
-// The same with products of bf16 pairs over 512 bits (AVX-512 BF16); and of bytes, summed in 32 bits over 512 (VNNI), or
-// in 16 bits over 256 (AVX2); 0 for other bits and on machines of another kind. Only for a CPU that has the instructions.
+// The same with products of bf16 pairs over 512 bits (AVX-512 BF16); and of bytes, summed in 32 bits with VNNI over 512
+// bits or 256 (AVX-VNNI), or without it in 16 bits over 256 (AVX2); 0 for fewer bits and on machines of another kind.
+// Only for a CPU that has the instructions.
 double kernel_ceiling_bf16(size_t steps, float *sink);
-double kernel_ceiling_int8(int bits, size_t steps, float *sink);
+double kernel_ceiling_int8(int bits, bool vnni, size_t steps, float *sink);
 
 // The same with tiles of bf16 pairs, or of bytes, into six tiles of sums. Only where tiles may be used.
 double kernel_ceiling_tiles(bool bytes, size_t steps, float *sink);

@@ -46,9 +46,10 @@ typedef enum {
     MORU_CPU_SCALAR = 0,
     MORU_CPU_NEON = 1,
     MORU_CPU_AVX2 = 2,         // AVX2, FMA, F16C
-    MORU_CPU_AVX512 = 3,       // AVX-512 F, BW, DQ, VL
-    MORU_CPU_AVX512_BF16 = 4,  // the above with VNNI and BF16
-    MORU_CPU_AMX = 5           // the above with AMX tiles for bf16 and int8
+    MORU_CPU_AVX2_VNNI = 3,    // the above with AVX-VNNI
+    MORU_CPU_AVX512 = 4,       // AVX-512 F, BW, DQ, VL
+    MORU_CPU_AVX512_BF16 = 5,  // the above with VNNI and BF16
+    MORU_CPU_AMX = 6           // the above with AMX tiles for bf16 and int8
 } moru_cpu_level;
 
 const char *moru_cpu_level_name(moru_cpu_level level);

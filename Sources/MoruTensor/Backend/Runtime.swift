@@ -21,8 +21,8 @@ public enum Precision: String, Sendable, Hashable, Codable {
 
 /// What this process computes with: the kernels chosen for the CPU, and the threads.
 ///
-/// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx512`...), `MORU_THREADS` the number of threads,
-/// `MORU_PRECISION=f32` matrix products without bf16 rounding, `bf16` those without rounding to 8 bits, `int8` faster ones
+/// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx2-vnni`, `avx512`...), `MORU_THREADS` the number of
+/// threads, `MORU_PRECISION=f32` matrix products without bf16 rounding, `bf16` those without rounding to 8 bits, `int8` faster ones
 /// against quantised weights and in encoders.
 public final class Runtime: @unchecked Sendable {
     /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
@@ -47,7 +47,7 @@ public final class Runtime: @unchecked Sendable {
     /// Where the operations run.
     public let backend: any Backend = CPUBackend()
     /// Whether products of bytes with quantised weights are faster than those of bf16 or f32: with VNNI, but for AMX, whose
-    /// tiles of bf16 are faster than both.
+    /// tiles of bf16 are faster than both; and on AVX2.
     private let hasFastBytes: Bool
 
     init(environment: [String: String]) {
@@ -71,7 +71,9 @@ public final class Runtime: @unchecked Sendable {
             setback = "this CPU reports AMX, but a trial of it failed"
         }
         kernels = moru_kernels_for(chosen)?.pointee ?? moru_kernels_for(MORU_CPU_SCALAR).pointee
-        hasFastBytes = chosen != MORU_CPU_AMX && moru_byte_kernels_for(chosen).pointee.is_fast
+        hasFastBytes =
+            chosen == MORU_CPU_AVX2 || chosen == MORU_CPU_AVX2_VNNI
+            || chosen != MORU_CPU_AMX && moru_byte_kernels_for(chosen).pointee.is_fast
         var threadCount = max(1, ProcessInfo.processInfo.activeProcessorCount)
         if let wanted = environment["MORU_THREADS"], !wanted.isEmpty {
             if let count = Int(wanted), 1...1024 ~= count {
@@ -98,8 +100,10 @@ public final class Runtime: @unchecked Sendable {
 
     /// The levels that this machine can run, weakest first.
     package static var availableLevels: [moru_cpu_level] {
-        [MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16, MORU_CPU_AMX]
-            .filter { moru_kernels_for($0) != nil }
+        [
+            MORU_CPU_SCALAR, MORU_CPU_NEON, MORU_CPU_AVX2, MORU_CPU_AVX2_VNNI, MORU_CPU_AVX512, MORU_CPU_AVX512_BF16,
+            MORU_CPU_AMX,
+        ].filter { moru_kernels_for($0) != nil }
     }
 
     /// The name of the instruction set in use, as `MORU_CPU` takes it.

@@ -5,7 +5,28 @@
 #define PACKED_PANELS 1
 #define PACKED_ROWS 2
 #define PACKED_SIGNED 1
-#define PACKED_NIBBLES 0
+#define PACKED_NIBBLES 1
+
+// Keeps the compiler from loading operands long before their use, and from adding up long after it, which would push
+// the sums out of the registers. Levels of 8 bits, added up at once, need no help.
+#define PACKED_IN_ORDER() \
+    if (bits < 8) __asm__ volatile("" ::: "memory")
+#define PACKED_KEEP(a, b) __asm__ volatile("" : "+x"(a), "+x"(b) : : "memory")
+
+INLINE __m256i packed_activations(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+// Adds 16-bit sums in pairs.
+INLINE void packed_widen(const int rows, const __m256i pairs[][2], vi sum[][2]) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+        sum[r][0] += (vi)_mm256_madd_epi16(pairs[r][0], ones);
+        sum[r][1] += (vi)_mm256_madd_epi16(pairs[r][1], ones);
+    }
+}
 
 INLINE void packed_dots(const int rows, const int bits, const int steps, const uint8_t *levels, size_t level_step,
                         const int8_t *x, size_t x_row_bytes, vi sum[][2]) {
@@ -15,6 +36,7 @@ INLINE void packed_dots(const int rows, const int bits, const int steps, const u
     _Pragma("clang loop unroll(full)") for (int first = 0; first < steps; first += together) {
         __m256i pairs[PACKED_ROWS][2];
         _Pragma("clang loop unroll(full)") for (int step = first; step < first + together; step++) {
+            PACKED_IN_ORDER();
             __m256i left = _mm256_loadu_si256((const __m256i *)(const void *)(levels + 64 * step));
             __m256i right = _mm256_loadu_si256((const __m256i *)(const void *)(levels + 64 * step + 32));
             __m256i signs[2] = {left, right};
@@ -26,9 +48,7 @@ INLINE void packed_dots(const int rows, const int bits, const int steps, const u
                 right = _mm256_abs_epi8(signs[1]);
             }
             _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
-                int32_t four;
-                memcpy(&four, x + (size_t)r * x_row_bytes + 4 * step, sizeof four);
-                __m256i activations = _mm256_set1_epi32(four), other = activations;
+                __m256i activations = packed_activations(x + (size_t)r * x_row_bytes + 4 * step), other = activations;
                 if (bits == 8) {
                     other = _mm256_sign_epi8(activations, signs[1]);
                     activations = _mm256_sign_epi8(activations, signs[0]);
@@ -36,14 +56,40 @@ INLINE void packed_dots(const int rows, const int bits, const int steps, const u
                 __m256i low = _mm256_maddubs_epi16(left, activations), high = _mm256_maddubs_epi16(right, other);
                 pairs[r][0] = step == first ? low : _mm256_add_epi16(pairs[r][0], low);
                 pairs[r][1] = step == first ? high : _mm256_add_epi16(pairs[r][1], high);
+                if (bits < 8) PACKED_KEEP(pairs[r][0], pairs[r][1]);
             }
         }
+        packed_widen(rows, pairs, sum);
+    }
+}
+
+// The same for the 8 steps of a block of 4-bit levels as they are packed: step i in the low halves of the bytes of
+// vector i, step i + 4 in the high ones.
+INLINE void packed_nibble_dots(const int rows, const uint8_t *levels, size_t level_step, const int8_t *x,
+                               size_t x_row_bytes, vi sum[][2]) {
+    (void)level_step;
+    const int bits = 4;
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i pairs[PACKED_ROWS][2];
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++) {
+        PACKED_IN_ORDER();
+        __m256i left = _mm256_loadu_si256((const __m256i *)(const void *)(levels + 64 * i));
+        __m256i right = _mm256_loadu_si256((const __m256i *)(const void *)(levels + 64 * i + 32));
+        __m256i left_high = _mm256_and_si256(_mm256_srli_epi16(left, 4), low);
+        __m256i right_high = _mm256_and_si256(_mm256_srli_epi16(right, 4), low);
+        left = _mm256_and_si256(left, low);
+        right = _mm256_and_si256(right, low);
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
-            const __m256i ones = _mm256_set1_epi16(1);
-            sum[r][0] += (vi)_mm256_madd_epi16(pairs[r][0], ones);
-            sum[r][1] += (vi)_mm256_madd_epi16(pairs[r][1], ones);
+            const int8_t *row = x + (size_t)r * x_row_bytes + 4 * i;
+            __m256i one = packed_activations(row), other = packed_activations(row + 16);
+            __m256i a = _mm256_add_epi16(_mm256_maddubs_epi16(left, one), _mm256_maddubs_epi16(left_high, other));
+            __m256i b = _mm256_add_epi16(_mm256_maddubs_epi16(right, one), _mm256_maddubs_epi16(right_high, other));
+            pairs[r][0] = i == 0 ? a : _mm256_add_epi16(pairs[r][0], a);
+            pairs[r][1] = i == 0 ? b : _mm256_add_epi16(pairs[r][1], b);
+            PACKED_KEEP(pairs[r][0], pairs[r][1]);
         }
     }
+    packed_widen(rows, pairs, sum);
 }
 
 #include "../vector/packed.h"
