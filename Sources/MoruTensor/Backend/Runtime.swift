@@ -4,10 +4,11 @@ import MoruBase
 
 /// How exactly matrix products are computed.
 public enum Precision: String, Sendable, Hashable, Codable {
-    /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32. Where it is faster with bytes (VNNI
-    /// without AMX), what quantised weights are multiplied with is rounded to 8 bits between the least and the largest of
-    /// blocks of 32 when prompts are read, and forward in training over weights that stay quantised: an adapter is then
-    /// trained against the products that serve it. Gradients, and whole sequences that are only evaluated, never are.
+    /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32. Where it is faster with bytes (AVX2,
+    /// or VNNI without AMX), what quantised weights are multiplied with is rounded to 8 bits between the least and the
+    /// largest of blocks of 32 when prompts are read, and forward in training over weights that stay quantised: an
+    /// adapter is then trained against the products that serve it. Gradients, and whole sequences that are only
+    /// evaluated, never are.
     case automatic = "auto"
     /// As `auto`, but not to 8 bits, except for the few rows of a decoding step.
     case bf16
