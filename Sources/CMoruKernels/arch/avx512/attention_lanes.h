@@ -52,7 +52,8 @@ INLINE void lane_add(size_t rows, size_t columns, size_t depth, const float *a, 
 // Rows of `dim` bf16, `stride` apart, one after the other, with zeros after the last up to `all` rows.
 static void lane_copy(const uint16_t *from, size_t stride, size_t rows, size_t all, size_t dim, float *to) {
     for (size_t r = 0; r < rows; r++, from += stride) {
-        for (size_t i = 0; i < dim; i += 2 * LANES, to += LANES) vstore(to, vload((const float *)(const void *)(from + i)));
+        const float *row = (const float *)(const void *)from;
+        for (size_t i = 0; i < dim / 2; i += LANES, to += LANES) vstore(to, vload(row + i));
     }
     for (size_t i = 0; i < (all - rows) * dim / 2; i += LANES) vstore(to + i, vset(0));
 }
@@ -111,7 +112,7 @@ INLINE vf masked(const lane_mask *mask, size_t key, size_t half, vf x, float oth
 typedef struct {
     float *keys, *values;      // [KEYS, units of dim]
     float *paired_values;      // [units of KEYS, dim]
-    float *queries;            // blocks of [units of dim, 32], after rows of them
+    float *queries;            // blocks of [units of dim, 32]
     float *rows;               // [32, units of dim]
     float *sums;               // blocks of [dim, 32]: the output before its division
     float *scores;             // [KEYS, 32]
@@ -242,7 +243,8 @@ static void attend_rows(const moru_attention *args, const lane_scratch *scratch,
         lane_pairs(scratch->values, all, dim, scratch->paired_values);
         for (size_t b = 0; b < blocks; b++) {
             size_t from = position + b * LANE_QUERIES;
-            size_t last = from + moru_min_size(LANE_QUERIES, rows - b * LANE_QUERIES) - 1, end = end_visible(args, last);
+            size_t last = from + moru_min_size(LANE_QUERIES, rows - b * LANE_QUERIES) - 1;
+            size_t end = end_visible(args, last);
             if (end <= first) continue;
             attend_lanes(args, scratch, b, from, first, moru_min_size(count, end - first));
         }

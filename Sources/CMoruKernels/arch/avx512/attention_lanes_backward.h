@@ -16,9 +16,9 @@ typedef struct {
     float *paired_queries, *paired_d_out;  // [units of rows, dim]
     float *d_queries;                    // [rows, dim], sums
     float *log_sums, *projections;       // [rows]: logarithms of sums to base 2; rowsum(dO * O)
-    float *scores;                       // [KEYS, 32]: probabilities, and as pairs of queries and of keys
-    float *narrow_scores, *narrow_d_scores;  // [KEYS, 16]
-    float *paired_d_scores;              // [units of KEYS, 32]
+    float *scores;                       // [KEYS, 32]: probabilities
+    float *narrow_scores, *narrow_d_scores;  // [KEYS, 16]: as pairs of queries
+    float *paired_d_scores;              // [units of KEYS, 32]: as pairs of keys
 } lane_gradient;
 
 static lane_gradient carve_lane_gradient(const moru_attention *args, void *memory, void **end) {
