@@ -8,9 +8,9 @@
 #define PACKED_NIBBLES 1
 
 // Keeps the compiler from loading operands long before their use, and from adding up long after it, which would push
-// the sums out of the registers. Levels of 8 bits, added up at once, need no help.
+// the sums out of the registers. Levels of 6 and 8 bits, whose sums are widened at once, need no help.
 #define PACKED_IN_ORDER() \
-    if (bits < 8) __asm__ volatile("" ::: "memory")
+    if (bits < 6) __asm__ volatile("" ::: "memory")
 #define PACKED_KEEP(a, b) __asm__ volatile("" : "+x"(a), "+x"(b) : : "memory")
 
 INLINE __m256i packed_activations(const int8_t *x) {
@@ -56,7 +56,7 @@ INLINE void packed_dots(const int rows, const int bits, const int steps, const u
                 __m256i low = _mm256_maddubs_epi16(left, activations), high = _mm256_maddubs_epi16(right, other);
                 pairs[r][0] = step == first ? low : _mm256_add_epi16(pairs[r][0], low);
                 pairs[r][1] = step == first ? high : _mm256_add_epi16(pairs[r][1], high);
-                if (bits < 8) PACKED_KEEP(pairs[r][0], pairs[r][1]);
+                if (bits < 6) PACKED_KEEP(pairs[r][0], pairs[r][1]);
             }
         }
         packed_widen(rows, pairs, sum);
