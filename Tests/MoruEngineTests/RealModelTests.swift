@@ -1,6 +1,7 @@
 import Foundation
 import MoruBase
 import MoruModels
+import MoruTensor
 import MoruTestKit
 import Testing
 
@@ -39,6 +40,9 @@ struct RealModelTests {
     /// activations to 8 bits, which the reference, in f32, does not, and which moves a logit of this model by 0.2 (the
     /// root of the mean square), the difference of two by half as much again.
     private static let closeCall: Float = 0.3
+    /// On AVX2 the rounding of these few passages falls out less well: 0.37 at the worst, and 0.7 % of the perplexity,
+    /// while over 2,048 tokens the perplexity is that of f32.
+    private static let isAVX2 = Runtime.shared.kernelName.hasPrefix("avx2")
 
     @Test("greedy continuations")
     func greedy() async throws {
@@ -78,7 +82,7 @@ struct RealModelTests {
         }
         let mean = differences.reduce(0, +) / Float(differences.count)
         let worst = differences.max() ?? 9
-        #expect(differences.count > 150 && mean < 0.03 && worst < 0.4, "mean \(mean), worst \(worst)")
+        #expect(differences.count > 150 && mean < 0.03 && worst < (Self.isAVX2 ? 0.4 : 0.3), "mean \(mean), worst \(worst)")
     }
 
     @Test("a batch of everything equals each alone, bit for bit")
@@ -103,8 +107,7 @@ struct RealModelTests {
         }
     }
 
-    // Any change tips activations that are rounded to 8 bits, which moves the perplexity of so few passages by up to 0.7 %
-    @Test("keys and values in fewer bits change the perplexity by less than a per cent")
+    @Test("keys and values in fewer bits change the perplexity by less than half a per cent")
     func cacheFormats() async throws {
         let pretrained = try PretrainedModel.load(try #require(TestNeeds.smolLM2))
         func perplexity(_ format: CacheFormat) async throws -> Double {
@@ -123,7 +126,8 @@ struct RealModelTests {
         #expect(5..<60 ~= exact)
         for format in [CacheFormat.bf16, .int8] {
             let rounded = try await perplexity(format)
-            #expect(rounded != exact && abs(rounded / exact - 1) < 0.01, "\(format): \(rounded), f32 \(exact)")
+            let limit = Self.isAVX2 ? 0.01 : 0.005
+            #expect(rounded != exact && abs(rounded / exact - 1) < limit, "\(format): \(rounded), f32 \(exact)")
         }
     }
 
