@@ -54,9 +54,13 @@ public struct LayerContext: Sendable {
 
     /// The low-rank update that is all that adapters do to a layer, and of all its rows, where a product with the weight
     /// can take it along; nil otherwise.
+    ///
+    /// Only while the update is trained: what a request gets must not depend on whether all rows of its batch have the
+    /// same adapter, and the product rounds differently with the update in it.
     func wholeUpdate(_ runs: [AdaptedRows], rows: Int) -> LowRankUpdate? {
         guard runs.count == 1, runs[0].rows == 0..<rows, case .lowRank(let pair) = runs[0].adaptation,
-            pair.magnitude == nil, dropout == nil || pair.dropout == 0, !Runtime.shared.goAsFewRows(rows)
+            pair.a.tensor.isTracked || pair.b.tensor.isTracked, pair.magnitude == nil,
+            dropout == nil || pair.dropout == 0, !Runtime.shared.goAsFewRows(rows)
         else { return nil }
         return LowRankUpdate(a: pair.a.tensor, b: pair.b.tensor, scale: pair.scale)
     }
