@@ -38,7 +38,10 @@ extension TokenizerTraining {
     func fileJSON(_ result: UnigramTrainer.Result) -> JSON {
         // What stands for no text must never be the likeliest way to cut one
         let reserved = (result.pieces.map(\.score).min() ?? 0) - 200
-        func entry(_ piece: String, _ score: Double) -> JSON { .array([.string(piece), .double(score)]) }
+        // Readers of JSON differ in the last bit of longer numbers, which decides between equally likely ways to cut a text
+        func entry(_ piece: String, _ score: Double) -> JSON {
+            .array([.string(piece), .double((score * 1e12).rounded() / 1e12)])
+        }
         var vocabulary = [entry(UnigramTrainer.unknown, reserved)]
         for byte in 0..<256 {
             let digits = String(byte, radix: 16, uppercase: true)
