@@ -85,7 +85,7 @@ extension CPUBackend {
     /// factors rounded likewise, unless full precision is asked for.
     func run(_ exact: [moru_attention]) {
         var all = exact
-        if runtime.precision == .automatic {
+        if runtime.allowsBF16 {
             for index in all.indices where all[index].kv_type != MORU_F32 { all[index].allow_bf16 = true }
         }
         guard all.contains(where: \.isCachedRow) else { return runBlocks(all) }

@@ -126,7 +126,7 @@ extension CPUBackend {
         arguments.c_type = c.dtype.kernelType!
         arguments.c_row_stride = c.shape[1]
         arguments.alpha = 1
-        arguments.allow_bf16 = runtime.precision != .f32
+        arguments.allow_bf16 = runtime.allowsBF16
         arguments.packed_b = keptPanels(of: b, arguments)
         return arguments
     }

@@ -41,7 +41,7 @@ final class CPUDecoderRows {
         threadCount = backend.threads.threadCount
         (self.layers, rowCount, dim) = (layers, embedded.shape[0], embedded.shape[1])
         (self.runs, self.angles, self.updates) = (runs, angles, updates)
-        roundsQueries = backend.runtime.precision == .automatic
+        roundsQueries = backend.runtime.allowsBF16
         (residual, delta) = (embedded.copied(), Tensor(uninitialized: embedded.shape))
         let roundedBytes = rowCount * FewRowsInput.roundedRowBytes(max(dim, sizes.queries, sizes.inner))
         let roundedCount = roundedBytes / MemoryLayout<Float>.size

@@ -38,7 +38,7 @@ final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
         dim = norm.weight.count
         inner = layers.first?.up.weight.shape[0] ?? 0
         type = backend.runtime.activationType
-        allowsBF16 = backend.runtime.precision != .f32
+        allowsBF16 = backend.runtime.allowsBF16
         byteKernels = moru_byte_kernels_for(kernels.level).pointee
         usesBytes = backend.runtime.precision == .int8 && byteKernels.is_fast
         inputType = usesBytes ? .f32 : type

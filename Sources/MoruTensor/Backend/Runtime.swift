@@ -119,11 +119,14 @@ public final class Runtime: @unchecked Sendable {
     /// The precision of matrix products in this task.
     public var precision: Precision { Self.taskPrecision ?? defaultPrecision }
 
+    /// Whether products may round what they multiply to bf16.
+    var allowsBF16: Bool { precision != .f32 }
+
     /// How training keeps activations between products: in bf16 where the products round them to it anyway.
     ///
     /// The residual stream, sums, losses, weights and their gradients are f32 all the same.
     public var activationType: DType {
-        precision != .f32 && kernels.level.rawValue >= MORU_CPU_AVX512_BF16.rawValue ? .bf16 : .f32
+        allowsBF16 && kernels.level.rawValue >= MORU_CPU_AVX512_BF16.rawValue ? .bf16 : .f32
     }
 
     /// Runs `body` with matrix products in the given precision.
