@@ -19,20 +19,15 @@ extension GemmaBlock {
             inputNorm: inputNorm.gain, feedForwardNorm: preFeedForwardNorm.gain, queryNorm: attention.queryNorm?.gain,
             keyNorm: attention.keyNorm?.gain, epsilon: inputNorm.epsilon,
             attention: (
-                projections[0].projection, projections[1].projection, projections[2].projection,
-                attention.output.projection
+                projections[0].projection(), projections[1].projection(), projections[2].projection(),
+                attention.output.projection()
             ),
             feedForward: .dense(
-                gate: gated[0].projection, up: gated[1].projection, down: feedForward.down.projection),
+                gate: gated[0].projection(), up: gated[1].projection(), down: feedForward.down.projection()),
             heads: attention.heads, options: attention.options, angles: attention.options.window == nil ? 0 : 1,
             number: attention.layer)
         (layer.postAttentionNorm, layer.postFeedForwardNorm) = (postAttentionNorm.gain, postFeedForwardNorm.gain)
         layer.activation = feedForward.activation
         return layer
     }
-}
-
-extension Linear {
-    /// The layer's weights as they are now.
-    fileprivate var projection: DecoderLayer.Projection { .init(weight: weight.tensor, bias: bias?.tensor) }
 }

@@ -24,7 +24,7 @@ extension LlamaBlock {
     fileprivate func decoderLayer(firstPlace place: inout Int) -> DecoderLayer {
         func projection(_ layer: Linear) -> DecoderLayer.Projection {
             defer { place += 1 }
-            return .init(weight: layer.weight.tensor, bias: layer.bias?.tensor, place: place)
+            return layer.projection(at: place)
         }
         let members = attention.projections.members
         let attentionProjections = (

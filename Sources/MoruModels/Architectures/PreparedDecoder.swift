@@ -27,3 +27,12 @@ final class PreparedDecoder: Sendable {
         }
     }
 }
+
+extension Linear {
+    /// The layer's weights as they are now.
+    ///
+    /// - Parameter place: Where low-rank updates find it, if any do.
+    func projection(at place: Int? = nil) -> DecoderLayer.Projection {
+        .init(weight: weight.tensor, bias: bias?.tensor, place: place)
+    }
+}

@@ -45,11 +45,12 @@ public final class Linear: Sendable {
         completing(product, of: x, context, context.adaptations(of: path))
     }
 
-    private func completing(
+    /// The same, where the adapters are known already.
+    func completing(
         _ product: Tensor, of x: Tensor, _ context: LayerContext, _ runs: [LayerContext.AdaptedRows]
     ) -> Tensor {
-        guard let first = runs.first else { return addingBias(product, seeing: x, context) }
         context.observer?.observe(weight.path, x)
+        guard let first = runs.first else { return addingBias(product) }
         if runs.count == 1, first.rows == 0..<x.shape[0] {
             return first.adaptation.complete(product, of: x, self, context)
         }

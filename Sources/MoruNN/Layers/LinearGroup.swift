@@ -25,6 +25,6 @@ public struct LinearGroup: Sendable {
             return zip(members, products).map { $0.addingBias($1, seeing: x, context).cast(to: x.dtype) }
         }
         let products = x.linear(members.map(\.weight.tensor), as: .f32)
-        return zip(members, products).map { $0.completing($1, of: x, context).cast(to: x.dtype) }
+        return zip(members, zip(products, runs)).map { $0.completing($1.0, of: x, context, $1.1).cast(to: x.dtype) }
     }
 }

@@ -34,9 +34,8 @@ struct AttentionRows {
     private var scratchBytes = 0
 
     /// No rows yet, for some threads to share.
-    init(_ level: moru_cpu_level, threadCount: Int) {
-        kernels = moru_row_attention_for(level).pointee
-        self.threadCount = threadCount
+    init(_ kernels: moru_row_attention, threadCount: Int) {
+        (self.kernels, self.threadCount) = (kernels, threadCount)
     }
 
     /// Gives the memory back.
@@ -146,7 +145,7 @@ struct AttentionRows {
 extension CPUBackend {
     /// Computes the attention of single rows.
     func runSingleRows(_ all: [moru_attention]) {
-        var rows = AttentionRows(kernels.level, threadCount: threads.threadCount)
+        var rows = AttentionRows(runtime.rowAttention, threadCount: threads.threadCount)
         defer { rows.deallocate() }
         for one in all { rows.append(one) }
         let parts = rows.parts

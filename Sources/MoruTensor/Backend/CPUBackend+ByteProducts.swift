@@ -31,7 +31,7 @@ extension CPUBackend {
         let results = weights.map { Tensor(uninitialized: [rows, $0.shape[0]], dtype: type) }
         let forms = weights.map { $0.storage.packedForms.form(of: $0, threads: threads) }
         let factors = updates.map { $0.map(Self.panels) }
-        let rowBytes = (moru_rounded_bytes(k) + 63) & ~63
+        let rowBytes = FewRowsInput.roundedRowBytes(k)
         withScratch(rows * rowBytes) { rounded in
             round(x, way, to: rounded, rowBytes: rowBytes)
             let products = weights.indices.map { index -> ByteProduct in
@@ -136,7 +136,7 @@ extension CPUBackend {
             update.inner += rows.lowerBound * update.rank
             (update.rows, update.n) = (rows.count, columns.count)
             (update.y, update.y_row_stride) = (sums, product.y_row_stride)
-            moru_low_rank_kernels_for(kernels.level).pointee.outer(&update, 0, columns.count)
+            runtime.lowRank.outer(&update, 0, columns.count)
         }
         guard one.isNarrow else { return }
         var narrowing = moru_biased_activation()

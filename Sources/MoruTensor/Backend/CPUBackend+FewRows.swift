@@ -29,7 +29,7 @@ extension CPUBackend {
         _ products: [(part: Range<Int>, weight: Tensor, y: UnsafeMutablePointer<Float>)], _ way: PackedWay = .plain
     ) {
         guard rows > 0, let k = products.first?.weight.shape[1] else { return }
-        let (threads, kernels) = (self.threads, FewRowsKernels(self.kernels))
+        let (threads, kernels) = (self.threads, FewRowsKernels(runtime))
         withScratch(rows * FewRowsInput.roundedRowBytes(k)) { scratch in
             let input = FewRowsInput(x, inputs: k, rounded: scratch, way)
             var all = FewRowsProducts(kernels)

@@ -37,7 +37,7 @@ final class CPUDecoderRows {
         _ sizes: CPUDecoderLayer.Sizes, runs: [CachedAttentionRun], angles: [RotaryAngles], updates: [RowUpdates]
     ) {
         self.backend = backend
-        (kernels, productKernels) = (backend.kernels, FewRowsKernels(backend.kernels))
+        (kernels, productKernels) = (backend.kernels, FewRowsKernels(backend.runtime))
         threadCount = backend.threads.threadCount
         (self.layers, rowCount, dim) = (layers, embedded.shape[0], embedded.shape[1])
         (self.runs, self.angles, self.updates) = (runs, angles, updates)
@@ -56,7 +56,7 @@ final class CPUDecoderRows {
         gates = v + rowCount * sizes.keys
         gated = gates + rowCount * sizes.inner
         products = FewRowsProducts(productKernels)
-        attention = AttentionRows(kernels.level, threadCount: threadCount)
+        attention = AttentionRows(backend.runtime.rowAttention, threadCount: threadCount)
     }
 
     deinit {

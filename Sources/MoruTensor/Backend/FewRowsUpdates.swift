@@ -72,7 +72,7 @@ struct FewRowsUpdates {
 extension CPUBackend {
     func addUpdate(_ factors: LowRankFactors, of x: Tensor, to product: Tensor) -> Tensor {
         let sum = product.copied()
-        var updates = FewRowsUpdates(moru_low_rank_kernels_for(kernels.level).pointee)
+        var updates = FewRowsUpdates(runtime.lowRank)
         defer { updates.deallocate() }
         updates.append(factors.arguments, rows: 0..<x.shape[0], x.floats, sum.floats)
         updates.settle()

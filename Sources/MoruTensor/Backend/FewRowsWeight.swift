@@ -90,8 +90,9 @@ struct FewRowsKernels {
     let round: @convention(c) (UnsafePointer<Float>?, Int, Bool, UnsafeMutableRawPointer?) -> Void
     let updates: moru_low_rank_kernels
 
-    init(_ kernels: moru_kernels) {
+    init(_ runtime: Runtime) {
+        let kernels = runtime.kernels
         (dense, packed, round) = (kernels.matvec!, kernels.packed_product!, kernels.round_row!)
-        updates = moru_low_rank_kernels_for(kernels.level).pointee
+        updates = runtime.lowRank
     }
 }

@@ -37,6 +37,10 @@ public final class Runtime: @unchecked Sendable {
 
     /// The kernel table.
     package let kernels: moru_kernels
+    /// The kernels of single rows' attention, chosen once too: asking which they are asks the CPU.
+    let rowAttention: moru_row_attention
+    /// The kernels of low-rank updates.
+    let lowRank: moru_low_rank_kernels
     /// The threads.
     public let threads: ThreadPool
     /// The precision of matrix products where ``withPrecision(_:_:)`` says nothing else.
@@ -72,6 +76,8 @@ public final class Runtime: @unchecked Sendable {
             setback = "this CPU reports AMX, but a trial of it failed"
         }
         kernels = moru_kernels_for(chosen)?.pointee ?? moru_kernels_for(MORU_CPU_SCALAR).pointee
+        rowAttention = moru_row_attention_for(kernels.level).pointee
+        lowRank = moru_low_rank_kernels_for(kernels.level).pointee
         hasFastBytes =
             chosen == MORU_CPU_AVX2 || chosen == MORU_CPU_AVX2_VNNI
             || chosen != MORU_CPU_AMX && moru_byte_kernels_for(chosen).pointee.is_fast
