@@ -25,7 +25,7 @@ struct Labelling: Sendable {
     /// The vectors of texts, as `moru embed` makes them.
     func embed(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
-    ) async throws -> LabelledTexts {
+    ) async throws -> LabelledTexts<[Float]> {
         let embedder = try lease.model.embedding()
         try texts.checkCount()
         let prompts = embedder.modules.prompts.keys.sorted()
@@ -38,57 +38,58 @@ struct Labelling: Sendable {
         let model = LabellingEngine.Model(
             network: ObjectIdentifier(embedder.model.base), adapter: embedder.adapter.map(ObjectIdentifier.init),
             isClassifier: false, skippedTokens: skipped)
-        let reading = TextReading(embedder)
-        return try await rows(of: texts.inputs.map(\.size), with: model, context) { index in
-            try reading.tokens(of: index, in: texts)
-        } _: { [lease] batch in
-            withExtendedLifetime(lease) {
-                let vectors = embedder.vectors(of: batch.map(\.ids), skipping: skipped)
-                return batch.indices.map { vectors.rows($0..<$0 + 1).values() }
+        let (reading, sizes) = (TextReading(embedder), texts.inputs.map(\.size))
+        return try await run(context) { [reader, engine] () async throws -> LabelledTexts<[Float]> in
+            let tokens = try await reader.map(sizes) { try reading.tokens(of: $0, in: texts) }
+            let rows = try await engine.rows(of: tokens, with: model) { [lease] batch in
+                withExtendedLifetime(lease) {
+                    let vectors = embedder.vectors(of: batch.map(\.ids), skipping: skipped)
+                    return batch.indices.map { vectors.rows($0..<$0 + 1).values() }
+                }
             }
+            return LabelledTexts(results: rows, tokenCount: tokens.tokenCount)
         }
     }
 
     /// The logits of the labels of texts, in the order of the labels, as `moru classify` has them.
     func classify(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
-    ) async throws -> LabelledTexts {
+    ) async throws -> LabelledTexts<[Float]> {
         let headed = try lease.model.classifying()
         try texts.checkCount()
-        let reading = TextReading(headed)
-        return try await logits(of: texts.inputs.map(\.size), with: headed, lease, context) { index in
-            try reading.tokens(of: index, in: texts)
+        let (reading, sizes) = (TextReading(headed), texts.inputs.map(\.size))
+        return try await run(context) { [reader] () async throws -> LabelledTexts<[Float]> in
+            let tokens = try await reader.map(sizes) { try reading.tokens(of: $0, in: texts) }
+            return LabelledTexts(
+                results: try await logits(of: tokens, with: headed, lease), tokenCount: tokens.tokenCount)
         }
     }
 
     /// What a model finds in texts, as `moru extract` does, and the tokens read.
     func extract(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
-    ) async throws -> (spans: [[ExtractedSpan]], tokenCount: Int) {
+    ) async throws -> LabelledTexts<[ExtractedSpan]> {
         guard case .classifier(let headed) = lease.model.function, headed.configuration.place == .token else {
             throw APIError.unsuitable(lease.model, for: "find things in texts")
         }
         try texts.checkCount()
-        let reading = TextReading(headed)
-        let labelled = try await logits(of: texts.inputs.map(\.size), with: headed, lease, context) {
-            index throws(APIError) in
-            try reading.tokens(of: index, in: texts)
-        }
-        var spans: [[ExtractedSpan]] = []
-        for ((input, name), row) in zip(zip(texts.inputs, texts.names), labelled.rows) {
-            guard case .text(let text) = input else {
-                throw APIError.wrongValue(name, "must be text: what is found is told by its place in it")
+        let sizes = texts.inputs.map(\.size)
+        return try await run(context) { [reader] () async throws -> LabelledTexts<[ExtractedSpan]> in
+            let encoded = try await reader.map(sizes) { try headed.encodedText($0, of: texts) }
+            let tokens = encoded.map { TokenSequence($0.tokens.ids) }
+            let rows = try await logits(of: tokens, with: headed, lease)
+            let spans = try await reader.map(sizes) { index in
+                headed.spans(in: encoded[index].text, encoded[index].tokens, logits: rows[index])
             }
-            spans.append(headed.spans(in: text, try headed.tokens(of: text), logits: row))
+            return LabelledTexts(results: spans, tokenCount: tokens.tokenCount)
         }
-        return (spans, labelled.tokenCount)
     }
 
     /// How well pairs of texts fit, a row of one number each: what a cross-encoder says of them, or the cosine of their
     /// vectors.
     func score(
         _ pairs: TextPairs, with lease: ModelLease, _ context: ServerContext
-    ) async throws -> LabelledTexts {
+    ) async throws -> LabelledTexts<[Float]> {
         if case .embedder = lease.model.function { return try await cosines(pairs, with: lease, context) }
         let headed = try lease.model.classifying()
         let activation: @Sendable (Float) -> Float
@@ -97,25 +98,25 @@ struct Labelling: Sendable {
         let sizes = pairs.second.inputs.indices.map { index in
             pairs.first.inputs[pairs.firstIndex(index)].size + pairs.second.inputs[index].size
         }
-        var labelled = try await logits(of: sizes, with: headed, lease, context) { index in
-            try headed.tokens(of: index, in: pairs)
+        return try await run(context) { [reader] () async throws -> LabelledTexts<[Float]> in
+            let tokens = try await reader.map(sizes) { try headed.tokens(of: $0, in: pairs) }
+            let rows = try await logits(of: tokens, with: headed, lease)
+            return LabelledTexts(results: rows.map { $0.map(activation) }, tokenCount: tokens.tokenCount)
         }
-        labelled.rows = labelled.rows.map { $0.map(activation) }
-        return labelled
     }
 
     private func cosines(
         _ pairs: TextPairs, with lease: ModelLease, _ context: ServerContext
-    ) async throws -> LabelledTexts {
+    ) async throws -> LabelledTexts<[Float]> {
         async let first = embed(pairs.first, with: lease, context)
         async let second = embed(pairs.second, with: lease, context)
         let (left, right) = try await (first, second)
-        let cosines = right.rows.enumerated().map { index, row in
-            [Self.cosine(left.rows[pairs.firstIndex(index)], row)]
+        let cosines = right.results.enumerated().map { index, row in
+            [Self.cosine(left.results[pairs.firstIndex(index)], row)]
         }
         let tokenCount = left.tokenCount + right.tokenCount
         context.record.note(TokenUsage(promptTokens: tokenCount))
-        return LabelledTexts(rows: cosines, tokenCount: tokenCount)
+        return LabelledTexts(results: cosines, tokenCount: tokenCount)
     }
 
     private static func cosine(_ a: [Float], _ b: [Float]) -> Float {
@@ -124,31 +125,24 @@ struct Labelling: Sendable {
         return lengths > 0 ? Float(product(a, b) / lengths) : 0
     }
 
+    /// The logits of each of several texts.
     private func logits(
-        of sizes: [Int], with headed: HeadedModel, _ lease: ModelLease, _ context: ServerContext,
-        _ read: @escaping @Sendable (_ index: Int) throws -> TokenSequence
-    ) async throws -> LabelledTexts {
+        of tokens: [TokenSequence], with headed: HeadedModel, _ lease: ModelLease
+    ) async throws -> [[Float]] {
         let model = LabellingEngine.Model(
             network: ObjectIdentifier(headed.base), adapter: headed.adapter.map(ObjectIdentifier.init),
             isClassifier: true, skippedTokens: 0)
-        return try await rows(of: sizes, with: model, context, read) { [lease] batch in
+        return try await engine.rows(of: tokens, with: model) { [lease] batch in
             withExtendedLifetime(lease) { headed.logits(of: batch).map { $0.values() } }
         }
     }
 
-    private func rows(
-        of sizes: [Int], with model: LabellingEngine.Model, _ context: ServerContext,
-        _ read: @escaping @Sendable (_ index: Int) throws -> TokenSequence,
-        _ compute: @escaping LabellingEngine.Computation
-    ) async throws -> LabelledTexts {
+    /// Runs the work of a request within its limits, and records the tokens that it took.
+    private func run<Result>(
+        _ context: ServerContext, _ work: @escaping @Sendable () async throws -> LabelledTexts<Result>
+    ) async throws -> LabelledTexts<Result> {
         let monitor = try await ConnectionMonitorHandler.monitor(of: context.channel)
-        let labelled = try await monitor.cancellingOnClose { [limits, reader, engine] in
-            try await limits.apply {
-                let tokens = try await reader.sequences(ofSizes: sizes, read)
-                let rows = try await engine.rows(of: tokens, with: model, compute)
-                return LabelledTexts(rows: rows, tokenCount: tokens.reduce(0) { $0 + $1.ids.count })
-            }
-        }
+        let labelled = try await monitor.cancellingOnClose { [limits] in try await limits.apply(work) }
         context.record.note(TokenUsage(promptTokens: labelled.tokenCount))
         return labelled
     }

@@ -82,7 +82,7 @@ actor LabellingEngine {
                     try inbox.withLock { inbox in
                         // Who is cancelled later is noted after the job
                         try Task.checkCancellation()
-                        _ = try inbox.admission.admit(promptTokens: texts.reduce(0) { $0 + $1.ids.count })
+                        _ = try inbox.admission.admit(promptTokens: texts.tokenCount)
                         inbox.jobs.append(job)
                     }
                     wake()
@@ -122,7 +122,7 @@ actor LabellingEngine {
         let batch = shares.flatMap { share in jobs[share.request]?.texts[share.texts] ?? [] }
         let begin = ContinuousClock.now
         let results = compute(batch)
-        let tokens = batch.reduce(0) { $0 + $1.ids.count }
+        let tokens = batch.tokenCount
         inbox.withLock { $0.admission.note(tokens: tokens, seconds: (ContinuousClock.now - begin) / .seconds(1)) }
         var place = 0
         for share in shares {
@@ -140,7 +140,7 @@ actor LabellingEngine {
             )
             return end(job.id) { $0.resume(throwing: error) }
         }
-        let tokens = job.texts[share.texts].reduce(0) { $0 + $1.ids.count }
+        let tokens = job.texts[share.texts].tokenCount
         inbox.withLock { $0.admission.advance(tokens) }
         rows[job.id, default: []] += results
         guard share.texts.upperBound == job.texts.count, let whole = rows[job.id] else { return }
@@ -151,7 +151,7 @@ actor LabellingEngine {
         guard let job = jobs.removeValue(forKey: id) else { return }
         let done = rows.removeValue(forKey: id)?.count ?? 0
         queue.remove(id)
-        inbox.withLock { $0.admission.leave(job.texts[done...].reduce(0) { $0 + $1.ids.count }) }
+        inbox.withLock { $0.admission.leave(job.texts[done...].tokenCount) }
         body(job.continuation)
     }
 }

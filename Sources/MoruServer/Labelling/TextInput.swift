@@ -1,3 +1,5 @@
+import MoruText
+
 /// Something to be read by a model that classifies or embeds.
 enum TextInput: Sendable, Hashable {
     /// A text; the tokens and the prompt that the model's texts have are put around it.
@@ -64,10 +66,15 @@ struct TextPairs: Sendable {
     }
 }
 
-/// What models have said of texts.
-struct LabelledTexts: Sendable {
-    /// For each text its vector, or the logits of its labels.
-    var rows: [[Float]]
-    /// The tokens read.
+/// What a model says of the texts of a request.
+struct LabelledTexts<Result: Sendable>: Sendable {
+    /// For each text its vector, the logits of its labels, or the spans found in it.
+    var results: [Result]
+    /// The tokens of all texts.
     var tokenCount: Int
+}
+
+extension Sequence where Element == TokenSequence {
+    /// The tokens of all sequences.
+    var tokenCount: Int { reduce(0) { $0 + $1.ids.count } }
 }

@@ -3,26 +3,27 @@ import MoruEngine
 import MoruModels
 import MoruText
 
-/// Turns texts into tokens on a thread of its own: a request may have megabytes of them.
+/// Turns texts into tokens on a thread of its own, off the event loop: a request may bring megabytes of them.
 actor TextReader {
     private nonisolated let executor = EngineExecutor(name: "moru-texts")
 
     /// The reader's own thread.
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// Bytes of text that are read before it is another request's turn.
+    /// Bytes of text that one request gets processed before the next request takes its turn.
     private static let turnBytes = 64 << 10
 
-    /// The tokens of some texts.
+    /// Processes the texts of a request, one after the other.
     ///
     /// - Parameters:
     ///   - sizes: The bytes of each text.
-    ///   - read: Gives the tokens of one of them.
-    /// - Throws: What reading throws, or `CancellationError`.
-    nonisolated func sequences(
-        ofSizes sizes: [Int], _ read: @escaping @Sendable (_ index: Int) throws -> TokenSequence
-    ) async throws -> [TokenSequence] {
-        var (results, begin): ([TokenSequence], Int) = ([], 0)
+    ///   - transform: Processes the text at an index.
+    /// - Returns: What `transform` gives for each text.
+    /// - Throws: What `transform` throws, or `CancellationError`.
+    nonisolated func map<Result: Sendable>(
+        _ sizes: [Int], _ transform: @escaping @Sendable (_ index: Int) throws -> Result
+    ) async throws -> [Result] {
+        var (results, begin): ([Result], Int) = ([], 0)
         while begin < sizes.count {
             try Task.checkCancellation()
             var (end, bytes) = (begin, 0)
@@ -30,16 +31,16 @@ actor TextReader {
                 bytes += sizes[end]
                 end += 1
             }
-            results += try await turn(begin..<end, read)
+            results += try await turn(begin..<end, transform)
             begin = end
         }
         return results
     }
 
-    private func turn(
-        _ range: Range<Int>, _ read: @Sendable (_ index: Int) throws -> TokenSequence
-    ) throws -> [TokenSequence] {
-        try range.map(read)
+    private func turn<Result: Sendable>(
+        _ range: Range<Int>, _ transform: @Sendable (_ index: Int) throws -> Result
+    ) throws -> [Result] {
+        try range.map(transform)
     }
 }
 
@@ -95,6 +96,22 @@ struct TextReading: Sendable {
 }
 
 extension HeadedModel {
+    /// One of several texts with its tokens, each with its place in the text.
+    ///
+    /// - Throws: ``APIError`` for token ids, a text without tokens, or one of too many.
+    func encodedText(
+        _ index: Int, of texts: TextInputs
+    ) throws(APIError) -> (text: String, tokens: TokenizedText) {
+        let name = texts.names[index]
+        guard case .text(let text) = texts.inputs[index] else {
+            throw .wrongValue(name, "must be text: what is found is told by its place in it")
+        }
+        let encoded = tokenizer.encodeWithOffsets(text, parseSpecial: false)
+        guard !encoded.ids.isEmpty else { throw .wrongValue(name, "has no tokens") }
+        guard encoded.ids.count <= contextLength else { throw .tooLong(name, encoded.ids.count, limit: contextLength) }
+        return (text, encoded)
+    }
+
     /// The tokens of one of several pairs of texts, cut as is asked for.
     ///
     /// - Throws: ``APIError`` for a pair of too many tokens.
