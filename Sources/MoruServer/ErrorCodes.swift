@@ -21,6 +21,8 @@ extension MoruError.Code {
     public static let modelNameTaken = MoruError.Code("model.name-taken", .conflict)
     /// A model whose files cannot be opened.
     public static let modelLoadFailed = MoruError.Code("model.load-failed", .io)
+    /// A model that is still being loaded when a request has waited for as long as it may.
+    public static let modelLoading = MoruError.Code("model.loading", .limit)
     /// A model that needs more memory than there is, whatever else is unloaded.
     public static let modelTooLarge = MoruError.Code("model.too-large", .limit)
     /// A model that needs memory which models in use have.

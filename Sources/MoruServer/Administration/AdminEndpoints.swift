@@ -3,33 +3,33 @@ import MoruBase
 
 /// The endpoints that change what is served: `/admin/models`, `/admin/routes`, and vLLM's for adapters.
 struct AdminEndpoints: Sendable {
-    let list: ModelCatalog
+    let catalog: ModelCatalog
     let configuration: ServerConfiguration
 
     /// All models with what is known of each, the routes, and the memory.
-    func models(_ request: Request, _ context: ServerContext) -> Response { Response(list.administrationJSON) }
+    func models(_ request: Request, _ context: ServerContext) -> Response { Response(catalog.administrationJSON) }
 
     /// Loads a model of the catalogue, or with `source` a further one; with `base` it is an adapter.
     func load(_ request: Request, _ context: ServerContext) async throws -> Response {
         let specification = try await read(request) { fields in
             var result = ModelSpecification(
-                name: try Self.name(&fields), source: "", base: try fields.string("base"), engine: list.engineDefaults)
+                name: try Self.name(&fields), source: "", base: try fields.string("base"), engine: catalog.engineDefaults)
             try SpecificationFields.read(&fields, into: &result)
             return result
         }
         let name = specification.name
-        let isKnown = specification == ModelSpecification(name: name, source: "", engine: list.engineDefaults)
+        let isKnown = specification == ModelSpecification(name: name, source: "", engine: catalog.engineDefaults)
         guard isKnown || !specification.source.isEmpty else { throw APIError.missing("source") }
         try await Self.answering {
-            if isKnown { try await list.load(name) } else { try await list.add(specification) }
+            if isKnown { try await catalog.load(name) } else { try await catalog.add(specification) }
         }
-        return Response(list.administrationJSON(of: name))
+        return Response(catalog.administrationJSON(of: name))
     }
 
     /// Unloads a model: `model`, and `remove` to forget its name as well.
     func unload(_ request: Request, _ context: ServerContext) async throws -> Response {
         let (name, removes) = try await read(request) { (try Self.name(&$0), try $0.bool("remove") ?? false) }
-        let working = try await Self.answering { try list.unload(name, removes: removes) }
+        let working = try await Self.answering { try catalog.unload(name, removes: removes) }
         return Response(["name": .string(name), "removed": .bool(removes), "requests_at_work": .int(working)])
     }
 
@@ -37,8 +37,8 @@ struct AdminEndpoints: Sendable {
     func swap(_ request: Request, _ context: ServerContext) async throws -> Response {
         let successor = try await read(request) { fields in
             let name = try Self.name(&fields)
-            guard var specification = list.read({ $0.entries[name]?.specification }) else {
-                throw APIError(list.read { $0.unknown(name) }, param: "model")
+            guard var specification = catalog.read({ $0.entries[name]?.specification }) else {
+                throw APIError(catalog.read { $0.unknown(name) }, param: "model")
             }
             let source = specification.source
             specification.source = ""
@@ -50,13 +50,13 @@ struct AdminEndpoints: Sendable {
             }
             return specification
         }
-        try await Self.answering { try await list.swap(successor) }
-        return Response(list.administrationJSON(of: successor.name))
+        try await Self.answering { try await catalog.swap(successor) }
+        return Response(catalog.administrationJSON(of: successor.name))
     }
 
     /// All routes.
     func routes(_ request: Request, _ context: ServerContext) -> Response {
-        Response(["routes": list.administrationJSON["routes"] ?? [:]])
+        Response(["routes": catalog.administrationJSON["routes"] ?? [:]])
     }
 
     /// Sets a route: `models` with the weight of each, or `model` for an alias, and `sticky`.
@@ -67,14 +67,14 @@ struct AdminEndpoints: Sendable {
             try fields.refuse("models", "'model' makes an alias; send one of the two")
             return ModelRoute(alias: model)
         }
-        try await Self.answering { try list.set(route, as: name) }
+        try await Self.answering { try catalog.set(route, as: name) }
         return Response(["name": .string(name), "route": route.json])
     }
 
     /// Takes a route out.
     func removeRoute(_ request: Request, _ context: ServerContext) async throws -> Response {
         let name = routeName(request)
-        try await Self.answering { try list.removeRoute(name) }
+        try await Self.answering { try catalog.removeRoute(name) }
         return Response(["name": .string(name), "removed": true])
     }
 
@@ -86,7 +86,7 @@ struct AdminEndpoints: Sendable {
                 "no_configuration_file", "The server was started without a configuration file (--config).",
                 status: .conflict)
         }
-        let routes = list.read { state in state.routeNames.compactMap { name in state.routes[name].map { (name, $0) } }
+        let routes = catalog.read { state in state.routeNames.compactMap { name in state.routes[name].map { (name, $0) } }
         }
         try await Self.answering { try ServeFile.save(routes, to: path) }
         return Response(["saved": .string(path)])
@@ -101,19 +101,19 @@ struct AdminEndpoints: Sendable {
             guard let source = try fields.string("lora_path") else { throw APIError.missing("lora_path") }
             let base = try fields.string("base_model")
             let replaces = try fields.bool("load_inplace") ?? false
-            let bases = list.read { state in state.names.filter { state.entries[$0]?.specification.base == nil } }
+            let bases = catalog.read { state in state.names.filter { state.entries[$0]?.specification.base == nil } }
             guard let base = base ?? (bases.count == 1 ? bases[0] : nil) else {
                 throw APIError.wrongValue(
                     "base_model", "must say which of \(bases.quoted) the adapter acts on")
             }
             return (ModelSpecification(name: name, source: source, base: base), replaces)
         }
-        let isThere = list.names.contains(specification.name)
+        let isThere = catalog.names.contains(specification.name)
         try await Self.answering {
             if replaces, isThere {
-                try await list.swap(specification)
+                try await catalog.swap(specification)
             } else {
-                try await list.add(specification)
+                try await catalog.add(specification)
             }
         }
         return Self.success("LoRA adapter '\(specification.name)' added successfully.")
@@ -126,10 +126,10 @@ struct AdminEndpoints: Sendable {
             guard let name = try fields.string("lora_name") else { throw APIError.missing("lora_name") }
             return name
         }
-        guard list.read({ $0.entries[name].map { $0.specification.base != nil } }) != false else {
+        guard catalog.read({ $0.entries[name].map { $0.specification.base != nil } }) != false else {
             throw APIError.wrongValue("lora_name", "is '\(name)', a model of its own; use /admin/models/unload")
         }
-        _ = try await Self.answering { try list.unload(name, removes: true) }
+        _ = try await Self.answering { try catalog.unload(name, removes: true) }
         return Self.success("LoRA adapter '\(name)' removed successfully.")
     }
 

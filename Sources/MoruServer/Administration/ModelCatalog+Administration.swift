@@ -99,7 +99,7 @@ extension ModelCatalog {
         }
         do {
             let (resident, waiters) = try await replace(specification)
-            for waiter in waiters { waiter(.success(resident)) }
+            for waiter in waiters { waiter.resume(.success(resident)) }
         } catch {
             let former = try withState { state throws(MoruError) in
                 state.update(name) { $0.isSwapping = false }

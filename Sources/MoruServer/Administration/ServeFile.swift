@@ -8,6 +8,8 @@ import Yams
 public struct ServeFile: Sendable {
     /// Bytes that loaded models take at most.
     public private(set) var budget: Int?
+    /// How long a request waits for its model to load; nil where the file does not say.
+    public private(set) var loadWait: Duration?
     /// The models, and after them the adapters.
     public private(set) var models: [ModelSpecification] = []
     /// The aliases and the routes.
@@ -45,7 +47,7 @@ public struct ServeFile: Sendable {
             throw MoruError(
                 .serverConfiguration,
                 "\(source)\(line): \(message.hasSuffix(".") ? String(message.dropLast()) : message)",
-                remedy: "the keys are memory, models, adapters, aliases and routes; see docs/serving.md")
+                remedy: "the keys are memory, load_wait, models, adapters, aliases and routes; see docs/serving.md")
         }
     }
 
@@ -54,6 +56,7 @@ public struct ServeFile: Sendable {
     ) throws(APIError) {
         var file = file
         budget = try file.int("memory", in: 1...1 << 30).map { $0 << 20 }
+        loadWait = try file.number("load_wait", in: 0...1e9).map { .seconds(Double($0)) }
         for (place, value) in try file.array("models").enumerated() {
             var fields = try RequestObject(value, path: "models[\(place)]")
             var model = ModelSpecification(

@@ -30,8 +30,12 @@ struct CatalogState {
         case failed(MoruError, at: ContinuousClock.Instant)
     }
 
-    /// Takes the resident that it waited for, which is in use from then on, or what went wrong.
-    typealias Waiter = @Sendable (Result<Resident, MoruError>) -> Void
+    /// A request that waits for a model to load.
+    struct Waiter: Sendable, Identifiable {
+        let id: Int
+        /// Takes the resident, which is in use from then on, or what went wrong.
+        let resume: @Sendable (Result<Resident, MoruError>) -> Void
+    }
 
     /// A loaded model.
     struct Resident: Sendable, Identifiable {
@@ -75,6 +79,16 @@ struct CatalogState {
         guard var entry = entries[name] else { return }
         change(&entry)
         entries[name] = entry
+    }
+
+    /// Takes out a waiter for the model of a name; nil where the wait is over already.
+    mutating func removeWaiter(_ id: Waiter.ID, of name: String) -> Waiter? {
+        guard case .loading(var waiters) = entries[name]?.status,
+            let index = waiters.firstIndex(where: { $0.id == id })
+        else { return nil }
+        let waiter = waiters.remove(at: index)
+        update(name) { $0.status = .loading(waiters) }
+        return waiter
     }
 
     /// The loaded model of a name.

@@ -16,6 +16,12 @@ public final class ModelCatalog: Sendable {
     let engineDefaults: EngineConfiguration
     /// How long the error of a model that could not be loaded is given again before another attempt.
     private let retryPause: Duration
+    /// How long a request waits for its model to load; nil for no limit.
+    private let loadWait: Duration?
+    private let lastWaiterID = Atomic(0)
+
+    /// How long a request waits for its model to load, unless the server's configuration says otherwise.
+    public static let defaultLoadWait = Duration.seconds(60)
 
     /// A catalogue of models that are not loaded yet.
     ///
@@ -24,6 +30,8 @@ public final class ModelCatalog: Sendable {
     ///   - budget: Bytes that weights, keys and values of all loaded models take at most; nil for no bound. An engine
     ///     whose configuration does not say how much it keeps takes at most a quarter of it for keys and values.
     ///   - retryPause: How long the error of a model that could not be loaded is given again before another attempt.
+    ///   - loadWait: How long a request waits for its model to load before it is refused; nil for no limit. The model
+    ///     goes on loading.
     ///   - engineDefaults: How the engines of models go about their work that are added while the server runs.
     ///   - seed: Decides which requests of a route go to which of its models.
     ///   - locate: The path of what a specification names as its source.
@@ -31,16 +39,21 @@ public final class ModelCatalog: Sendable {
     ///   not among those before it.
     public init(
         _ specifications: [ModelSpecification] = [], budget: Int? = nil, retryPause: Duration = .seconds(10),
-        engineDefaults: EngineConfiguration = .init(), seed: UInt64 = .random(in: 0 ... .max),
+        loadWait: Duration? = defaultLoadWait, engineDefaults: EngineConfiguration = .init(),
+        seed: UInt64 = .random(in: 0 ... .max),
         locate: @escaping @Sendable (String) throws -> String = { $0 }
     ) throws(MoruError) {
         if let budget, budget < 1 {
             throw MoruError(.serverConfiguration, "the memory budget is \(budget) bytes", remedy: "use more, or none")
         }
+        if let loadWait, loadWait < .zero {
+            throw MoruError(
+                .serverConfiguration, "the wait for a model to load is \(loadWait)", remedy: "use 0 or more")
+        }
         var state = CatalogState(budget: budget, seed: seed)
         for specification in specifications { try Self.add(specification, to: &state) }
         self.state = Mutex(state)
-        (self.retryPause, self.engineDefaults) = (retryPause, engineDefaults)
+        (self.retryPause, self.loadWait, self.engineDefaults) = (retryPause, loadWait, engineDefaults)
         loader = ModelLoader(locate: locate, defaultCacheBytes: budget.map { $0 / 4 })
     }
 
@@ -89,16 +102,17 @@ public final class ModelCatalog: Sendable {
 
     // MARK: - Use
 
-    /// The model that a name stands for, or the first where none is given, to be used; it is loaded first where it is
-    /// not.
+    /// The model that a name stands for, or the first where none is given, to be used; it is loaded first if it is not
+    /// loaded yet.
     ///
     /// - Parameter user: Whose request it is, where a route keeps a user's requests together.
-    /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded.
+    /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded or that it takes
+    ///   longer than requests wait.
     func lease(_ name: String?, user: String = "") async throws(APIError) -> ModelLease {
         do {
             let name = name ?? defaultName
             let model = try withState { state throws(MoruError) in (try state.model(for: name, user: user), []) }
-            let resident = try await resident(of: model)
+            let resident = try await resident(of: model, within: loadWait)
             RequestRecord.current?.note(resident.model)
             return lease(on: resident)
         } catch {
@@ -129,13 +143,34 @@ public final class ModelCatalog: Sendable {
     /// The loaded model of a name, in use from now on: whoever asks for it releases it. Several who ask at once wait for
     /// one load.
     ///
-    /// - Throws: ``MoruError/Code/modelUnknown``, or ``MoruError/Code/modelLoadFailed`` with the reason.
-    func resident(of name: String) async throws(MoruError) -> CatalogState.Resident {
+    /// - Parameter limit: How long to wait for the load; nil for as long as it takes.
+    /// - Throws: ``MoruError/Code/modelUnknown``, ``MoruError/Code/modelLoadFailed`` with the reason, or
+    ///   ``MoruError/Code/modelLoading`` when the time is up.
+    func resident(of name: String, within limit: Duration? = nil) async throws(MoruError) -> CatalogState.Resident {
         if let resident = state.withLock({ $0.take(name) }) { return resident }
+        let id = lastWaiterID.add(1, ordering: .relaxed).newValue
+        var timer: Task<Void, any Error>?
         let result = await withCheckedContinuation { continuation in
-            ask(for: name) { continuation.resume(returning: $0) }
+            ask(for: name, CatalogState.Waiter(id: id) { continuation.resume(returning: $0) })
+            timer = limit.map { limit in
+                Task {
+                    try await Task.sleep(for: limit)
+                    self.endWait(of: id, for: name, after: limit)
+                }
+            }
         }
+        timer?.cancel()
         return try result.get()
+    }
+
+    /// Refuses a request that still waits for its model.
+    private func endWait(of id: CatalogState.Waiter.ID, for name: String, after limit: Duration) {
+        let waiter = state.withLock { $0.removeWaiter(id, of: name) }
+        waiter?.resume(
+            .failure(
+                MoruError(
+                    .modelLoading, "the model '\(name)' is still being loaded after \(limit)",
+                    remedy: "ask again when it has been loaded, or raise the server's --load-wait")))
     }
 
     private enum Step {
@@ -144,7 +179,7 @@ public final class ModelCatalog: Sendable {
         case load(ModelSpecification)
     }
 
-    private func ask(for name: String, _ waiter: @escaping CatalogState.Waiter) {
+    private func ask(for name: String, _ waiter: CatalogState.Waiter) {
         let step: Step = state.withLock { state in
             if let resident = state.take(name) { return .done(.success(resident)) }
             guard let entry = state.entries[name] else { return .done(.failure(state.unknown(name))) }
@@ -159,7 +194,7 @@ public final class ModelCatalog: Sendable {
             return .load(entry.specification)
         }
         switch step {
-        case .done(let result): waiter(result)
+        case .done(let result): waiter.resume(result)
         case .wait: break
         case .load(let specification): beginLoading(specification)
         }
@@ -204,7 +239,7 @@ public final class ModelCatalog: Sendable {
                 state.update(name) { $0.status = isPassing ? .unloaded : .failed(error, at: .now) }
                 return waiters
             }
-            for waiter in waiters { waiter(.failure(error)) }
+            for waiter in waiters { waiter.resume(.failure(error)) }
         }
     }
 
@@ -223,7 +258,7 @@ public final class ModelCatalog: Sendable {
             return ((resident, waiters), gone)
         }
         guard let installed else { return false }
-        for waiter in installed.waiters { waiter(.success(installed.resident)) }
+        for waiter in installed.waiters { waiter.resume(.success(installed.resident)) }
         return true
     }
 

@@ -4,20 +4,20 @@ import MoruModels
 
 /// `POST /v1/embeddings` and `POST /v1/moderations`, as OpenAI's API has them, and `POST /classify`, as vLLM has it.
 struct LabellingEndpoints: Sendable {
-    let list: ModelCatalog
+    let catalog: ModelCatalog
     let configuration: ServerConfiguration
     let labelling: Labelling
 
     /// The vectors of texts.
     func embeddings(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try EmbeddingRequest(try await request.json(upTo: configuration.maximumBodyBytes))
-        let lease = try await list.lease(wire.model)
+        let lease = try await catalog.lease(wire.model)
         let embedder = try lease.model.embedding()
         if let dimensions = wire.dimensions { try embedder.check(dimensions: dimensions, of: lease.model.name) }
         let labelled = try await labelling.embed(wire.texts, with: lease, context)
         let size = wire.dimensions ?? embedder.dimensions
         let answer = EmbeddingAnswer(
-            model: lease.model.name, vectors: labelled.rows.map { embedder.shortened($0, to: size) },
+            model: lease.model.name, vectors: labelled.results.map { embedder.shortened($0, to: size) },
             format: wire.format, tokenCount: labelled.tokenCount)
         return await answer.response()
     }
@@ -25,10 +25,10 @@ struct LabellingEndpoints: Sendable {
     /// The labels of texts.
     func classify(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ClassificationRequest(try await request.json(upTo: configuration.maximumBodyBytes))
-        let lease = try await list.lease(wire.model)
+        let lease = try await catalog.lease(wire.model)
         let head = try lease.model.classifying().configuration
         let labelled = try await labelling.classify(wire.texts, with: lease, context)
-        let data = labelled.rows.enumerated().map { index, logits in
+        let data = labelled.results.enumerated().map { index, logits in
             head.classification(at: index, logits, usesActivation: wire.usesActivation)
         }
         return Response(AnswerHead(prefix: "classify-", model: lease.model).list(data, tokenCount: labelled.tokenCount))
@@ -37,12 +37,12 @@ struct LabellingEndpoints: Sendable {
     /// Whether texts are in the categories of a classifier.
     func moderations(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ModerationRequest(try await request.json(upTo: configuration.maximumBodyBytes))
-        let lease = try await list.lease(wire.model)
+        let lease = try await catalog.lease(wire.model)
         let rule = try ModerationRule(try lease.model.classifying().configuration, model: lease.model.name)
         let labelled = try await labelling.classify(wire.texts, with: lease, context)
         return Response([
             "id": .string(AnswerHead.identifier("modr-", length: 29)), "model": .string(lease.model.name),
-            "results": .array(labelled.rows.map(rule.result)),
+            "results": .array(labelled.results.map(rule.result)),
         ])
     }
 

@@ -7,16 +7,16 @@ import MoruModels
 /// A cross-encoder (a classifier of one output) reads the texts of a pair together; of an embedder it is the cosine of
 /// their vectors.
 struct RankingEndpoints: Sendable {
-    let list: ModelCatalog
+    let catalog: ModelCatalog
     let configuration: ServerConfiguration
     let labelling: Labelling
 
     /// How well pairs of texts fit.
     func score(_ request: Request, _ context: ServerContext) async throws -> Response {
         let wire = try ScoreRequest(try await body(of: request))
-        let lease = try await list.lease(wire.model)
+        let lease = try await catalog.lease(wire.model)
         let labelled = try await labelling.score(wire.pairs, with: lease, context)
-        let data = labelled.rows.enumerated().map { index, row -> JSON in
+        let data = labelled.results.enumerated().map { index, row -> JSON in
             ["index": .int(index), "object": "score", "score": .shortest(row[0])]
         }
         return Response(AnswerHead(prefix: "score-", model: lease.model).list(data, tokenCount: labelled.tokenCount))
@@ -45,7 +45,7 @@ struct RankingEndpoints: Sendable {
     private func answer(
         _ wire: RerankRequest, _ context: ServerContext
     ) async throws -> (head: [(String, JSON)], tokenCount: Int) {
-        let lease = try await list.lease(wire.model)
+        let lease = try await catalog.lease(wire.model)
         var pairs = wire.pairs
         if case .embedder(let embedder) = lease.model.function {
             // As sentence-transformers' `encode_query` and `encode_document`
@@ -54,7 +54,7 @@ struct RankingEndpoints: Sendable {
             pairs.second.prompt = ["document", "passage", "corpus"].first { prompts[$0] != nil }
         }
         let labelled = try await labelling.score(pairs, with: lease, context)
-        let scores = labelled.rows.map { $0[0] }
+        let scores = labelled.results.map { $0[0] }
         // Equal ones in the order in which they came
         let order = scores.indices.sorted { (-scores[$0], $0) < (-scores[$1], $1) }
         let results = order.prefix(wire.count ?? order.count).map { index -> JSON in

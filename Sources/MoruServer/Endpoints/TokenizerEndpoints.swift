@@ -7,7 +7,7 @@ import MoruText
 ///
 /// `model` may be left out, for the first one.
 struct TokenizerEndpoints: Sendable {
-    let list: ModelCatalog
+    let catalog: ModelCatalog
     let configuration: ServerConfiguration
 
     /// The ids of a text: `prompt`, with the special tokens that the model's prompts have (`add_special_tokens`).
@@ -46,7 +46,7 @@ struct TokenizerEndpoints: Sendable {
 
     /// What is known of the first model's tokenizer.
     func info(_ request: Request, _ context: ServerContext) async throws -> Response {
-        let model = try await list.lease(list.defaultName).model
+        let model = try await catalog.lease(catalog.defaultName).model
         let template = try? model.generating().generator.pretrained.chatTemplate
         let tokenizer = model.tokenizer
         func text(_ id: Int32?) -> JSON {
@@ -60,6 +60,6 @@ struct TokenizerEndpoints: Sendable {
     }
 
     private func lease(_ fields: inout RequestObject) async throws(APIError) -> ModelLease {
-        try await list.lease(try fields.string("model"))
+        try await catalog.lease(try fields.string("model"))
     }
 }

@@ -107,13 +107,13 @@ struct OpenInferenceEndpoints: Sendable {
             }
             let texts = try TextInputs(inputs, parameters: wire.parameters, allowing: [])
             let found = try await labelling.extract(texts, with: lease, context)
-            answer.outputs = [OutputTensor("spans", found.spans.map { JSON.array($0.map(\.json)).text() })]
+            answer.outputs = [OutputTensor("spans", found.results.map { JSON.array($0.map(\.json)).text() })]
             answer.parameters["prompt_tokens"] = .int(found.tokenCount)
         case .classifier(let model):
             let texts = try TextInputs(InferenceTexts(wire.inputs), parameters: wire.parameters, allowing: [.truncate])
             let labelled = try await labelling.classify(texts, with: lease, context)
             let head = model.configuration
-            let said = labelled.rows.map { head.classification($0).labels }
+            let said = labelled.results.map { head.classification($0).labels }
             switch head.problem {
             case .regression: break
             case .singleLabel: answer.outputs.append(OutputTensor("label", said.map { $0.first ?? "" }))
@@ -121,13 +121,13 @@ struct OpenInferenceEndpoints: Sendable {
                 answer.outputs.append(
                     OutputTensor("labels", said.map { JSON.array($0.map { .string($0) }).text() }))
             }
-            answer.outputs.append(OutputTensor("scores", labelled.rows.map(head.probabilities)))
+            answer.outputs.append(OutputTensor("scores", labelled.results.map(head.probabilities)))
             answer.parameters["prompt_tokens"] = .int(labelled.tokenCount)
         case .embedder:
             let texts = try TextInputs(
                 InferenceTexts(wire.inputs), parameters: wire.parameters, allowing: [.truncate, .prompt])
             let labelled = try await labelling.embed(texts, with: lease, context)
-            answer.outputs = [OutputTensor("embedding", labelled.rows)]
+            answer.outputs = [OutputTensor("embedding", labelled.results)]
             answer.parameters["prompt_tokens"] = .int(labelled.tokenCount)
         }
         return answer.response(to: wire)

@@ -27,6 +27,7 @@ extension APIError {
             message: Self.sentence(error.message + remedy))
         if let load = error.cause as? EngineOverload { headers[.retryAfter] = String(load.retryAfterSeconds) }
         if error.code == .memoryInUse { headers[.retryAfter] = "1" }
+        if error.code == .modelLoading { headers[.retryAfter] = "5" }
         // OpenAI's clients try again by themselves, where the same request would only fail again.
         if [.requestTimeout, .modelTooLarge].contains(error.code), let name = HTTPField.Name("x-should-retry") {
             headers[name] = "false"
@@ -53,6 +54,7 @@ extension APIError {
         case .engineShutDown, .serverStopping: (.serviceUnavailable, "shutting_down")
         case .modelUnknown: (.notFound, "model_not_found")
         case .modelLoadFailed: (.serviceUnavailable, "model_load_failed")
+        case .modelLoading: (.serviceUnavailable, "model_loading")
         case .modelTooLarge: (.serviceUnavailable, "model_too_large")
         case .memoryInUse: (.serviceUnavailable, "memory_in_use")
         // The request is sound, the model is not.

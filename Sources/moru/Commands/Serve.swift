@@ -100,6 +100,12 @@ struct Serve: AsyncParsableCommand {
             "Refuse a request (429, with Retry-After) that would likely wait longer to begin.", valueName: "seconds"))
     var maximumWait = 60.0
     @Option(
+        name: .customLong("load-wait"),
+        help: ArgumentHelp(
+            "Refuse a request (503, with Retry-After) whose model takes longer to load. Default: 60.",
+            valueName: "seconds"))
+    var loadWait: Double?
+    @Option(
         name: .customLong("memory"),
         help: ArgumentHelp(
             "Memory for all models; those not in use are unloaded for others. Default: no bound.", valueName: "MiB"))
@@ -124,6 +130,9 @@ struct Serve: AsyncParsableCommand {
         guard (0...3600).contains(drainDelay) else {
             throw ValidationError("--drain-delay is \(drainDelay); use 0 to 3600 seconds.")
         }
+        if let loadWait, !(0...1e9).contains(loadWait) {
+            throw ValidationError("--load-wait is \(loadWait); use 0 or more seconds.")
+        }
         for text in adapters { _ = try Self.parse(text) }
         guard prefixCacheMebibytes >= 1, prefixCacheMebibytes < 1 << 40 else {
             throw ValidationError("--prefix-cache-size \(prefixCacheMebibytes): give 1 MiB or more.")
@@ -140,7 +149,9 @@ struct Serve: AsyncParsableCommand {
         let file = try config.map { try ServeFile($0, engineDefaults: defaults) }
         let catalog = try ModelCatalog(
             specifications(defaults) + (file?.models ?? []),
-            budget: memoryMebibytes.map { $0 << 20 } ?? file?.budget, engineDefaults: defaults,
+            budget: memoryMebibytes.map { $0 << 20 } ?? file?.budget,
+            loadWait: loadWait.map { .seconds($0) } ?? file?.loadWait ?? ModelCatalog.defaultLoadWait,
+            engineDefaults: defaults,
             locate: { try ModelArgument.path(of: $0) })
         for (name, route) in file?.routes ?? [] { try catalog.set(route, as: name) }
         if let base = source.map(baseName) {

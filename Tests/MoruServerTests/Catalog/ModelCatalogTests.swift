@@ -1,5 +1,7 @@
+import Dispatch
 import MoruBase
 import MoruTestKit
+import Synchronization
 import Testing
 
 @testable import MoruServer
@@ -135,6 +137,28 @@ import Testing
         FileSystem.remove(source + "/config.json")
         for _ in 0..<2 { await #expect(throws: APIError.self) { try await slow.lease("a") } }
         #expect(files.located.withLock { $0[source] } == 4, "the second is told what the first was")
+    }
+
+    @Test func aRequestWaitsOnlySoLongForItsModel() async throws {
+        let source = try files.llama("a", seed: 1)
+        let isSlow = Atomic(false)
+        let gate = DispatchSemaphore(value: 0)
+        let catalog = try ModelCatalog([files.specification("a", source)], loadWait: .milliseconds(1)) { source in
+            if isSlow.load(ordering: .relaxed) { gate.wait() }
+            return source
+        }
+        try await TestServer.run(catalog) { server async throws in
+            isSlow.store(true, ordering: .relaxed)
+            let refused = try await ask(server, "a")
+            #expect(refused.status == 503 && refused.errorCode == "model_loading", "\(refused)")
+            #expect(refused.headers["retry-after"] == "5" && refused.headers["x-should-retry"] == nil)
+            #expect(try await states(server) == ["loading"])
+            gate.signal()
+            while try await states(server) == ["loading"] { try await Task.sleep(for: .milliseconds(2)) }
+            #expect(catalog.read { $0.resident(of: "a")?.leases } == 0, "nobody who gave up uses it")
+            #expect(try await ask(server, "a").status == 200)
+        }
+        #expect(throws: MoruError.self) { try ModelCatalog(loadWait: .seconds(-1)) }
     }
 
     @Test func whatIsLoadedAtStartIsThereOrThereIsNoServer() async throws {

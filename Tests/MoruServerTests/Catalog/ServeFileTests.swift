@@ -10,6 +10,7 @@ import Testing
     private static let whole = """
         # What the team serves
         memory: 8192
+        load_wait: 2.5
         models:
           - name: chat
             source: smollm2-135m-instruct
@@ -38,7 +39,7 @@ import Testing
         let defaults = EngineConfiguration(maximumSequences: 16, tokenBudget: 528)
         let file = try ServeFile(
             yaml: Self.whole, source: "serve.yaml", directory: "/team", engineDefaults: defaults)
-        #expect(file.budget == 8192 << 20)
+        #expect(file.budget == 8192 << 20 && file.loadWait == .seconds(2.5))
         #expect(file.models.map(\.name) == ["chat", "vectors", "support@1", "support@2"])
         #expect(
             file.models.map(\.source) == [
@@ -57,7 +58,7 @@ import Testing
         let shares = [ModelRoute.Share("support@1", weight: 90), ModelRoute.Share("support@2", weight: 10)]
         #expect(file.routes[1].route == ModelRoute(shares, isSticky: true))
         let small = try ServeFile(yaml: "models: [{name: a, source: b}]", source: "x")
-        #expect(small.budget == nil && small.models[0].loadsAtStart)
+        #expect(small.budget == nil && small.loadWait == nil && small.models[0].loadsAtStart)
     }
 
     @Test(arguments: [
@@ -70,7 +71,7 @@ import Testing
         ("adapters:\n  - {name: a, source: b}", "x.yaml:2: 'adapters[0].base' is required"),
         ("models:\n  - name: a\n    source: b\n    task: embedd", "x.yaml:4: 'models[0].task' is 'embedd'"),
         ("memory: lots", "x.yaml:1: 'memory' must be an integer, not a string"),
-        ("memory: 0", "x.yaml:1: 'memory' is 0"),
+        ("memory: 0", "x.yaml:1: 'memory' is 0"), ("load_wait: -1", "x.yaml:1: 'load_wait' is -1"),
         ("models: 3", "x.yaml:1: 'models' must be a list"),
         ("aliases:\n  a: [b]", "x.yaml:2: 'aliases.a' must be the name of a model"),
         ("routes:\n  a:\n    models: {b: c}", "x.yaml:3: 'routes.a.models.b' must be a number"),
