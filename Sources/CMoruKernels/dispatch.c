@@ -194,15 +194,20 @@ moru_cpu_level moru_cpu_best_level(void) {
     return MORU_CPU_SCALAR;
 }
 
-// The names are literals, one for each set of features that a CPU can have in this order.
-const char *moru_cpu_features(void) {
+const char *moru_cpu_feature(size_t index) {
     cpu_features found = detect();
-    if (found.amx) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni,avx512_bf16,amx_bf16,amx_int8";
-    if (found.bf16 && found.vnni) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni,avx512_bf16";
-    if (found.vnni) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512_vnni";
-    if (found.avx512) return "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl";
-    if (found.avx2_vnni) return "avx2,fma,f16c,avx_vnni";
-    if (found.avx2) return "avx2,fma,f16c";
-    if (found.neon) return "neon";
-    return "";
+    const struct {
+        bool is_found;
+        const char *name;
+    } features[] = {
+        {found.avx2, "avx2"},       {found.avx2, "fma"},         {found.avx2, "f16c"},
+        {found.avx2_vnni, "avx_vnni"},
+        {found.avx512, "avx512f"},  {found.avx512, "avx512bw"},  {found.avx512, "avx512dq"},
+        {found.avx512, "avx512vl"}, {found.vnni, "avx512_vnni"}, {found.bf16, "avx512_bf16"},
+        {found.amx, "amx_bf16"},    {found.amx, "amx_int8"},     {found.neon, "neon"},
+    };
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
+        if (features[i].is_found && index-- == 0) return features[i].name;
+    }
+    return NULL;
 }

@@ -4,11 +4,6 @@
 #include "blocks.h"
 #include "table.h"
 
-size_t moru_block_elements(moru_dtype type) {
-    if (type <= MORU_BF16) return 1;
-    return type <= MORU_Q8_0 ? 32 : 256;
-}
-
 size_t moru_block_bytes(moru_dtype type) {
     switch (type) {
     case MORU_F32: return 4;

@@ -33,7 +33,11 @@ typedef enum {
     MORU_DTYPE_COUNT = 13
 } moru_dtype;
 
-size_t moru_block_elements(moru_dtype type);
+static inline size_t moru_block_elements(moru_dtype type) {
+    if (type <= MORU_BF16) return 1;
+    return type <= MORU_Q8_0 ? 32 : 256;
+}
+
 size_t moru_block_bytes(moru_dtype type);
 // Whether `quantize` can write this format (all can be read). Quantising to a format that cannot be written is an error
 // of the caller and leaves the output as it was.
@@ -55,8 +59,9 @@ typedef enum {
 const char *moru_cpu_level_name(moru_cpu_level level);
 // What this CPU and operating system offer; for AMX this asks the kernel for the tile permission.
 moru_cpu_level moru_cpu_best_level(void);
-// Comma-separated names of the instruction sets found, for people (static storage).
-const char *moru_cpu_features(void);
+// The name, as in /proc/cpuinfo, of the instruction set at `index` among those found that kernels use; NULL beyond the
+// last.
+const char *moru_cpu_feature(size_t index);
 
 // C[m, n] = alpha * A[m, k] * op(B) + (accumulate ? C : 0), added up in f32.
 typedef struct {

@@ -4,27 +4,27 @@ import MoruBase
 
 /// How exactly matrix products are computed.
 public enum Precision: String, Sendable, Hashable, Codable {
-    /// Inputs may be rounded to bf16 where the CPU is faster with it; sums are f32. Where it is faster with bytes (AVX2,
-    /// or VNNI without AMX), what quantised weights are multiplied with is rounded to 8 bits between the least and the
-    /// largest of blocks of 32 when prompts are read, and forward in training over weights that stay quantised: an
-    /// adapter is then trained against the products that serve it. Gradients, and whole sequences that are only
-    /// evaluated, never are.
+    /// Inputs may be rounded to bf16 where that is faster on this CPU; sums are f32. Where integer products are faster
+    /// (AVX2, or VNNI without AMX), activations that meet quantised weights are rounded to 8 bits, between the minimum
+    /// and the maximum of each block of 32, in prompts and in the forward pass of training over weights that stay
+    /// quantised: an adapter is then trained with the products that serve it. Gradients, and the evaluation of whole
+    /// sequences, are never rounded to 8 bits.
     case automatic = "auto"
-    /// As `auto`, but not to 8 bits, except for the few rows of a decoding step.
+    /// Like `auto`, but without rounding to 8 bits, except for the few rows of a decoding step.
     case bf16
-    /// No rounding to bf16. Against quantised weights, a few rows are still rounded to 8 bits in blocks of 32.
+    /// No rounding to bf16. With quantised weights, the few rows of a decoding step are still rounded to 8 bits in
+    /// blocks of 32.
     case f32
-    /// As `auto`, and against quantised weights any number of rows is rounded to 8 bits in blocks of 32: faster prompts at
-    /// a few tenths of a per cent of perplexity, and a row's result does not depend on how many rows there are. The
-    /// products of an encoder that only infers are of bytes in groups of 128, where the CPU has an instruction for them.
+    /// Like `auto`, but with quantised weights any number of rows is rounded to 8 bits in blocks of 32: prompts are
+    /// faster, at a few tenths of a per cent of perplexity, and a row's result does not depend on the number of rows.
+    /// Encoders use 8-bit products in groups of 128 for inference, where the CPU has an instruction for them.
     case int8
 }
 
-/// What this process computes with: the kernels chosen for the CPU, and the threads.
+/// What this process computes with: the kernels selected for the CPU, the threads and the precision.
 ///
 /// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx2-vnni`, `avx512`...), `MORU_THREADS` the number of
-/// threads, `MORU_PRECISION=f32` matrix products without bf16 rounding, `bf16` those without rounding to 8 bits, `int8` faster ones
-/// against quantised weights and in encoders.
+/// threads, and `MORU_PRECISION` a ``Precision``.
 public final class Runtime: @unchecked Sendable {
     /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
     ///
@@ -117,8 +117,14 @@ public final class Runtime: @unchecked Sendable {
     public var kernelName: String { String(cString: moru_cpu_level_name(kernels.level)) }
     /// The instruction sets that this machine can run, weakest first.
     public static var availableKernels: [String] { availableLevels.map { String(cString: moru_cpu_level_name($0)) } }
-    /// The CPU's instruction-set extensions, for people.
-    public static var cpuFeatures: String { String(cString: moru_cpu_features()) }
+    /// The CPU's instruction sets that kernels use, separated by commas and named as in `/proc/cpuinfo`.
+    public static var cpuFeatures: String {
+        let names = sequence(state: 0) { index in
+            defer { index += 1 }
+            return moru_cpu_feature(index).map { String(cString: $0) }
+        }
+        return names.joined(separator: ",")
+    }
 
     @TaskLocal private static var taskPrecision: Precision?
 

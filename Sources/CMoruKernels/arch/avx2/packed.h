@@ -7,11 +7,9 @@
 #define PACKED_SIGNED 1
 #define PACKED_NIBBLES 1
 
-// Keeps the compiler from loading operands long before their use, and from adding up long after it, which would push
-// the sums out of the registers. Levels of 6 and 8 bits, whose sums are widened at once, need no help.
+// Levels of 6 and 8 bits, whose sums are widened at once, need no help from fences.
 #define PACKED_IN_ORDER() \
-    if (bits < 6) __asm__ volatile("" ::: "memory")
-#define PACKED_KEEP(a, b) __asm__ volatile("" : "+x"(a), "+x"(b) : : "memory")
+    if (bits < 6) KEEP_ORDER()
 
 INLINE __m256i packed_activations(const int8_t *x) {
     int32_t four;
@@ -56,7 +54,7 @@ INLINE void packed_dots(const int rows, const int bits, const int steps, const u
                 __m256i low = _mm256_maddubs_epi16(left, activations), high = _mm256_maddubs_epi16(right, other);
                 pairs[r][0] = step == first ? low : _mm256_add_epi16(pairs[r][0], low);
                 pairs[r][1] = step == first ? high : _mm256_add_epi16(pairs[r][1], high);
-                if (bits < 6) PACKED_KEEP(pairs[r][0], pairs[r][1]);
+                if (bits < 6) KEEP_IN_REGISTERS(pairs[r][0], pairs[r][1]);
             }
         }
         packed_widen(rows, pairs, sum);
@@ -86,7 +84,7 @@ INLINE void packed_nibble_dots(const int rows, const uint8_t *levels, size_t lev
             __m256i b = _mm256_add_epi16(_mm256_maddubs_epi16(right, one), _mm256_maddubs_epi16(right_high, other));
             pairs[r][0] = i == 0 ? a : _mm256_add_epi16(pairs[r][0], a);
             pairs[r][1] = i == 0 ? b : _mm256_add_epi16(pairs[r][1], b);
-            PACKED_KEEP(pairs[r][0], pairs[r][1]);
+            KEEP_IN_REGISTERS(pairs[r][0], pairs[r][1]);
         }
     }
     packed_widen(rows, pairs, sum);

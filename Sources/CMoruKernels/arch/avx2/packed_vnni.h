@@ -5,11 +5,7 @@
 #define PACKED_ROWS 4
 #define PACKED_SIGNED 0
 #define PACKED_NIBBLES 1
-
-// Keeps the compiler from loading operands long before their use, and from adding up long after it, which would push
-// the sums out of the registers.
-#define PACKED_IN_ORDER() __asm__ volatile("" ::: "memory")
-#define PACKED_KEEP(a, b) __asm__ volatile("" : "+x"(a), "+x"(b) : : "memory")
+#define PACKED_IN_ORDER() KEEP_ORDER()
 
 // One step: 16 outputs' levels in two vectors, 4 activations of each row.
 INLINE void packed_step(const int rows, __m256i left, __m256i right, const int8_t *x, size_t x_row_bytes,
@@ -20,7 +16,7 @@ INLINE void packed_step(const int rows, __m256i left, __m256i right, const int8_
         __m256i activations = _mm256_set1_epi32(four);
         sum[r][0] = (vi)_mm256_dpbusd_avx_epi32((__m256i)sum[r][0], left, activations);
         sum[r][1] = (vi)_mm256_dpbusd_avx_epi32((__m256i)sum[r][1], right, activations);
-        PACKED_KEEP(sum[r][0], sum[r][1]);
+        KEEP_IN_REGISTERS(sum[r][0], sum[r][1]);
     }
 }
 

@@ -5,9 +5,7 @@
 #define PACKED_ROWS 6
 #define PACKED_SIGNED 0
 #define PACKED_NIBBLES 1
-
-// Keeps the compiler from loading operands long before their use, which would push the sums out of the registers.
-#define PACKED_IN_ORDER() __asm__ volatile("" ::: "memory")
+#define PACKED_IN_ORDER() KEEP_ORDER()
 
 INLINE void packed_dots(const int rows, const int bits, const int steps, const uint8_t *levels, size_t level_step,
                         const int8_t *x, size_t x_row_bytes, vi sum[][2]) {

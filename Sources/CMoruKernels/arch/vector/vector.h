@@ -22,6 +22,11 @@ typedef float f32x16 __attribute__((ext_vector_type(16)));
 typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
 typedef int8_t i8x16 __attribute__((ext_vector_type(16)));
 
+// Two fences that only the compiler sees, for loops where its own order of instructions would push the sums out of the
+// registers: it moves no load or store across the first, and has both vectors in registers at the second.
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+#define KEEP_IN_REGISTERS(a, b) __asm__ volatile("" : "+x"(a), "+x"(b) : : "memory")
+
 INLINE vf vload(const float *p) {
     vf v;
     __builtin_memcpy(&v, p, sizeof v);
