@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// Independent chains of `steps` fused multiply-adds over the widest vectors of `bits` (512, 256, else 128). Returns the
+// Independent chains of `steps` multiply-adds (fused, but for x86 below AVX2) over the widest vectors of `bits` (512, 256, else 128). Returns the
 // number of floating-point operations done; `sink` keeps the result alive.
 double kernel_ceiling_multiply_add(int bits, size_t steps, float *sink);
 
