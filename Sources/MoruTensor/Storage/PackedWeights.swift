@@ -64,15 +64,10 @@ private final class PackedMemory: Sendable {
 
 /// The packed forms of the matrices in a storage, each made when it is first asked for.
 final class PackedForms: Sendable {
-    private struct Key: Hashable {
-        let byteOffset, n, k: Int
-        let dtype: DType
-    }
-
     private struct Forms {
-        var all: [Key: PackedWeights] = [:]
+        var all: [MatrixPlace: PackedWeights] = [:]
         /// The first one: most storages have no other.
-        var first: (key: Key, form: PackedWeights)?
+        var first: (place: MatrixPlace, form: PackedWeights)?
     }
 
     private let forms = Mutex(Forms())
@@ -82,13 +77,13 @@ final class PackedForms: Sendable {
 
     /// The packed form of a matrix in this storage. Whoever comes while it is being made waits.
     func form(of weight: Tensor, threads: ThreadPool) -> PackedWeights {
-        let key = Key(byteOffset: weight.byteOffset, n: weight.shape[0], k: weight.shape[1], dtype: weight.dtype)
+        let place = MatrixPlace(weight)
         return forms.withLock { forms in
-            if let first = forms.first, first.key == key { return first.form }
-            if let form = forms.all[key] { return form }
+            if let first = forms.first, first.place == place { return first.form }
+            if let form = forms.all[place] { return form }
             let form = PackedWeights(weight, threads: threads)
-            forms.all[key] = form
-            if forms.first == nil { forms.first = (key, form) }
+            forms.all[place] = form
+            if forms.first == nil { forms.first = (place, form) }
             return form
         }
     }

@@ -10,8 +10,8 @@ public final class PanelStore: Sendable {
     public static let usualLimit = 576 << 20
 
     private struct Key: Hashable {
-        let matrix: ObjectIdentifier
-        let byteOffset, n, k: Int
+        let storage: ObjectIdentifier
+        let place: MatrixPlace
         let isTransposed, allowsBF16: Bool
     }
 
@@ -49,7 +49,7 @@ public final class PanelStore: Sendable {
         of matrix: Tensor, _ product: moru_gemm, byteCount: Int, make: (UnsafeMutableRawPointer) -> Void
     ) -> UnsafeRawPointer? {
         let key = Key(
-            matrix: ObjectIdentifier(matrix.storage), byteOffset: matrix.byteOffset, n: product.n, k: product.k,
+            storage: ObjectIdentifier(matrix.storage), place: MatrixPlace(matrix),
             isTransposed: product.b_transposed, allowsBF16: product.allow_bf16)
         return state.withLock { state in
             if let entry = state.entries[key] { return UnsafeRawPointer(entry.panels.base) }
