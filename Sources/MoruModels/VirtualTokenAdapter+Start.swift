@@ -52,7 +52,7 @@ extension PrefixTuningAdapter {
                 throw MoruError(
                     .adapterUnsupported,
                     "an encoder's keys and values cannot begin with a text: without what follows it they mean nothing",
-                    remedy: "begin at random (leave virtual_tokens.text out), or choose prompt tuning")
+                    remedy: "begin at random (virtual_tokens.text: null), or choose prompt tuning")
             }
             let cache = model.makeCache()
             var batch = TokenBatch()

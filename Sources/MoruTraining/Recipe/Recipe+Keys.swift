@@ -38,12 +38,13 @@ extension Recipe {
         fieldsKey,
         .names("data.train_on", allowsEmpty: false, \.data.trainOn).withoutEffect(),
         .text(
-            "data.instruction", get: { $0.data.classification.instruction },
+            "data.instruction", expectation: "a text", get: { $0.data.classification.instruction },
             set: { $0.data.classification.instruction = $1 }
         )
         .withoutEffect(),
         .text(
-            "data.template", get: { $0.data.classification.template }, set: { $0.data.classification.template = $1 }
+            "data.template", expectation: "a text", get: { $0.data.classification.template },
+            set: { $0.data.classification.template = $1 }
         )
         .withoutEffect(),
         .names("data.labels", allowsEmpty: true, \.data.classification.labels).withoutEffect(),
@@ -114,8 +115,10 @@ extension Recipe {
         .names("ia3.input_targets", allowsEmpty: true, \.ia3.inputTargets),
         .integer("virtual_tokens.count", 1...100_000, \.virtualTokens.count),
         .text(
-            "virtual_tokens.text", get: { if case .text(let text) = $0.virtualTokens.start { text } else { nil } },
-            set: { $0.virtualTokens.start = .text($1) }),
+            "virtual_tokens.text", expectation: "a text or null",
+            get: { if case .text(let text) = $0.virtualTokens.start { text } else { nil } },
+            set: { $0.virtualTokens.start = .text($1) }
+        ).orNull { $0.virtualTokens.start = .random },
         .integer("last_layers.count", 1...10_000, \.lastLayers.count),
         .flag("last_layers.head", \.lastLayers.includesHead),
         .number("dpo.beta", 0...Float.infinity, isPositive: true, \.preference.beta),

@@ -95,6 +95,7 @@ private struct RecipeReader {
         _ key: RecipeKey, _ node: Node, at place: String, relativeTo directory: String
     ) throws(MoruError) {
         guard !isNull(node) else {
+            if let clear = key.clear { return clear(&recipe) }
             throw MoruError(
                 .recipeValue, "\(place): \(key.path) has no value",
                 remedy: "it must be \(key.expectation); leave the key out for the default")

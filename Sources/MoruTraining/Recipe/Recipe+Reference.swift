@@ -1,10 +1,10 @@
-/// What a key of a recipe is, for people.
+/// The documentation of a recipe key.
 public struct RecipeKeyReference: Sendable, Hashable {
     /// The path from the root, joined by dots.
     public let path: String
     /// What a value must be, such as "an integer from 1 to 4096".
     public let expectation: String
-    /// What holds where the key is left out, as YAML; nil where nothing does.
+    /// The default, as YAML; nil if there is none.
     public let defaultValue: String?
     /// What the key means.
     public let meaning: String
@@ -18,7 +18,7 @@ extension Recipe {
             meaning: meanings[key.path] ?? "")
     }
 
-    /// The reference as Markdown tables, a section each.
+    /// The reference as Markdown, with a table for each section.
     public static var referenceMarkdown: String {
         var lines: [String] = []
         var section: String?
@@ -34,17 +34,19 @@ extension Recipe {
         return lines.dropFirst().joined(separator: "\n") + "\n"
     }
 
-    /// What holds where a key without a default value is left out.
+    /// What applies by default to keys without a default value.
     private static let emptyDefaults = [
-        "model": "required", "data.train": "required", "data.weights": "every example once an epoch",
+        "model": "required", "data.train": "required", "data.weights": "every example once per epoch",
         "output": "`runs/NAME` beside the recipe",
-        "data.max_length": "the model's context", "data.instruction": "nothing", "data.template": "a conversation",
-        "training.steps": "as `epochs` say",
-        "training.warmup_steps": "as `warmup_ratio` says", "training.evaluate_every": "every epoch",
-        "training.save_every": "every epoch", "training.beta1": "the optimizer's own",
-        "training.beta2": "the optimizer's own", "training.epsilon": "1e-8", "training.momentum": "the optimizer's own",
-        "save_dtype": "f32 where it moved", "quantize": "as it is", "distillation.teacher": "required for it",
-        "embedding.pooling": "`mean` of an encoder, `lasttoken` of a language model", "distillation.top_k": "all",
+        "data.max_length": "the model's context", "data.instruction": "none", "data.template": "a conversation",
+        "training.steps": "see `epochs`",
+        "training.warmup_steps": "see `warmup_ratio`", "training.evaluate_every": "every epoch",
+        "training.save_every": "every epoch", "training.beta1": "the optimizer's default",
+        "training.beta2": "the optimizer's default", "training.epsilon": "1e-8",
+        "training.momentum": "the optimizer's default",
+        "save_dtype": "f32 for what was trained", "quantize": "unchanged",
+        "distillation.teacher": "required for distillation",
+        "embedding.pooling": "`mean` for an encoder, `lasttoken` for a language model", "distillation.top_k": "all",
         "virtual_tokens.text": "random numbers",
         "early_stopping.patience": "never stops early", "training.ema_decay": "no average",
     ]
@@ -52,100 +54,107 @@ extension Recipe {
     /// What each key means, in a sentence.
     static let meanings: [String: String] = [
         "model": "The base model: a name that `moru pull` knows, or a path that begins with `/`, `./`, `../` or `~/`.",
-        "output": "The directory of the run: its result, checkpoints, events and a copy of the recipe.",
-        "method": "Which parameters move.",
+        "output": "The run's directory: its result, checkpoints, events and a copy of the recipe.",
+        "method": "Which parameters are trained.",
         "objective":
-            "What is learnt: `sft` the examples themselves, `dpo` which of two answers people prefer, `distillation` "
-            + "what a larger model thinks too; with a head in place of generation: `classification` which labels a text "
-            + "has, `extraction` what is found in it and where, `regression` a number; `embedding` vectors that are near "
-            + "for texts that belong together.",
-        "quantize": "The format that a dense base is held in while an adapter is learnt beside it (QLoRA).",
-        "save_dtype": "How a tuned model (`full`, `last_layers`, `head`) is stored.",
-        "data.train": "A file, folder or pattern to learn from, or a list of them: JSONL, JSON, CSV, TSV, texts.",
-        "data.weights": "The share of an epoch that each of several sources has, in their order.",
-        "data.epoch_end": "Where an epoch over weighted sources ends: with the largest, or with the smallest.",
-        "data.train_on": "The roles whose messages are learnt, or `[all]` for every token.",
-        "data.instruction": "How classification is asked: the system message.",
+            "What is learned: `sft` the examples themselves, `dpo` which of two answers people prefer, "
+            + "`distillation` also a larger model's predictions; with a head in place of text generation "
+            + "`classification` the labels of a text, `extraction` what is found in it and where, `regression` a "
+            + "number; `embedding` vectors that are close for texts that belong together.",
+        "quantize": "The format in which a dense base is held while an adapter is trained on it (QLoRA).",
+        "save_dtype": "The format in which a tuned model (`full`, `last_layers`, `head`) is saved.",
+        "data.train":
+            "The training data, a file, folder or pattern, or a list of them: JSONL, JSON, CSV, TSV, text "
+            + "files.",
+        "data.weights": "Each source's share of an epoch, in the order of the sources.",
+        "data.epoch_end": "Where an epoch over weighted sources ends: with the largest source, or with the smallest.",
+        "data.train_on": "The roles whose messages are trained on, or `[all]` for every token.",
+        "data.instruction": "For classification: the system message that asks for the label.",
         "data.template":
-            "How classification is asked: a text with `{text}` and then `{label}` in it, in place of a conversation.",
-        "data.fields": "What fields are called in the data, by their usual names: `[prompt=question]`.",
-        "data.labels":
-            "The names of labels that are given as numbers 0, 1, ...; of a head every label, in this order.",
-        "data.validation": "What is measured on during the run; the result with the lowest loss is kept.",
-        "data.format": "The shape of the data's records; `auto` tells it from their fields.",
-        "data.max_length": "The most tokens of an example.",
-        "data.too_long": "What happens to a longer example; those left out or cut are counted and reported.",
-        "lora.rank": "The size of the update: more learns more and is slower.",
+            "For classification: a text with `{text}` and then `{label}` in it, instead of a conversation.",
+        "data.fields": "Other names for fields of the data, after their usual names: `[prompt=question]`.",
+        "data.labels": "Names for labels that are numbers 0, 1, ...; for a head, all labels in their order.",
+        "data.validation": "Data to evaluate on during the run; the result with the lowest loss is kept.",
+        "data.format": "The shape of the data's records; `auto` detects it from their fields.",
+        "data.max_length": "The maximum number of tokens in an example.",
+        "data.too_long": "What to do with a longer example; skipped and truncated ones are counted and reported.",
+        "lora.rank": "The rank of the update: higher learns more and is slower.",
         "lora.alpha": "The update is scaled by alpha / rank.",
-        "lora.dropout": "The share of the inputs that is dropped in training.",
+        "lora.dropout": "The fraction of the inputs dropped during training.",
         "lora.targets":
-            "The layers that get an update, by the last part of their names; `auto` is the attention's, `all-linear` every one.",
-        "lora.rslora": "Scale by alpha / sqrt(rank) instead, which suits high ranks.",
-        "lora.dora": "Learn the size of each weight apart from its direction (DoRA).",
-        "ia3.targets": "The layers that are scaled; `auto` is keys, values and the end of the feed-forward.",
-        "ia3.input_targets": "Those of them whose input is scaled, not their output; `auto` is the feed-forward's.",
-        "virtual_tokens.count": "How many learnt positions stand before every sequence (`prompt`, `prefix`).",
-        "virtual_tokens.text": "What they begin as, such as a sentence that describes the task.",
-        "last_layers.count": "How many of the last layers move.",
-        "last_layers.head": "Whether the output projection moves too, and embeddings that are tied to it.",
-        "dpo.beta": "How strongly the model is held to what it was: higher strays less.",
-        "dpo.label_smoothing": "The probability that a preference is the wrong way round.",
-        "distillation.teacher": "The larger model, which must have the same tokenizer: a name or a path, as `model`.",
-        "distillation.temperature": "What both models' logits are divided by before they are compared.",
+            "The layers to adapt, by the last part of their names; `auto` means the attention's, `all-linear` "
+            + "all.",
+        "lora.rslora": "Scale by alpha / sqrt(rank) instead, which suits high ranks (rsLoRA).",
+        "lora.dora": "Learn the magnitude of each weight separately from its direction (DoRA).",
+        "ia3.targets": "The layers to scale; `auto` means keys, values and the end of the feed-forward.",
+        "ia3.input_targets":
+            "Those of them whose input is scaled instead of the output; `auto` means the feed-forward's.",
+        "virtual_tokens.count": "The number of learned positions in front of every sequence (`prompt`, `prefix`).",
+        "virtual_tokens.text":
+            "A text to start from, such as a sentence that describes the task; `null` starts from random "
+            + "numbers, which the prefix of an encoder requires.",
+        "last_layers.count": "The number of layers to train, counted from the end.",
+        "last_layers.head": "Whether to train the output projection too, and embeddings that are tied to it.",
+        "dpo.beta": "How closely the model stays to the original: higher is closer.",
+        "dpo.label_smoothing": "The assumed probability that a preference is mislabelled.",
+        "distillation.teacher":
+            "The larger model, which must have the same tokenizer: a name or a path, as for `model`.",
+        "distillation.temperature": "Both models' logits are divided by this before they are compared.",
         "distillation.soft_share": "The weight of the teacher's distribution; the rest is the data's.",
         "distillation.top_k": "How many of the teacher's likeliest tokens count.",
-        "head.dropout": "The share of the head's inputs that is dropped in training.",
-        "embedding.pooling": "How hidden states become a vector, where the model does not say it.",
-        "embedding.scale": "What cosines are multiplied by before the softmax: the inverse of the temperature.",
-        "training.epochs": "Passes over the data; or give `steps`.",
+        "head.dropout": "The fraction of the head's inputs dropped during training.",
+        "embedding.pooling": "How hidden states become one vector, if the model does not say.",
+        "embedding.scale": "Cosines are multiplied by this before the softmax: the inverse of the temperature.",
+        "training.epochs": "Passes over the data; the alternative is `steps`.",
         "training.steps": "Optimizer steps of the run; excludes `epochs`.",
         "training.batch_size":
-            "Examples that pass through the model together; memory grows with it. With `embedding` they are each other's "
-            + "negatives.",
+            "Examples per batch; memory grows with it. With `embedding` they are each other's negatives.",
         "training.gradient_accumulation":
-            "Batches that are summed up before a step; costs time, not memory. Not with `embedding`.",
+            "Batches to accumulate before an optimizer step; costs time, not memory. Not with `embedding`.",
         "training.learning_rate": "The highest learning rate.",
         "training.schedule":
-            "How the rate moves after the warm-up; `wsd` stays and falls over the last part (`decay_ratio`).",
+            "How the rate changes after the warm-up; `wsd` stays constant and falls at the end (`decay_ratio`).",
         "training.warmup_steps": "Steps over which the rate rises; excludes `warmup_ratio`.",
-        "training.warmup_ratio": "The share of the run over which the rate rises.",
-        "training.final_learning_rate_ratio": "The rate at the end, as a share of the highest.",
-        "training.decay_ratio": "With `wsd`: the share of the run over which the rate falls.",
-        "training.optimizer": "What moves the parameters.",
-        "training.weight_decay": "The share of each matrix that a step of rate 1 would take away.",
+        "training.warmup_ratio": "The fraction of the run over which the rate rises.",
+        "training.final_learning_rate_ratio": "The rate at the end, as a fraction of the highest.",
+        "training.decay_ratio": "For `wsd`: the fraction of the run over which the rate falls.",
+        "training.optimizer": "The optimizer.",
+        "training.weight_decay": "The fraction of each matrix that a step with rate 1 would remove.",
         "training.beta1": "Decay of the first moment: 0.9 for AdamW, Lion and Muon's AdamW.",
         "training.beta2": "Decay of the second moment: 0.999 for AdamW, 0.99 for Lion, 0.95 for Muon's AdamW.",
-        "training.epsilon": "What AdamW adds to the root of the second moment.",
+        "training.epsilon": "Added to the root of the second moment by AdamW.",
         "training.momentum": "Decay of the momentum: 0.9 for SGD, 0.95 for Muon.",
-        "training.nesterov": "Whether SGD's momentum looks ahead.",
-        "training.decay_embeddings": "Whether weight decay takes embeddings and output heads too.",
-        "training.decay_vectors": "Whether weight decay takes norms and biases too.",
-        "training.layer_decay": "What the rate is multiplied by from each layer to the one below it; 1 for one rate.",
+        "training.nesterov": "Whether SGD uses Nesterov momentum.",
+        "training.decay_embeddings": "Whether weight decay applies to embeddings and output heads too.",
+        "training.decay_vectors": "Whether weight decay applies to norms and biases too.",
+        "training.layer_decay": "The rate is multiplied by this from each layer to the one below; 1 for a single rate.",
         "training.ema_decay":
-            "Decay of a moving average of the weights, which is then measured and saved in their place; 0.999 is usual.",
-        "training.clip_norm": "Larger gradients are scaled down to this norm; 0 for never.",
-        "training.seed": "Decides the order of the data, the start of what is new, and dropout.",
-        "training.evaluate_every": "Steps between measurements on the validation data; the last step always measures.",
-        "training.evaluate_at_start": "Whether to measure before the first step too.",
+            "Decay of a moving average of the weights, which is evaluated and saved in their place; 0.999 is "
+            + "usual.",
+        "training.clip_norm": "Gradients with a larger norm are scaled down to this; 0 turns it off.",
+        "training.seed": "Decides the order of the data, the initial values of new parameters, and dropout.",
+        "training.evaluate_every": "Steps between evaluations on the validation data; the last step always evaluates.",
+        "training.evaluate_at_start": "Whether to evaluate before the first step too.",
         "training.save_every": "Steps between checkpoints; the last step always saves.",
         "training.log_every": "Steps between reports of the loss.",
-        "training.keep": "Checkpoints that are kept; older ones are removed.",
+        "training.keep": "The number of checkpoints to keep; older ones are removed.",
         "training.precision":
-            "`auto` may round the inputs of matrix products to bf16, and forward what multiplies weights that stay "
-            + "quantised to 8 bits in blocks of 32, as serving does, where that is faster; `bf16` keeps to bf16.",
+            "`auto` may, where that is faster, round the inputs of matrix products to bf16, and activations "
+            + "that meet weights that stay quantised to 8 bits in blocks of 32 in the forward pass, as serving "
+            + "does; `bf16` rounds to bf16 only.",
         "training.recompute":
-            "Compute activations again for the backward pass rather than keep them, whatever the architecture but a "
-            + "recurrent one: less memory for about a third more time, and the same result.",
-        "early_stopping.patience": "Measurements without an improvement after which the run ends.",
+            "Recompute activations in the backward pass instead of storing them (not for recurrent models): "
+            + "less memory for about a third more time, and the same result.",
+        "early_stopping.patience": "End the run after this many evaluations without an improvement.",
         "early_stopping.metric":
-            "What is watched: `validation_loss`, another validation figure that the run reports, or `loss`.",
-        "early_stopping.min_delta": "By how much the metric must get better to count.",
-        "early_stopping.mode": "Which way is better.",
-        "evaluation.data": "Labelled examples that `moru eval` asks.",
-        "evaluation.max_tokens": "The most tokens of an answer.",
-        "evaluation.labels": "The lines of an answer, each `label: value`; empty when the whole answer is the label.",
+            "The metric to watch: `validation_loss`, another validation figure that the run reports, or `loss`.",
+        "early_stopping.min_delta": "The smallest change of the metric that counts as an improvement.",
+        "early_stopping.mode": "Whether lower or higher is better.",
+        "evaluation.data": "Labelled examples for the evaluation after the run, as for `moru eval`.",
+        "evaluation.max_tokens": "The maximum number of tokens in an answer.",
+        "evaluation.labels": "The lines of an answer, each `label: value`; empty if the whole answer is the label.",
         "evaluation.gates":
-            "What must hold of the tuned model on `evaluation.data`, as for `moru eval --gate`; else `moru tune` ends with "
-            + "exit code 8.",
+            "Conditions on the tuned model's results on `evaluation.data`, as for `moru eval --gate`; if one "
+            + "fails, `moru tune` exits with code 8.",
     ]
 }

@@ -58,6 +58,8 @@ package struct SettingKey<Root: Sendable>: Sendable {
     package let get: @Sendable (Root) -> RecipeValue?
     /// Takes a value; false when it is not acceptable.
     package let set: @Sendable (inout Root, RecipeValue) -> Bool
+    /// Removes the value, for keys that accept `null`; nil for all others.
+    private(set) var clear: (@Sendable (inout Root) -> Void)?
 
     package init(
         path: String, expectation: String, choices: [String] = [], isPath: Bool = false, decidesResult: Bool = true,
@@ -198,11 +200,11 @@ extension SettingKey {
     }
 
     package static func text(
-        _ path: String, isPath: Bool = false, get: @escaping @Sendable (Root) -> String?,
+        _ path: String, isPath: Bool = false, expectation: String? = nil, get: @escaping @Sendable (Root) -> String?,
         set: @escaping @Sendable (inout Root, String) -> Void
     ) -> SettingKey {
         SettingKey(
-            path: path, expectation: isPath ? "a path" : "a name", isPath: isPath,
+            path: path, expectation: expectation ?? (isPath ? "a path" : "a name"), isPath: isPath,
             get: { get($0).map { .scalar($0, isPlain: false) } },
             set: { recipe, value in
                 guard case .scalar(let text, _) = value, !text.isEmpty else { return false }
@@ -222,6 +224,13 @@ extension SettingKey {
                 recipe[keyPath: place] = items
                 return true
             })
+    }
+
+    /// The same key, which also accepts `null`.
+    package func orNull(_ clear: @escaping @Sendable (inout Root) -> Void) -> SettingKey {
+        var key = self
+        key.clear = clear
+        return key
     }
 
     /// The same key, whose value does not decide what a run learns.

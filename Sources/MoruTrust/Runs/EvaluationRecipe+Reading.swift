@@ -16,7 +16,7 @@ extension EvaluationRecipe {
                 return recipe.metrics.count == value.items.count
             }),
         .names("labels", allowsEmpty: true, \.labels),
-        .text("instruction", get: { $0.instruction }, set: { $0.instruction = $1 }),
+        .text("instruction", expectation: "a text", get: { $0.instruction }, set: { $0.instruction = $1 }),
         .integer("limit", 1...Int.max, \.limit),
         .integer("max_tokens", 1...Int.max, \.maximumTokens),
         .integer("window", 2...Int.max, \.windowLength),

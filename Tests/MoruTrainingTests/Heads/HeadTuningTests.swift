@@ -71,6 +71,14 @@ import Testing
         try learns(data, ["method=\(method)", "virtual_tokens.count=3", "training.epochs=20"], encoder: true)
     }
 
+    @Test func anEncodersPrefixBeginsAtRandom() throws {
+        let overrides = ["method=prefix", "virtual_tokens.count=3", "virtual_tokens.text=ab"]
+        let refused = HeadTuning(try recipe("classification", overrides), trunk: try trunk(encoder: true))
+        let error = #expect(throws: MoruError.self) { try refused.run { _ in } }
+        #expect(error?.code == .adapterUnsupported && error?.remedy?.contains("virtual_tokens.text: null") == true)
+        try learns("classification", overrides + ["virtual_tokens.text=null", "training.epochs=20"], encoder: true)
+    }
+
     private func learns(_ data: String, _ overrides: [String], encoder: Bool) throws {
         let recipe = try recipe(data, overrides)
         #expect(try Recipe(yaml: recipe.yaml, source: "written") == recipe)
