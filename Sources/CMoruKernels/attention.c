@@ -92,6 +92,10 @@ void moru_pieces_by(moru_attention_function *attention, const moru_attention *ar
     }
 }
 
+size_t moru_scalar_attention_pieces_scratch_bytes(const moru_attention *args) {
+    return moru_scalar_attention_scratch_bytes(args);
+}
+
 void moru_scalar_attention_pieces(const moru_attention *args, size_t begin, size_t end, size_t head_begin,
                                   size_t head_end, float *out, float *log_sums, void *scratch) {
     moru_pieces_by(moru_scalar_attention, args, begin, end, head_begin, head_end, out, log_sums, scratch);

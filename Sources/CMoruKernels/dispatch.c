@@ -129,6 +129,8 @@ const moru_kernels *moru_kernels_for(moru_cpu_level level) { return level == MOR
 static const moru_byte_kernels scalar_bytes = {
     .rows = moru_scalar_byte_rows, .product = moru_scalar_byte_product};
 #if defined(__x86_64__)
+static const moru_byte_kernels avx2_vnni_bytes = {
+    .is_fast = true, .rows = moru_avx2_vnni_byte_rows, .product = moru_avx2_vnni_byte_product};
 static const moru_byte_kernels vnni_bytes = {
     .is_fast = true, .rows = moru_avx512_vnni_byte_rows, .product = moru_avx512_vnni_byte_product};
 static const moru_byte_kernels amx_bytes = {
@@ -139,6 +141,7 @@ const moru_byte_kernels *moru_byte_kernels_for(moru_cpu_level level) {
 #if defined(__x86_64__)
     if (level == MORU_CPU_AMX && moru_kernels_for(level)) return &amx_bytes;
     if (level >= MORU_CPU_AVX512 && detect().vnni) return &vnni_bytes;
+    if (level == MORU_CPU_AVX2_VNNI && moru_kernels_for(level)) return &avx2_vnni_bytes;
 #endif
     (void)level;
     return &scalar_bytes;
@@ -164,15 +167,14 @@ const moru_low_rank_kernels *moru_low_rank_kernels_for(moru_cpu_level level) {
     return &scalar_low_rank;
 }
 
-#define ROW_ATTENTION(P, S) {.scratch_bytes = S, .pieces = P##_attention_pieces}
-static const moru_row_attention scalar_rows = ROW_ATTENTION(moru_scalar, moru_scalar_attention_scratch_bytes);
+#define ROW_ATTENTION(P) {.scratch_bytes = P##_attention_pieces_scratch_bytes, .pieces = P##_attention_pieces}
+static const moru_row_attention scalar_rows = ROW_ATTENTION(moru_scalar);
 #if defined(__x86_64__)
-static const moru_row_attention avx2_rows = ROW_ATTENTION(moru_avx2, moru_avx2_attention_scratch_bytes);
-static const moru_row_attention avx512_rows = ROW_ATTENTION(moru_avx512, moru_avx512_attention_scratch_bytes);
-static const moru_row_attention bf16_rows =
-    ROW_ATTENTION(moru_avx512_bf16, moru_avx512_bf16_attention_pieces_scratch_bytes);
+static const moru_row_attention avx2_rows = ROW_ATTENTION(moru_avx2);
+static const moru_row_attention avx512_rows = ROW_ATTENTION(moru_avx512);
+static const moru_row_attention bf16_rows = ROW_ATTENTION(moru_avx512_bf16);
 #elif defined(__aarch64__)
-static const moru_row_attention neon_rows = ROW_ATTENTION(moru_neon, moru_neon_attention_scratch_bytes);
+static const moru_row_attention neon_rows = ROW_ATTENTION(moru_neon);
 #endif
 
 const moru_row_attention *moru_row_attention_for(moru_cpu_level level) {

@@ -28,6 +28,7 @@
     size_t P##_attention_scratch_bytes(const moru_attention *);                                                        \
     void P##_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);                                \
     size_t P##_attention_backward_scratch_bytes(const moru_attention *);                                               \
+    size_t P##_attention_pieces_scratch_bytes(const moru_attention *);                                                 \
     void P##_attention_pieces(const moru_attention *, size_t, size_t, size_t, size_t, float *, float *, void *);       \
     void P##_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);      \
     void P##_rms_norm(const float *, const float *, float, float *, float *, size_t, size_t, size_t);                  \
@@ -130,6 +131,7 @@ MORU_DECLARE_BYTE_KERNELS(moru_scalar)
 #if defined(__x86_64__)
 MORU_DECLARE_KERNELS(moru_avx2)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx2)
+MORU_DECLARE_BYTE_KERNELS(moru_avx2_vnni)
 void moru_avx2_vnni_round_row(const float *, size_t, bool, void *);
 void moru_avx2_vnni_packed_product(const moru_packed_product *, size_t, size_t);
 MORU_DECLARE_KERNELS(moru_avx512)

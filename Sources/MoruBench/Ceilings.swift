@@ -49,7 +49,7 @@ public struct Ceilings: Sendable, Hashable {
             rates[.int8] = arithmetic { kernel_ceiling_tiles(true, $0, $1) }
         } else {
             if level == MORU_CPU_AVX512_BF16 { rates[.bf16] = arithmetic { kernel_ceiling_bf16($0, $1) } }
-            let hasVNNI = level == MORU_CPU_AVX2_VNNI || moru_byte_kernels_for(level).pointee.is_fast
+            let hasVNNI = moru_byte_kernels_for(level).pointee.is_fast
             // Without it AVX-512 takes the products of AVX2
             rates[.int8] = arithmetic { kernel_ceiling_int8(hasVNNI ? bits : min(bits, 256), hasVNNI, $0, $1) }
         }

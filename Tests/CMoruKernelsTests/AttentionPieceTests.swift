@@ -47,7 +47,7 @@ struct AttentionPieceTests {
         var problem = Problem()
         problem.kvHeads = random.int(1...3)
         problem.heads = problem.kvHeads * random.int(1...7)
-        problem.dim = round % 3 == 0 ? random.int(1...40) : 32 * random.int(1...4)
+        problem.dim = round % 3 == 0 ? random.int(1...40) : 16 * random.int(1...8)
         problem.kvCount = random.int(1...(round % 2 == 0 ? 40 : 500))
         problem.first = random.int(0...3) == 0 ? random.int(0...problem.kvCount) : problem.kvCount - 1
         problem.causal = random.int(0...3) > 0

@@ -49,7 +49,6 @@ static size_t bf16_attention_scratch_bytes(const moru_attention *);
 static void bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
 static size_t bf16_attention_backward_scratch_bytes(const moru_attention *);
 static void bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
-static void bf16_attention_pieces(const moru_attention *, size_t, size_t, size_t, size_t, float *, float *, void *);
 #include "../vector/attention.h"
 #include "../vector/attention_backward.h"
 #include "attention_row.h"
@@ -68,14 +67,19 @@ void moru_avx512_bf16_attention(const moru_attention *args, size_t row_begin, si
     else moru_avx512_attention(args, row_begin, row_end, head_begin, head_end, scratch);
 }
 
+// Blocks of Q8_0 are read where they lie in f32; what is not is narrowed once for all heads.
+static bool has_narrow_row(const moru_attention *args) { return args->allow_bf16 && args->kv_type != MORU_Q8_0; }
+
 size_t moru_avx512_bf16_attention_pieces_scratch_bytes(const moru_attention *args) {
-    return is_plain_row(args) ? row_scratch_bytes(args) : moru_avx512_bf16_attention_scratch_bytes(args);
+    if (is_plain_row(args)) return row_scratch_bytes(args);
+    return has_narrow_row(args) ? bf16_attention_scratch_bytes(args) : moru_avx512_attention_pieces_scratch_bytes(args);
 }
 
 void moru_avx512_bf16_attention_pieces(const moru_attention *args, size_t begin, size_t end, size_t head_begin,
                                        size_t head_end, float *out, float *log_sums, void *scratch) {
     if (is_plain_row(args)) row_pieces(args, begin, end, head_begin, head_end, out, log_sums, scratch);
-    else if (args->allow_bf16) bf16_attention_pieces(args, begin, end, head_begin, head_end, out, log_sums, scratch);
+    else if (has_narrow_row(args))
+        moru_pieces_by(bf16_attention, args, begin, end, head_begin, head_end, out, log_sums, scratch);
     else moru_avx512_attention_pieces(args, begin, end, head_begin, head_end, out, log_sums, scratch);
 }
 

@@ -167,8 +167,3 @@ void ATTENTION_NAME(attention)(const moru_attention *args, size_t row_begin, siz
         head += heads;
     }
 }
-
-void ATTENTION_NAME(attention_pieces)(const moru_attention *args, size_t begin, size_t end, size_t head_begin,
-                                      size_t head_end, float *out, float *log_sums, void *scratch) {
-    moru_pieces_by(ATTENTION_NAME(attention), args, begin, end, head_begin, head_end, out, log_sums, scratch);
-}

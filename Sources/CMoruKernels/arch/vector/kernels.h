@@ -17,3 +17,4 @@
 #define ATTENTION_BF16 0
 #include "attention.h"
 #include "attention_backward.h"
+#include "attention_row_f32.h"
