@@ -88,7 +88,8 @@ extension KernelBenchmark {
                         if isPacked {
                             var arguments = moru_packed_product(
                                 rows: rows, n: n, k: k, w: w, w_type: type, x: rounded.base, x_row_bytes: roundedBytes,
-                                y: y[thread].floats, y_row_stride: n, accumulate: false, closely: false)
+                                y: y[thread].floats, y_row_stride: n, accumulate: false, closely: false, next: nil,
+                                next_bytes: 0)
                             kernels.packed_product(&arguments, 0, n)
                         } else {
                             var arguments = moru_matvec(

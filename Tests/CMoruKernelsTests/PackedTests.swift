@@ -56,7 +56,7 @@ struct PackedTests {
             var args = moru_packed_product(
                 rows: rows, n: w.n, k: w.k, w: w.packed.baseAddress, w_type: w.format, x: memory.baseAddress,
                 x_row_bytes: stride, y: y.baseAddress, y_row_stride: w.n + gap, accumulate: addend != nil,
-                closely: closely)
+                closely: closely, next: w.packed.baseAddress, next_bytes: w.packed.count)
             level.functions.packed_product(&args, 0, split)
             level.functions.packed_product(&args, split, w.n)
         }

@@ -142,6 +142,8 @@ typedef struct {
     size_t y_row_stride;
     bool accumulate;
     bool closely;  // whether the rows were rounded closely
+    const void *next;  // what is read after these columns, and is asked for with the last of them: some bytes, or none
+    size_t next_bytes;
 } moru_packed_product;
 
 // Products of bytes: activations rounded to 8 bits between the least and the largest of each group of a row, weights to

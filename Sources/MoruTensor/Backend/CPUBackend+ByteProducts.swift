@@ -127,6 +127,10 @@ extension CPUBackend {
         product.n = columns.count
         product.w += moru_packed_bytes(product.w_type, columns.lowerBound, product.k)
         product.x += rows.lowerBound * product.x_row_bytes
+        // The columns that follow are the next piece
+        product.next = product.w + moru_packed_bytes(product.w_type, columns.count, product.k)
+        product.next_bytes = moru_packed_bytes(
+            product.w_type, min(n - columns.upperBound, FewRowsWeight.unit), product.k)
         let sums = (one.isNarrow ? scratch : one.result + at * MemoryLayout<Float>.size)
             .assumingMemoryBound(to: Float.self)
         (product.y, product.y_row_stride) = (sums, one.isNarrow ? columns.count : n)

@@ -46,6 +46,17 @@ struct CPUDecoderLayer {
     /// Elements of queries, keys, and between gate and down (0 for a mixture of experts).
     let sizes: Sizes
 
+    /// The weights that a step reads.
+    func weights(of step: DecoderStep) -> [FewRowsWeight] {
+        switch step {
+        case .queryKeyValue: [query.weight, key.weight, value.weight]
+        case .output: [output.weight]
+        case .gateUp: feedForward.map { [$0.gate.weight, $0.up.weight] } ?? []
+        case .down: feedForward.map { [$0.down.weight] } ?? []
+        default: []
+        }
+    }
+
     struct Sizes {
         var queries, keys, inner: Int
 

@@ -9,6 +9,7 @@ final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
     /// What the layers without references are made of.
     private let sources: [DecoderLayer]
     private let layers: UnsafeMutableBufferPointer<CPUDecoderLayer>
+    private let reads: DecoderReads
     /// The numbers of those with mixtures of experts.
     private let mixtures: [Int]
     /// Those of the largest layer.
@@ -18,6 +19,7 @@ final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
         (self.backend, self.sources) = (backend, sources)
         layers = .allocate(capacity: sources.count)
         _ = layers.initialize(from: sources.map { CPUDecoderLayer($0, backend.threads) })
+        reads = DecoderReads(layers, threadCount: backend.threads.threadCount)
         mixtures = layers.indices.filter { [layers] in layers[$0].feedForward == nil }
         sizes = layers.reduce(layers[0].sizes) { $0.union($1.sizes) }
     }
@@ -35,7 +37,7 @@ final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
             "decoderPass: \(embedded.shape) and \(runs.count) runs are not few rows one by one")
         for run in runs { run.cache.reserve(run.firstPosition + 1) }
         let rows = CPUDecoderRows(
-            backend, embedded, UnsafeBufferPointer(layers), sizes, runs: runs, angles: angles, updates: updates)
+            backend, embedded, UnsafeBufferPointer(layers), reads, sizes, runs: runs, angles: angles, updates: updates)
         var begin = 0
         for number in mixtures {
             rows.pass(begin..<number + 1)

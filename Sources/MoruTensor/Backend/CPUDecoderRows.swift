@@ -8,8 +8,12 @@ final class CPUDecoderRows {
     let backend: CPUBackend
     let kernels: moru_kernels
     let productKernels: FewRowsKernels
+    /// How often a thread that waits asks for what it reads next, and for how many bytes.
+    private static let turnsAhead = 64, turnBytes = 512
+
     private let threadCount: Int
     let layers: UnsafeBufferPointer<CPUDecoderLayer>
+    private let reads: DecoderReads
     let rowCount, dim: Int
     let runs: [CachedAttentionRun]
     let angles: [RotaryAngles]
@@ -34,12 +38,14 @@ final class CPUDecoderRows {
     /// Rows before the first layer, and memory that fits the largest.
     init(
         _ backend: CPUBackend, _ embedded: Tensor, _ layers: UnsafeBufferPointer<CPUDecoderLayer>,
-        _ sizes: CPUDecoderLayer.Sizes, runs: [CachedAttentionRun], angles: [RotaryAngles], updates: [RowUpdates]
+        _ reads: DecoderReads, _ sizes: CPUDecoderLayer.Sizes, runs: [CachedAttentionRun], angles: [RotaryAngles],
+        updates: [RowUpdates]
     ) {
         self.backend = backend
         (kernels, productKernels) = (backend.kernels, FewRowsKernels(backend.runtime))
         threadCount = backend.threads.threadCount
-        (self.layers, rowCount, dim) = (layers, embedded.shape[0], embedded.shape[1])
+        (self.layers, self.reads) = (layers, reads)
+        (rowCount, dim) = (embedded.shape[0], embedded.shape[1])
         (self.runs, self.angles, self.updates) = (runs, angles, updates)
         roundsQueries = backend.runtime.allowsBF16
         (residual, delta) = (embedded.copied(), Tensor(uninitialized: embedded.shape))
@@ -83,9 +89,24 @@ final class CPUDecoderRows {
             let (step, number) = place(index)
             return self.parts(of: step, layers.baseAddress! + number)
         }
-        backend.threads.runSteps((numbers.count - 1) * steps + lastSteps, parts: parts) { index, part, thread in
+        func wait(_ index: Int, _ thread: Int, _ turn: Int) {
+            let (step, number) = place(index)
+            prefetch(after: step, number, thread, turn: turn)
+        }
+        backend.threads.runSteps(
+            (numbers.count - 1) * steps + lastSteps, parts: parts, whileWaiting: wait
+        ) { index, part, thread in
             let (step, number) = place(index)
             perform(step, number, part: part, of: parts(index), thread: thread)
+        }
+    }
+
+    /// Asks for a little more of what a thread reads after a step, whose first bytes the step itself has asked for.
+    private func prefetch(after step: DecoderStep, _ number: Int, _ thread: Int, turn: Int) {
+        guard turn < Self.turnsAhead else { return }
+        let first = reads.after(step, ofLayer: number, thread: thread)
+        if let end = first.baseAddress.map({ $0 + first.count }) {
+            moru_prefetch(end + turn * Self.turnBytes, Self.turnBytes)
         }
     }
 
@@ -141,10 +162,11 @@ final class CPUDecoderRows {
         case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates, .downUpdates:
             products.computeInner(part, of: parts)
         case .queryKeyValue:
-            products.compute(part, of: parts)
+            products.compute(part, of: parts, next: reads.after(step, ofLayer: number, thread: part))
             // Keys lie apart from each other: what is asked for now comes while the threads meet
             if part < attention.parts { attention.prefetch(part, of: attention.parts) }
-        case .output, .gateUp, .down: products.compute(part, of: parts)
+        case .output, .gateUp, .down:
+            products.compute(part, of: parts, next: reads.after(step, ofLayer: number, thread: part))
         }
     }
 }

@@ -21,4 +21,15 @@ enum DecoderStep: Int, CaseIterable {
     case gating
     case downUpdates
     case down
+
+    /// How many steps of a layer have read weights when this one ends.
+    var productsBefore: Int {
+        switch self {
+        case .attentionInput, .queryKeyValueUpdates: 0
+        case .queryKeyValue, .positions, .attention, .joining, .outputUpdates: 1
+        case .output, .feedForwardInput, .gateUpUpdates: 2
+        case .gateUp, .gating, .downUpdates: 3
+        case .down: 4
+        }
+    }
 }

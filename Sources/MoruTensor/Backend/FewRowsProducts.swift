@@ -21,8 +21,6 @@ struct FewRowsProducts {
         var updates: Range<Int>
     }
 
-    /// Outputs that are computed together: a pair of panels.
-    private static let unit = 2 * Int(MORU_PANEL)
     /// What a part costs at least.
     private static let worthSharing = 1 << 15
 
@@ -58,8 +56,8 @@ struct FewRowsProducts {
 
     /// Appends the product of some of the rows with a weight, to be written to `y` [rows.count, outputs].
     mutating func append(_ weight: FewRowsWeight, rows: Range<Int>, to y: UnsafeMutablePointer<Float>) {
-        let units = unitCount..<unitCount + (weight.outputs + Self.unit - 1) / Self.unit
-        let unitCost = weight.cost(rows: rows.count) * Self.unit
+        let units = unitCount..<unitCount + weight.unitCount
+        let unitCost = weight.cost(rows: rows.count) * FewRowsWeight.unit
         products.reserve(count + 1)
         products.base[count] = Product(
             weight: weight, rows: rows, y: y, units: units, cost: unitCost, updates: updates.count..<updates.count)
@@ -73,7 +71,7 @@ struct FewRowsProducts {
         guard let input else { return }
         let product = products.base + count - 1
         updates.append(factors, rows: rows, input.floats, product.pointee.y)
-        let unitCost = factors.rank * (2 + rows.count) * Self.unit
+        let unitCost = factors.rank * (2 + rows.count) * FewRowsWeight.unit
         product.pointee.updates = product.pointee.updates.lowerBound..<updates.count
         product.pointee.cost += unitCost
         cost += product.pointee.units.count * unitCost
@@ -92,7 +90,9 @@ struct FewRowsProducts {
     func parts(atMost most: Int) -> Int { max(1, min(most, cost / Self.worthSharing)) }
 
     /// Computes a part: as much as any other, in whole pairs of panels.
-    func compute(_ part: Int, of parts: Int) {
+    ///
+    /// - Parameter next: What the thread reads afterwards, and asks for with the last of the part.
+    func compute(_ part: Int, of parts: Int, next: UnsafeRawBufferPointer = .nothing) {
         guard let input else { return }
         let range = firstUnit(of: part, parts)..<firstUnit(of: part + 1, parts)
         for index in 0..<count {
@@ -102,17 +102,27 @@ struct FewRowsProducts {
             let step = ahead.isEmpty ? max(1, own.count) : 2
             for first in stride(from: own.lowerBound, to: own.upperBound, by: step) {
                 let end = min(first + step, own.upperBound)
-                compute(first..<end, of: product, input)
+                compute(first..<end, of: product, input, next: end < range.upperBound ? bytes(ofUnit: end) : next)
                 if !ahead.isEmpty { ahead.prefetch(first..<end, of: unitCount) }
             }
         }
     }
 
-    private func compute(_ units: Range<Int>, of product: Product, _ input: FewRowsInput) {
-        let begin = (units.lowerBound - product.units.lowerBound) * Self.unit
-        let columns = begin..<min(product.weight.outputs, begin + units.count * Self.unit)
-        product.weight.multiply(input, rows: product.rows, to: product.y, columns: columns, kernels)
+    private func compute(
+        _ units: Range<Int>, of product: Product, _ input: FewRowsInput, next: UnsafeRawBufferPointer
+    ) {
+        let begin = (units.lowerBound - product.units.lowerBound) * FewRowsWeight.unit
+        let columns = begin..<min(product.weight.outputs, begin + units.count * FewRowsWeight.unit)
+        product.weight.multiply(input, rows: product.rows, to: product.y, columns: columns, next: next, kernels)
         updates.addOuter(product.updates, columns)
+    }
+
+    /// The bytes of a unit of all products'.
+    private func bytes(ofUnit number: Int) -> UnsafeRawBufferPointer {
+        for index in 0..<count where products.base[index].units.contains(number) {
+            return products.base[index].weight.bytes(ofUnit: number - products.base[index].units.lowerBound)
+        }
+        return .nothing
     }
 
     /// Where a part begins: at the first unit that begins at its share of the cost or after it.
@@ -125,4 +135,9 @@ struct FewRowsProducts {
         }
         return unitCount
     }
+}
+
+extension UnsafeRawBufferPointer {
+    /// No bytes.
+    static var nothing: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
 }

@@ -11,12 +11,15 @@ enum PackedWay {
 /// A weight [outputs, inputs] as products of few rows read it: packed where it is quantised, as it is otherwise. Valid
 /// while the tensor lives that it is made of.
 struct FewRowsWeight {
+    /// Outputs that are computed together: a pair of panels.
+    static let unit = 2 * Int(MORU_PANEL)
+
     let outputs, inputs: Int
     /// Whether the rows are rounded to 8 bits.
     let isPacked: Bool
     private let type: moru_dtype
     private let bytes: UnsafeRawPointer
-    /// Bytes of the inputs of an output, unless they are packed.
+    /// Bytes of an output's inputs: where they are packed, of as many as share a panel, divided among them.
     private let rowBytes: Int
 
     /// The packed form is made at the first use of a weight.
@@ -24,16 +27,25 @@ struct FewRowsWeight {
         (outputs, inputs, type) = (weight.shape[0], weight.shape[1], weight.dtype.kernelType!)
         isPacked = inputs > 0 && moru_can_pack(type)
         bytes = isPacked ? weight.storage.packedForms.form(of: weight, threads: threads).bytes : weight.bytes
-        rowBytes = isPacked ? 0 : weight.dtype.byteCount(of: inputs)!
+        let panel = Int(MORU_PANEL)
+        rowBytes = isPacked ? moru_packed_bytes(type, panel, inputs) / panel : weight.dtype.byteCount(of: inputs)!
     }
 
     /// What an output costs, about: bytes to read, and the arithmetic of each row.
     func cost(rows: Int) -> Int { isPacked ? inputs + rows * inputs / 8 : rowBytes + rows * inputs }
 
-    /// Writes some columns of the products of rows to `y` [rows, outputs].
+    /// How many ``unit``s its outputs are.
+    var unitCount: Int { (outputs + Self.unit - 1) / Self.unit }
+
+    /// The bytes of a unit.
+    func bytes(ofUnit number: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: bytes + number * Self.unit * rowBytes, count: Self.unit * rowBytes)
+    }
+
+    /// Writes some columns of the products of rows to `y` [rows, outputs], and asks for the bytes that are read `next`.
     func multiply(
         _ input: FewRowsInput, rows: Range<Int>, to y: UnsafeMutablePointer<Float>, columns: Range<Int>,
-        _ kernels: FewRowsKernels
+        next: UnsafeRawBufferPointer, _ kernels: FewRowsKernels
     ) {
         if isPacked {
             var arguments = moru_packed_product()
@@ -43,6 +55,7 @@ struct FewRowsWeight {
             arguments.x_row_bytes = input.roundedRowBytes
             (arguments.y, arguments.y_row_stride) = (y, outputs)
             arguments.closely = input.way == .close
+            (arguments.next, arguments.next_bytes) = (next.baseAddress, next.count)
             kernels.packed(&arguments, columns.lowerBound, columns.upperBound)
         } else {
             var arguments = moru_matvec()

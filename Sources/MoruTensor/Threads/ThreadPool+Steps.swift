@@ -14,13 +14,16 @@ extension ThreadPool {
     ///
     /// - Parameters:
     ///   - parts: The parts of a step, 1 to ``maximumParts``. Asked for once, after the step before.
+    ///   - whileWaiting: Called by a thread again and again, with a number that counts up, while it waits for a step to end.
     ///   - body: Computes a part. `thread` is below ``threadCount``, and that of no other part being computed.
     func runSteps(
-        _ count: Int, parts: (_ step: Int) -> Int, _ body: (_ step: Int, _ part: Int, _ thread: Int) -> Void
+        _ count: Int, parts: (_ step: Int) -> Int,
+        whileWaiting: (_ step: Int, _ thread: Int, _ turn: Int) -> Void = { _, _, _ in },
+        _ body: (_ step: Int, _ part: Int, _ thread: Int) -> Void
     ) {
         guard count > 0 else { return }
         let sequence = StepSequence(count: count, firstParts: parts(0), threadCount: threadCount, maximumParts)
-        run(threadCount) { sequence.work(as: $0, parts, body) }
+        run(threadCount) { sequence.work(as: $0, parts, whileWaiting, body) }
     }
 }
 
@@ -64,7 +67,9 @@ private final class StepSequence: @unchecked Sendable {
     }
 
     /// Takes part until the last step is done.
-    func work(as thread: Int, _ parts: (Int) -> Int, _ body: (Int, Int, Int) -> Void) {
+    func work(
+        as thread: Int, _ parts: (Int) -> Int, _ whileWaiting: (Int, Int, Int) -> Void, _ body: (Int, Int, Int) -> Void
+    ) {
         var now = Progress(progress.load(ordering: .acquiring))
         while now.step < count {
             let own = now.parts * thread / threadCount..<now.parts * (thread + 1) / threadCount
@@ -76,7 +81,8 @@ private final class StepSequence: @unchecked Sendable {
             for part in (0..<own.lowerBound).reversed() where take(part, of: now) {
                 perform(now.step, part, thread, parts, body)
             }
-            now = awaitStep(after: now.step)
+            let step = now.step
+            now = awaitStep(after: step) { whileWaiting(step, thread, $0) }
         }
     }
 
@@ -106,13 +112,15 @@ private final class StepSequence: @unchecked Sendable {
     }
 
     /// Waits for the end of a step: spinning at first, then leaving the CPU to a thread that may be waiting for it.
-    private func awaitStep(after step: Int) -> Progress {
+    private func awaitStep(after step: Int, _ body: (_ turn: Int) -> Void) -> Progress {
         var turns = 0
         while true {
             let now = Progress(progress.load(ordering: .acquiring))
             if now.step > step { return now }
             switch turns {
-            case ..<Self.spins: moru_cpu_relax()
+            case ..<Self.spins:
+                body(turns)
+                moru_cpu_relax()
             case ..<(2 * Self.spins): sched_yield()
             default: usleep(100)
             }

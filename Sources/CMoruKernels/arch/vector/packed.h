@@ -25,6 +25,8 @@ typedef struct {
     size_t level_step;
     const float *scale, *minimum, *level_sum;
     size_t scale_step;  // in elements
+    const uint8_t *halves;  // the scales of the first panel as they are packed, where tiles read those
+    size_t halves_step;
     int offset;
     const void *x;  // the first row
     size_t k, first, x_row_bytes;
@@ -175,9 +177,9 @@ INLINE void packed_corrections(const bool sixteenths, const bool minima, const p
 }
 
 // `rows` rows of activations, at most PACKED_PANELS panels. All but `t` are constants in every call; bits are 0 where
-// the levels are of 4 bits and still packed.
-INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima, const bool closely,
-                        const packed_tile_arguments *t) {
+// the levels are of 4 bits and still packed, and `halves` says that the scales are, too.
+INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima, const bool halves,
+                        const bool closely, const packed_tile_arguments *t) {
     const int steps = sixteenths ? 4 : 8;
     const bool starts_at_zero = minima || (PACKED_SIGNED && bits == 8), in_row = minima && !sixteenths;
     packed_correction corrections[PACKED_ROWS][PACKED_DEPTH / 16 + 16];
@@ -200,6 +202,7 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
     if (in_row) correction = (const packed_correction *)(const void *)(x.scaled_sum + t->first / 32);
     size_t correction_step = in_row ? t->x_row_bytes : sizeof corrections[0];
     const float *scale = t->scale, *minimum = t->minimum, *level_sum = t->level_sum;
+    const uint8_t *half = t->halves;
     for (size_t s = 0; s < (sixteenths ? 2 * t->blocks : t->blocks); s++) {
         vi sum[PACKED_ROWS][PACKED_VECTORS];
         for (const uint8_t *stop = ahead + t->ahead_step; ahead < stop; ahead += 64) __builtin_prefetch(ahead);
@@ -223,14 +226,25 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
         const float *x_shift = x.shift + t->first / 32 + (sixteenths ? s / 2 : s);
         vf weight_scale[PACKED_VECTORS], low[PACKED_VECTORS], middle[PACKED_VECTORS];
         _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
-            size_t at = (size_t)(v * MORU_LANES / 16) * t->scale_step + v * MORU_LANES % 16;
+            size_t panel = (size_t)v * LANES / 16, lane = (size_t)v * LANES % 16;
+            if (halves) {
+                const uint16_t *d = (const uint16_t *)(const void *)(half + panel * t->halves_step) + lane;
+                weight_scale[v] = vload_f16(d);
+                if (minima) low[v] = vload_f16(d + 16);
+                continue;
+            }
+            size_t at = panel * t->scale_step + lane;
             weight_scale[v] = vload(scale + at);
             if (minima) low[v] = vload(minimum + at);
             if (closely) middle[v] = vload(level_sum + at);
         }
-        scale += 16;
-        minimum += 16;
-        if (closely) level_sum += 16;
+        if (halves) {
+            half += minima ? 64 : 32;
+        } else {
+            scale += 16;
+            minimum += 16;
+            if (closely) level_sum += 16;
+        }
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
             PACKED_IN_ORDER();
             size_t row = (size_t)r * t->x_row_bytes;
@@ -259,66 +273,71 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
     }
 }
 
-// By what the instructions tell apart: the bits of a level, 16 or 32 elements a scale, minima or an offset.
+// By what the instructions tell apart: the bits of a level, 16 or 32 elements a scale, minima or an offset, scales as
+// they are packed or unpacked.
 #if PACKED_NIBBLES
-#define PACKED_STILL(X) X(0, false, true) X(0, false, false)
+#define PACKED_STILL(X) X(0, false, true, true) X(0, false, false, true) X(0, false, true, false)
 #else
 #define PACKED_STILL(X)
 #endif
-#define PACKED_KINDS(X) \
-    X(4, false, true)   \
-    X(5, false, true)   \
-    X(4, false, false)  \
-    X(5, false, false)  \
-    X(8, false, false)  \
-    X(2, true, true)    \
-    X(3, true, false)   \
-    X(6, true, false)   \
+#define PACKED_KINDS(X)        \
+    X(4, false, true, false)   \
+    X(5, false, true, false)   \
+    X(4, false, false, false)  \
+    X(5, false, false, false)  \
+    X(8, false, false, false)  \
+    X(2, true, true, false)    \
+    X(3, true, false, false)   \
+    X(6, true, false, false)   \
+    X(8, false, false, true)   \
     PACKED_STILL(X)
 
 typedef void packed_tile_function(const packed_tile_arguments *);
 
-#define TILE(BITS, SIXTEENTHS, MINIMA, R)                                                                       \
-    static void packed_tile_##BITS##_##SIXTEENTHS##_##MINIMA##_##R(const packed_tile_arguments *t) {            \
-        if (t->level_sum) packed_tile(R, BITS, SIXTEENTHS, MINIMA, true, t);                                    \
-        else packed_tile(R, BITS, SIXTEENTHS, MINIMA, false, t);                                                \
+// Scales of rows that are rounded closely are unpacked, to be summed with the levels.
+#define TILE(BITS, SIXTEENTHS, MINIMA, HALVES, R)                                                                      \
+    static void packed_tile_##BITS##_##SIXTEENTHS##_##MINIMA##_##HALVES##_##R(const packed_tile_arguments *t) {        \
+        if (!HALVES && t->level_sum) packed_tile(R, BITS, SIXTEENTHS, MINIMA, false, true, t);                         \
+        else packed_tile(R, BITS, SIXTEENTHS, MINIMA, HALVES, false, t);                                               \
     }
 #if PACKED_ROWS == 6
-#define TILES(B, S, M) \
-    TILE(B, S, M, 1) TILE(B, S, M, 2) TILE(B, S, M, 3) TILE(B, S, M, 4) TILE(B, S, M, 5) TILE(B, S, M, 6)
+#define TILES(B, S, M, H)                                                                      \
+    TILE(B, S, M, H, 1) TILE(B, S, M, H, 2) TILE(B, S, M, H, 3) TILE(B, S, M, H, 4) TILE(B, S, M, H, 5) \
+    TILE(B, S, M, H, 6)
 #elif PACKED_ROWS == 4
-#define TILES(B, S, M) TILE(B, S, M, 1) TILE(B, S, M, 2) TILE(B, S, M, 3) TILE(B, S, M, 4)
+#define TILES(B, S, M, H) TILE(B, S, M, H, 1) TILE(B, S, M, H, 2) TILE(B, S, M, H, 3) TILE(B, S, M, H, 4)
 #else
-#define TILES(B, S, M) TILE(B, S, M, 1) TILE(B, S, M, 2)
+#define TILES(B, S, M, H) TILE(B, S, M, H, 1) TILE(B, S, M, H, 2)
 #endif
 PACKED_KINDS(TILES)
 #undef TILE
 #undef TILES
 
-#define TILE(B, S, M, R) packed_tile_##B##_##S##_##M##_##R
+#define TILE(B, S, M, H, R) packed_tile_##B##_##S##_##M##_##H##_##R
 #if PACKED_ROWS == 6
-#define TILES(B, S, M)                                                                            \
-    {0,                TILE(B, S, M, 1), TILE(B, S, M, 2), TILE(B, S, M, 3), TILE(B, S, M, 4),    \
-     TILE(B, S, M, 5), TILE(B, S, M, 6)},
+#define TILES(B, S, M, H)                                                                                  \
+    {0,                   TILE(B, S, M, H, 1), TILE(B, S, M, H, 2), TILE(B, S, M, H, 3), TILE(B, S, M, H, 4), \
+     TILE(B, S, M, H, 5), TILE(B, S, M, H, 6)},
 #elif PACKED_ROWS == 4
-#define TILES(B, S, M) {0, TILE(B, S, M, 1), TILE(B, S, M, 2), TILE(B, S, M, 3), TILE(B, S, M, 4)},
+#define TILES(B, S, M, H) \
+    {0, TILE(B, S, M, H, 1), TILE(B, S, M, H, 2), TILE(B, S, M, H, 3), TILE(B, S, M, H, 4)},
 #else
-#define TILES(B, S, M) {0, TILE(B, S, M, 1), TILE(B, S, M, 2)},
+#define TILES(B, S, M, H) {0, TILE(B, S, M, H, 1), TILE(B, S, M, H, 2)},
 #endif
 static packed_tile_function *const packed_tiles[][PACKED_ROWS + 1] = {PACKED_KINDS(TILES)};
 #undef TILE
 #undef TILES
 
-static size_t packed_kind(moru_dtype type, bool stays_packed) {
-    if (stays_packed) return packed_format_of(type).minima ? 8 : 9;
+// The place of a format's tiles in that table.
+static size_t packed_kind(moru_dtype type, bool in_place, bool closely) {
     switch (type) {
-    case MORU_Q4_1:
-    case MORU_Q4_K: return 0;
+    case MORU_Q4_0: return in_place ? 10 : 2;
+    case MORU_Q4_1: return in_place ? 9 : 0;
+    case MORU_Q4_K: return in_place ? 11 : 0;
+    case MORU_Q5_0: return 3;
     case MORU_Q5_1:
     case MORU_Q5_K: return 1;
-    case MORU_Q4_0: return 2;
-    case MORU_Q5_0: return 3;
-    case MORU_Q8_0: return 4;
+    case MORU_Q8_0: return closely ? 4 : 8;
     case MORU_Q2_K: return 5;
     case MORU_Q3_K: return 6;
     default: return 7;
@@ -385,6 +404,11 @@ static void sum_levels(const uint8_t *levels, size_t sub_blocks, size_t length, 
     }
 }
 
+// Whether the scales are read as they are packed, too: the kinds of table `packed_tiles` that say so.
+INLINE bool packed_reads_halves(moru_dtype type, bool in_place, bool closely) {
+    return in_place && !closely && moru_block_elements(type) == 32;
+}
+
 // How much of k is unpacked at a time: with one tile of rows little, so that memory is read while tiles are computed;
 // with more, as much as the cache holds.
 INLINE size_t packed_depth(moru_dtype type, size_t rows, bool closely) {
@@ -402,25 +426,29 @@ static void packed_rows(const moru_packed_product *args, size_t n_begin, size_t 
     size_t sub_blocks = (sixteenths ? k / 16 : k / 32) * ((args->rows + rows_at_once - 1) / rows_at_once);
     size_t step = moru_round_up((PACKED_PANELS * panel_bytes + sub_blocks - 1) / sub_blocks, 64);
     bool in_place = packed_in_place(type, args->rows, args->closely);
-    packed_tile_function *const *tiles = packed_tiles[packed_kind(type, in_place && type != MORU_Q8_0)];
+    bool halves = packed_reads_halves(type, in_place, args->closely);
+    packed_tile_function *const *tiles = packed_tiles[packed_kind(type, in_place, args->closely)];
     packed_tile_arguments t = {.offset = packed_format_of(type).offset, .k = k, .x_row_bytes = args->x_row_bytes,
                                .y_row_stride = args->y_row_stride};
     for (size_t n = n_begin; n < n_end; n += wide) {
         const uint8_t *panel = (const uint8_t *)args->w + n / PANEL * panel_bytes;
         size_t panels = moru_min_size(PACKED_PANELS, (n_end - n + PANEL - 1) / PANEL);
-        t.ahead = panel + PACKED_PANELS * panel_bytes;
-        t.ahead_step = step;
+        bool is_last = n + wide >= n_end;
+        t.ahead = is_last ? args->next : panel + PACKED_PANELS * panel_bytes;
+        t.ahead_step = is_last ? moru_round_up((args->next_bytes + sub_blocks - 1) / sub_blocks, 64) : step;
         t.columns = moru_min_size(wide, n_end - n);
         for (size_t first = 0; first < k; first += depth_step) {
             t.first = first;
             t.blocks = moru_min_size(depth_step, k - first) / 32;
-            for (size_t p = 0; p < panels; p++) {
+            for (size_t p = 0; p < panels && !halves; p++) {
                 packed_unpack(type, panel + p * panel_bytes, k, first, t.blocks, in_place ? NULL : chunk.levels[p],
                               chunk.scale[p], chunk.minimum[p]);
             }
             // A panel that is missing is replaced by the first: its results are not stored.
             t.levels = in_place ? panel + first / 32 * packed_level_bytes(type) : chunk.levels[0];
             t.level_step = panels < PACKED_PANELS ? 0 : in_place ? panel_bytes : sizeof chunk.levels[0];
+            if (halves) t.halves = panel + packed_levels_of_panel(type, k) + first / 32 * packed_scale_bytes(type);
+            t.halves_step = panels < PACKED_PANELS ? 0 : panel_bytes;
             t.scale = chunk.scale[0];
             t.minimum = chunk.minimum[0];
             t.level_sum = args->closely ? chunk.level_sum[0] : NULL;
@@ -435,7 +463,7 @@ static void packed_rows(const moru_packed_product *args, size_t n_begin, size_t 
                 t.x = (const uint8_t *)args->x + r * args->x_row_bytes;
                 t.y = args->y + r * args->y_row_stride + n;
                 tiles[moru_min_size(rows_at_once, args->rows - r)](&t);
-                t.ahead += step * t.blocks * (sixteenths ? 2 : 1);
+                t.ahead += t.ahead_step * t.blocks * (sixteenths ? 2 : 1);
             }
         }
     }
