@@ -24,12 +24,15 @@ public enum FileSystem {
     }
 
     /// Whether something exists at `path`.
-    public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    public static func exists(_ path: String) -> Bool { isPath(path) && access(path, F_OK) == 0 }
+
+    /// Whether a text can be a path: the system reads one up to its first NUL, and would take another file.
+    static func isPath(_ path: String) -> Bool { !path.utf8.contains(0) }
 
     /// Whether `path` is a directory.
     public static func isDirectory(_ path: String) -> Bool {
         var info = stat()
-        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+        return isPath(path) && stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
     }
 
     /// The names in a directory, sorted.
@@ -175,8 +178,9 @@ public struct FileWriter: ~Copyable {
 
     init(path: String) throws(MoruError) {
         self.path = path
-        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw FileSystem.error(writing: path, errno: errno) }
+        let isPath = FileSystem.isPath(path)
+        descriptor = isPath ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644) : -1
+        guard descriptor >= 0 else { throw FileSystem.error(writing: path, errno: isPath ? errno : EINVAL) }
     }
 
     deinit { close(descriptor) }

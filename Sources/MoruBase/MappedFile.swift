@@ -15,6 +15,7 @@ public final class MappedFile: @unchecked Sendable {
     /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.
     public init(path: String) throws(MoruError) {
         self.path = path
+        guard FileSystem.isPath(path) else { throw FileSystem.error(reading: path, errno: ENOENT) }
         // Without O_NONBLOCK a named pipe would hold the process up until somebody writes to it
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileSystem.error(reading: path, errno: errno) }
@@ -22,7 +23,8 @@ public final class MappedFile: @unchecked Sendable {
         var info = stat()
         guard fstat(descriptor, &info) == 0 else { throw FileSystem.error(reading: path, errno: errno) }
         guard info.st_mode & S_IFMT == S_IFREG else {
-            throw MoruError(.fileUnreadable, "\(path) is not a regular file")
+            throw MoruError(
+                .fileUnreadable, "\(path) is not a regular file", remedy: "name a file, not a folder, pipe or device")
         }
         let count = Int(info.st_size)
         guard count > 0 else {

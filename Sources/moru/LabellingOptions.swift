@@ -98,7 +98,7 @@ extension TextRecords {
             if let data {
                 try read(data, field: field)
             } else if texts.isEmpty || texts == ["-"] {
-                lines(Terminal.readInput(), path: "standard input")
+                lines(try Terminal.readInput(), path: "standard input")
             } else {
                 texts.enumerated().map { Item($1, DataPlace(path: "text \($0 + 1)")) }
             }

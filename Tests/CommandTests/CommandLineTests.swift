@@ -44,6 +44,17 @@ import Testing
         }
     }
 
+    @Test func errorsQuoteWithoutSteeringTheTerminal() throws {
+        try withTinyModel { model in
+            let long = String(repeating: "x", count: 20_000)
+            let config: JSON = ["eos_token": .string("\u{1B}[2J" + long)]
+            try FileSystem.write(config.text().utf8, to: model + "/tokenizer_config.json")
+            let outcome = try moru.run(["tokenize", model, "-p", "a"])
+            #expect(outcome.code == 2 && !outcome.errors.contains("\u{1B}"), "\(outcome)")
+            #expect(outcome.errors.contains("\\u{1B}[2J") && outcome.errors.utf8.count < 5000)
+        }
+    }
+
     @Test func generateKeepsItsContractAndItsSeed() throws {
         try withTinyModel { model in
             let arguments = [

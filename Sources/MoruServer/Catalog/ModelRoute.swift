@@ -32,7 +32,9 @@ public struct ModelRoute: Sendable, Hashable {
         func invalid(_ problem: String, _ remedy: String) -> MoruError {
             MoruError(.routeInvalid, "the route '\(name)' \(problem)", remedy: remedy)
         }
-        guard !name.isEmpty else { throw invalid("has no name", "give it one") }
+        if let problem = ModelSpecification.problem(ofName: name) {
+            throw MoruError(.routeInvalid, "a route's name \(problem)", remedy: "give it another name")
+        }
         guard !shares.isEmpty else { throw invalid("leads to no model", "name one or more, each with a weight") }
         var seen: Set<String> = []
         for share in shares {

@@ -45,12 +45,27 @@ public struct ModelSpecification: Sendable, Hashable {
         name.lastIndex(of: "@").map { String(name[name.index(after: $0)...]) }
     }
 
+    /// What keeps a text from being the name of a model or a route, if anything: names stand in requests, headers,
+    /// logs and labels of metrics.
+    static func problem(ofName name: String) -> String? {
+        if name.isEmpty { return "is empty" }
+        if name.utf8.count > 256 { return "has \(name.utf8.count) bytes, more than 256" }
+        if name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+            return "has a control character: '\(name.printable())'"
+        }
+        if name.first?.isWhitespace == true || name.last?.isWhitespace == true {
+            return "begins or ends with a space: '\(name)'"
+        }
+        if name.hasPrefix("@") || name.hasSuffix("@") { return "has nothing before or after its @: '\(name)'" }
+        return nil
+    }
+
     /// Checks what can be said without opening anything.
     ///
     /// - Throws: ``MoruError/Code/serverConfiguration``.
     func validate() throws(MoruError) {
-        guard !name.isEmpty else {
-            throw MoruError(.serverConfiguration, "a model's name is empty", remedy: "give it a name")
+        if let problem = Self.problem(ofName: name) {
+            throw MoruError(.serverConfiguration, "a model's name \(problem)", remedy: "give it another name")
         }
         guard base != name else {
             throw MoruError(

@@ -32,15 +32,28 @@ extension Request {
 
     /// The body.
     ///
-    /// - Throws: ``APIError`` when it is too large.
+    /// - Throws: ``APIError`` when it is compressed, too large, or ends early.
     func bytes(upTo maximumBytes: Int) async throws -> [UInt8] {
+        if let encoding = headers[.contentEncoding], encoding != "identity" {
+            throw APIError.invalid(
+                "unsupported_media_type", "The body is compressed (\(encoding)); send it as it is.",
+                status: .unsupportedMediaType)
+        }
+        let tooLarge = APIError.invalid(
+            "request_too_large", "The request body is larger than this server's limit of \(maximumBytes) bytes.",
+            status: .contentTooLarge)
+        // Said before it has come, where the client says how long it is
+        if let length = headers[.contentLength].flatMap({ Int($0) }), length > maximumBytes { throw tooLarge }
         do {
             var buffer = try await body.collect(upTo: maximumBytes)
             return buffer.readBytes(length: buffer.readableBytes) ?? []
         } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
+            throw tooLarge
+        } catch let error as CancellationError {
+            throw error
+        } catch {
             throw APIError.invalid(
-                "request_too_large", "The request body is larger than this server's limit of \(maximumBytes) bytes.",
-                status: .contentTooLarge)
+                "malformed_body", "The request body could not be read to its end: \(error).")
         }
     }
 }

@@ -176,10 +176,6 @@ extension Request {
                 "The body's content type is \(type ?? "none"); send 'Content-Type: application/json', or "
                     + "application/octet-stream for binary tensors.", status: .unsupportedMediaType)
         }
-        guard let encoding = headers[.contentEncoding], encoding != "identity" else { return }
-        throw .invalid(
-            "unsupported_media_type", "The body is compressed (\(encoding)); send it as it is.",
-            status: .unsupportedMediaType)
     }
 }
 

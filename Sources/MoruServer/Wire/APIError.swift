@@ -29,14 +29,20 @@ struct APIError: Error, Sendable, Hashable {
     var json: JSON {
         [
             "error": [
-                "message": .string(message), "type": .string(type), "param": param.map { .string($0) } ?? .null,
+                "message": .string(message.printable()), "type": .string(type),
+                "param": param.map { .string($0) } ?? .null,
                 "code": .string(code),
             ]
         ]
     }
 
     /// The body of the response below `/v2`, as the Open Inference Protocol has it.
-    var openInferenceJSON: JSON { ["error": .string(message)] }
+    var openInferenceJSON: JSON { ["error": .string(message.printable())] }
+}
+
+extension APIError: CustomStringConvertible {
+    /// What happened, for the log.
+    var description: String { message.printable() }
 }
 
 extension APIError {

@@ -16,6 +16,7 @@ extension Grammar {
 private struct GBNFParser {
     private static let maximumCount = 10_000
     private static let maximumDepth = 200
+    private static let maximumRepetitions = 4
 
     private let scalars: [Unicode.Scalar]
     private var position = 0
@@ -129,6 +130,7 @@ private struct GBNFParser {
     private mutating func parseRepetition(isNested: Bool) throws(MoruError) -> Grammar.Expression? {
         skipSpace(lines: isNested)
         guard var expression = try parseAtom() else { return nil }
+        var repetitions = 0
         while let scalar = current {
             let (minimum, maximum): (Int, Int?)
             switch scalar {
@@ -139,6 +141,10 @@ private struct GBNFParser {
             default: return expression
             }
             if scalar != "{" { position += 1 }
+            repetitions += 1
+            guard repetitions <= Self.maximumRepetitions else {
+                throw malformed("more than \(Self.maximumRepetitions) repetitions of one another; one says as much")
+            }
             expression = .repeated(expression, minimum: minimum, maximum: maximum)
         }
         return expression

@@ -30,6 +30,15 @@ struct JSONSchemaGrammar {
     let schema: JSON
     private var rules: [Expression] = []
     private var references: [String: Int] = [:]
+    /// How deep the schema that is being read stands in others, references followed.
+    private var depth = 0
+    /// How much has been read and compared so far.
+    private var work = 0
+
+    /// As deep as JSON itself may be nested; references, which may be longer, must not overflow the stack.
+    private static let maximumDepth = 256
+    /// Enough for schemas of many thousand properties. What references or `allOf` multiply without end stops here.
+    private static let maximumWork = 300_000
 
     /// Rules that every schema shares, by their numbers.
     enum Shared {
@@ -63,10 +72,39 @@ struct JSONSchemaGrammar {
         return .rule(rules.count - 1)
     }
 
+    /// Counts what a step of the reading costs.
+    ///
+    /// - Throws: ``MoruError/Code/grammarTooLarge`` where it is too much.
+    mutating func spend(_ cost: Int, at path: String) throws(MoruError) {
+        work += cost
+        guard work <= Self.maximumWork else {
+            throw tooLarge(path, "it is too much to read, its references and allOf multiplied out")
+        }
+    }
+
+    /// Reads what stands within a schema.
+    ///
+    /// - Throws: ``MoruError/Code/grammarTooLarge`` where it stands too deep.
+    mutating func descending<Result>(
+        at path: String, _ body: (inout JSONSchemaGrammar) throws(MoruError) -> Result
+    ) throws(MoruError) -> Result {
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= Self.maximumDepth else {
+            throw tooLarge(path, "schemas are nested deeper than \(Self.maximumDepth), references followed")
+        }
+        return try body(&self)
+    }
+
     /// What fits a schema.
     ///
     /// - Parameter path: Where the schema is, as a JSON pointer, for errors.
     mutating func expression(_ schema: JSON, at path: String) throws(MoruError) -> Expression {
+        try spend(1, at: path)
+        return try descending(at: path) { builder throws(MoruError) in try builder.expression(of: schema, at: path) }
+    }
+
+    private mutating func expression(of schema: JSON, at path: String) throws(MoruError) -> Expression {
         if let isAnything = schema.bool { return isAnything ? .rule(Shared.value) : .never }
         guard let keywords = schema.object else {
             throw malformed(path, "a schema is an object, true or false, not \(schema.kindName)")
@@ -163,6 +201,12 @@ struct JSONSchemaGrammar {
 
     func malformed(_ path: String, _ what: String) -> MoruError {
         MoruError(.grammarMalformed, "JSON schema, \(path): \(what)", remedy: "correct the schema")
+    }
+
+    private func tooLarge(_ path: String, _ what: String) -> MoruError {
+        MoruError(
+            .grammarTooLarge, "JSON schema, \(path): \(what)",
+            remedy: "make the schema smaller, with less that contains itself or stands beside $ref")
     }
 
     func unsupported(_ path: String, _ what: String, _ remedy: String) -> MoruError {

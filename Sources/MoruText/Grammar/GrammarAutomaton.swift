@@ -11,11 +11,15 @@ struct GrammarAutomaton: Sendable {
     private static let unknown: Int32 = -2
     /// The most places in a grammar; each takes about 40 bytes.
     private static let maximumNodes = 400_000
+    /// The most places that a text may be at together; a grammar that can be read in more ways is not followed.
+    private static let maximumPlaces = 400_000
+    /// Beyond so many places and places to return to, in all states, the states are forgotten.
+    private static let maximumHeld = 8_000_000
     /// Beyond so many states all of them are forgotten; a state takes about 100 bytes.
     private let maximumStates: Int
 
     /// A place in the grammar.
-    private enum Node: Hashable {
+    enum Node: Hashable {
         /// Takes a byte.
         case bytes(ClosedRange<UInt8>, next: Int32)
         /// Goes on at any of some places.
@@ -26,10 +30,10 @@ struct GrammarAutomaton: Sendable {
         case end
     }
 
-    private var nodes: [Node] = []
+    private(set) var nodes: [Node] = []
     private var interned: [Node: Int32] = [:]
     /// Where each rule begins.
-    private var starts: [Int32] = []
+    private(set) var starts: [Int32] = []
     /// The class of each byte; bytes of a class are alike everywhere in the grammar.
     private var classes = [UInt8](repeating: 0, count: 256)
     private var representatives: [UInt8] = []
@@ -44,6 +48,8 @@ struct GrammarAutomaton: Sendable {
     private var stateNumbers: [[UInt64]: Int32] = [:]
     private var accepting: [Bool] = []
     private var transitions: [Int32] = []
+    /// How many places all states have.
+    private var held = 0
 
     /// Counts how often all states were forgotten: a state's number holds within one epoch.
     private(set) var epoch = 0
@@ -56,16 +62,21 @@ struct GrammarAutomaton: Sendable {
     ///   ``MoruError/Code/grammarTooLarge``.
     init(_ grammar: Grammar, maximumStates: Int = 100_000) throws(MoruError) {
         self.maximumStates = maximumStates
-        let grammar = try grammar.pruned()
         let end = try add(.end)
         for _ in grammar.rules { starts.append(try reserve()) }
         for (number, rule) in grammar.rules.enumerated() {
             nodes[Int(starts[number])] = .split([try compile(rule, next: end)])
         }
         interned = [:]
+        try leaveOutDeadEnds()
         try refuseLeftRecursion()
         makeClasses()
-        start = number(of: closure([(starts[0], 0)]))
+        guard let begin = closure([(starts[0], 0)]) else {
+            throw MoruError(
+                .grammarTooLarge, "a text may begin in more than \(Self.maximumPlaces) places of the grammar",
+                remedy: "let fewer parts that follow each other be empty")
+        }
+        start = number(of: begin)
     }
 
     // MARK: - Reading
@@ -84,10 +95,12 @@ struct GrammarAutomaton: Sendable {
 
     /// Forgets every state where there are too many; the numbers of states are then no longer valid.
     mutating func forgetIfLarge() {
-        guard places.count > maximumStates else { return }
+        guard places.count > maximumStates || held + frames.count > Self.maximumHeld else { return }
         (frames, frameNumbers, places, stateNumbers, accepting, transitions) = ([], [:], [], [:], [], [])
+        held = 0
         epoch += 1
-        start = number(of: closure([(starts[0], 0)]))
+        // Was found when the automaton was made
+        start = number(of: closure([(starts[0], 0)]) ?? ([], false))
     }
 
     private mutating func explore(_ state: Int32, _ byte: UInt8) -> Int32 {
@@ -97,17 +110,19 @@ struct GrammarAutomaton: Sendable {
             guard case .bytes(let range, let next) = nodes[Int(node)], range.contains(byte) else { continue }
             reached.append((next, stack))
         }
-        let result = reached.isEmpty ? Self.dead : number(of: closure(reached))
+        let result = reached.isEmpty ? Self.dead : closure(reached).map { number(of: $0) } ?? Self.dead
         transitions[Int(state) * representatives.count + Int(classes[Int(byte)])] = result
         return result
     }
 
-    /// The places that take a byte and are reached from some without taking one, and whether the text may end.
-    private mutating func closure(_ begin: [(node: Int32, stack: Int32)]) -> (places: [UInt64], mayEnd: Bool) {
+    /// The places that take a byte and are reached from some without taking one, and whether the text may end; nil for
+    /// too many.
+    private mutating func closure(_ begin: [(node: Int32, stack: Int32)]) -> (places: [UInt64], mayEnd: Bool)? {
         var (open, seen, result, mayEnd) = (begin, Set<UInt64>(), [UInt64](), false)
         while let (node, stack) = open.popLast() {
             let place = UInt64(UInt32(bitPattern: node)) << 32 | UInt64(UInt32(bitPattern: stack))
             guard seen.insert(place).inserted else { continue }
+            guard seen.count <= Self.maximumPlaces else { return nil }
             switch nodes[Int(node)] {
             case .bytes: result.append(place)
             case .split(let others): open += others.map { ($0, stack) }
@@ -138,6 +153,7 @@ struct GrammarAutomaton: Sendable {
         let number = Int32(places.count)
         stateNumbers[key] = number
         places.append(state.places)
+        held += state.places.count
         accepting.append(state.mayEnd)
         transitions += repeatElement(Self.unknown, count: representatives.count)
         return number
@@ -203,55 +219,19 @@ struct GrammarAutomaton: Sendable {
         }
     }
 
-    /// A rule that may begin with itself would never be left.
-    private func refuseLeftRecursion() throws(MoruError) {
-        let nullable = nullableRules()
-        let calls = starts.map { start in
-            var (open, seen, called) = ([start], Set<Int32>(), Set<Int>())
-            while let node = open.popLast() {
-                guard seen.insert(node).inserted else { continue }
-                switch nodes[Int(node)] {
-                case .bytes, .end: break
-                case .split(let others): open += others
-                case .call(let rule, let next):
-                    called.insert(Int(rule))
-                    if nullable[Int(rule)] { open.append(next) }
-                }
-            }
-            return called
+    /// Leaves out the ways that no text goes, so that each beginning of a text that is allowed can be completed.
+    private mutating func leaveOutDeadEnds() throws(MoruError) {
+        let leadsOn = nodesThatEnd(taking: true)
+        guard leadsOn[Int(starts[0])] else {
+            throw MoruError(
+                .grammarMalformed,
+                "no text fits the grammar: every way through it goes on for ever or contradicts itself",
+                remedy: "give every recursion an alternative that ends it")
         }
-        for rule in starts.indices {
-            var (open, seen) = (Array(calls[rule]), Set<Int>())
-            while let next = open.popLast() { if seen.insert(next).inserted { open += calls[next] } }
-            if seen.contains(rule) {
-                throw MoruError(
-                    .grammarMalformed, "rule \(rule + 1) of the grammar begins with itself (left recursion)",
-                    remedy: "write a repetition instead: items ::= item (\",\" item)*")
-            }
+        for number in nodes.indices {
+            guard case .split(let others) = nodes[number], !others.allSatisfy({ leadsOn[Int($0)] }) else { continue }
+            nodes[number] = .split(others.filter { leadsOn[Int($0)] })
         }
-    }
-
-    private func nullableRules() -> [Bool] {
-        var nullable = [Bool](repeating: false, count: starts.count)
-        var grows = true
-        while grows {
-            grows = false
-            for (rule, start) in starts.enumerated() where !nullable[rule] {
-                var (open, seen) = ([start], Set<Int32>())
-                while let node = open.popLast(), !nullable[rule] {
-                    guard seen.insert(node).inserted else { continue }
-                    switch nodes[Int(node)] {
-                    case .bytes: break
-                    case .split(let others): open += others
-                    case .call(let other, let next): if nullable[Int(other)] { open.append(next) }
-                    case .end:
-                        nullable[rule] = true
-                        grows = true
-                    }
-                }
-            }
-        }
-        return nullable
     }
 
     private mutating func makeClasses() {

@@ -129,7 +129,21 @@ extension JSONSchemaGrammar {
     }
 
     /// What fits both of two schemas, as one schema.
-    func merging(_ left: JSONObject, _ right: JSON, at path: String) throws(MoruError) -> JSON {
+    mutating func merging(_ left: JSONObject, _ right: JSON, at path: String) throws(MoruError) -> JSON {
+        let others = right.object ?? JSONObject()
+        // What only one of them has is not copied
+        let shared = others.members.reduce(0) { sum, member in
+            left[member.key].map { sum + Self.size($0) + Self.size(member.value) } ?? sum
+        }
+        try spend(1 + others.count + shared, at: path)
+        return try descending(at: path) { builder throws(MoruError) in
+            try builder.merged(left, right, at: path)
+        }
+    }
+
+    private static func size(_ value: JSON) -> Int { value.object?.count ?? value.array?.count ?? 1 }
+
+    private mutating func merged(_ left: JSONObject, _ right: JSON, at path: String) throws(MoruError) -> JSON {
         if let isAnything = right.bool { return isAnything ? .object(left) : false }
         guard let keywords = right.object else {
             throw malformed(path, "a schema is an object, true or false, not \(right.kindName)")
@@ -150,15 +164,18 @@ extension JSONSchemaGrammar {
             switch key {
             case "properties", "patternProperties": result[key] = Self.mergingProperties(mine, value)
             case "required":
-                let all = (mine.array ?? []) + (value.array ?? [])
-                result[key] = .array(all.enumerated().filter { !all.prefix($0).contains($1) }.map(\.element))
+                var seen: Set<JSON> = []
+                result[key] = .array(((mine.array ?? []) + (value.array ?? [])).filter { seen.insert($0).inserted })
             case "type":
                 result[key] = .array(
                     Self.common(
                         try types(named: mine, at: path), try types(named: value, at: path)
                     ).map { .string($0) })
                 if result[key] == .array([]) { return false }
-            case "enum": result[key] = .array((mine.array ?? []).filter { (value.array ?? []).contains($0) })
+            case "enum":
+                let others = value.array ?? []
+                try spend((mine.array ?? []).count * others.count, at: path)
+                result[key] = .array((mine.array ?? []).filter { others.contains($0) })
             case "minLength", "minItems", "minProperties", "minimum", "exclusiveMinimum":
                 result[key] = (mine.double ?? 0) < (value.double ?? 0) ? value : mine
             case "maxLength", "maxItems", "maxProperties", "maximum", "exclusiveMaximum":
@@ -201,12 +218,20 @@ extension JSONSchemaGrammar {
     }
 
     /// Whether it is certain that no value fits both schemas.
-    func areDisjoint(_ left: JSON, _ right: JSON, at path: String) throws(MoruError) -> Bool {
+    mutating func areDisjoint(_ left: JSON, _ right: JSON, at path: String) throws(MoruError) -> Bool {
+        try descending(at: path) { builder throws(MoruError) in try builder.excludeEachOther(left, right, at: path) }
+    }
+
+    private mutating func excludeEachOther(
+        _ left: JSON, _ right: JSON, at path: String
+    ) throws(MoruError) -> Bool {
         guard let a = try merging(JSONObject(), left, at: path).object,
             let b = try merging(JSONObject(), right, at: path).object
         else { return true }
         switch (try enumeration(a, at: path), try enumeration(b, at: path)) {
-        case (let first?, let second?): return !first.contains { second.contains($0) }
+        case (let first?, let second?):
+            try spend(first.count * second.count, at: path)
+            return !first.contains { second.contains($0) }
         case (let values?, nil):
             guard b["type"] != nil else { return false }
             let types = try types(b, at: path)
@@ -218,7 +243,8 @@ extension JSONSchemaGrammar {
         let shared = Self.common(try types(a, at: path), try types(b, at: path))
         guard !shared.isEmpty else { return true }
         guard shared == ["object"] else { return false }
-        let required = (a["required"]?.array ?? []).filter { (b["required"]?.array ?? []).contains($0) }
+        let others = Set(b["required"]?.array ?? [])
+        let required = (a["required"]?.array ?? []).filter { others.contains($0) }
         for name in required.compactMap(\.string) {
             guard let first = a["properties"]?[name], let second = b["properties"]?[name] else { continue }
             if try areDisjoint(first, second, at: path) { return true }

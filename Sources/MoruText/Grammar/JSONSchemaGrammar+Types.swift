@@ -168,7 +168,8 @@ extension JSONSchemaGrammar {
         )
         for (place, expression) in first.enumerated().reversed() {
             let here = JSON.sequence(place == 0 ? .empty : separator, expression, rest)
-            rest = place < least ? here : .optional(here)
+            // A rule, since each stands within what comes before it
+            rest = rule(place < least ? here : .optional(here))
         }
         return JSON.sequence(.text("["), JSON.space, rest, JSON.space, .text("]"))
     }
@@ -257,26 +258,42 @@ extension JSONSchemaGrammar {
         let additional = constraints["additionalProperties"] ?? JSON.bool(declared.isEmpty)
         guard additional != false else { return nil }
         let value = rule(try expression(additional, at: "\(path)/additionalProperties"))
-        let key = declared.isEmpty ? Expression.rule(Shared.string) : rule(Self.key(except: declared))
+        let key = declared.isEmpty ? Expression.rule(Shared.string) : try key(except: declared, at: path)
         return JSON.sequence(key, JSON.colon, value)
     }
 
     /// A string that is none of some, and is written without escapes.
-    private static func key(except names: [String]) -> Expression {
+    private mutating func key(except names: [String], at path: String) throws(MoruError) -> Expression {
+        // A scalar of a name becomes a rule
+        try spend(10 * names.reduce(0) { $0 + $1.utf8.count }, at: path)
         let plain = ScalarRanges.all.subtracting(ScalarRanges([0...0x1F, 0x22...0x22, 0x5C...0x5C]))
-        func tail(_ rests: [ArraySlice<Unicode.Scalar>]) -> Expression {
-            let next = Dictionary(grouping: rests.filter { !$0.isEmpty }) { $0[$0.startIndex] }
-            let free = plain.subtracting(ScalarRanges(next.keys.map { $0.value...$0.value }))
-            var parts = [
-                JSON.sequence(.scalars(free), .repeated(.scalars(plain), minimum: 0, maximum: nil))
-            ]
-            if !rests.contains(where: \.isEmpty) { parts.append(.empty) }
-            for (scalar, group) in next.sorted(by: { $0.key < $1.key }) where plain.contains(scalar.value) {
-                parts.append(
-                    JSON.sequence(.scalars(ScalarRanges(scalar)), tail(group.map { $0.dropFirst() })))
+        // The names as a tree, whose nodes stand after those that they hang on
+        var nodes: [(next: [Unicode.Scalar: Int], ends: Bool)] = [([:], false)]
+        for name in names {
+            var place = 0
+            for scalar in name.unicodeScalars {
+                if let known = nodes[place].next[scalar] {
+                    place = known
+                } else {
+                    nodes[place].next[scalar] = nodes.count
+                    place = nodes.count
+                    nodes.append(([:], false))
+                }
             }
-            return .alternatives(parts)
+            nodes[place].ends = true
         }
-        return JSON.sequence(.text("\""), tail(names.map { Array($0.unicodeScalars)[...] }), .text("\""))
+        let anything = Expression.repeated(.scalars(plain), minimum: 0, maximum: nil)
+        // From the ends to the beginning: a rule each, since names may be long
+        var tails = [Expression](repeating: .empty, count: nodes.count)
+        for (place, node) in nodes.enumerated().reversed() {
+            let free = plain.subtracting(ScalarRanges(node.next.keys.map { $0.value...$0.value }))
+            var parts = [JSON.sequence(.scalars(free), anything)]
+            if !node.ends { parts.append(.empty) }
+            for (scalar, next) in node.next.sorted(by: { $0.key < $1.key }) where plain.contains(scalar.value) {
+                parts.append(JSON.sequence(.scalars(ScalarRanges(scalar)), tails[next]))
+            }
+            tails[place] = rule(.alternatives(parts))
+        }
+        return rule(JSON.sequence(.text("\""), tails[0], .text("\"")))
     }
 }

@@ -48,7 +48,7 @@ struct Generate: AsyncParsableCommand {
 
     func run() async throws {
         let pretrained = try model.loadToGenerate()
-        let text = prompt == "-" ? Terminal.readInput() : prompt
+        let text = prompt == "-" ? try Terminal.readInput() : prompt
         var messages = system.map { [ChatMessage(role: "system", content: $0)] } ?? []
         messages.append(ChatMessage(role: "user", content: text))
         var options = GenerationOptions(maximumTokens: maximumTokens, adapter: try adapter.load(for: pretrained))

@@ -24,7 +24,8 @@ struct Tokenize: ParsableCommand {
 
     func run() throws {
         let tokenizer = try loadTokenizer()
-        let ids = tokenizer.encode(prompt == "-" ? Terminal.readInput() : prompt, addSpecialTokens: !raw)
+        let text = prompt == "-" ? try Terminal.readInput() : prompt
+        let ids = tokenizer.encode(text, addSpecialTokens: !raw)
         let pieces = ids.map { tokenizer.piece($0) ?? "" }
         if output.json {
             let result: JSON = [

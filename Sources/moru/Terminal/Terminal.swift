@@ -15,9 +15,16 @@ enum Terminal {
         }
     }
 
-    /// All of standard input; bytes that are not UTF-8 become replacement characters.
-    static func readInput() -> String {
-        String(decoding: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self)
+    /// All of standard input.
+    ///
+    /// - Throws: ``MoruError/Code/fileUnreadable`` where it is not UTF-8.
+    static func readInput() throws(MoruError) -> String {
+        guard let text = String(validating: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) else {
+            throw MoruError(
+                .fileUnreadable, "standard input is not UTF-8 text",
+                remedy: "convert it first, as with: iconv -f WINDOWS-1252 -t UTF-8")
+        }
+        return text
     }
 
     /// Prints a result.
@@ -32,9 +39,9 @@ enum Terminal {
 
     /// Says what went wrong and ends the process with the exit code of the error's kind.
     static func finish(failing error: MoruError) -> Never {
-        talk(paint("error: ", .red) + error.message)
-        if let cause = error.cause { talk("  cause: \(cause)") }
-        if let remedy = error.remedy { talk(paint("  remedy: ", .cyan) + remedy) }
+        talk(paint("error: ", .red) + error.message.printable())
+        if let cause = error.cause { talk("  cause: " + "\(cause)".printable()) }
+        if let remedy = error.remedy { talk(paint("  remedy: ", .cyan) + remedy.printable()) }
         exit(error.code.kind.exitCode)
     }
 

@@ -42,6 +42,7 @@ struct RegexParser {
 
     private static let maximumDepth = 64
     private static let maximumCount = 1000
+    private static let maximumRepetitions = 4
 
     private let pattern: String
     private let dialect: Dialect
@@ -107,6 +108,7 @@ struct RegexParser {
 
     private mutating func parseRepetition() throws(MoruError) -> RegexNode {
         var node = try parseAtom()
+        var repetitions = 0
         while let scalar = current {
             let minimum: Int
             let maximum: Int?
@@ -132,6 +134,8 @@ struct RegexParser {
                 greed = .possessive
             }
             if node.matchesEmpty, maximum != 1 { throw unsupported("a repetition of what may be empty") }
+            repetitions += 1
+            if repetitions > Self.maximumRepetitions { throw unsupported("too many repetitions of one another") }
             node = .repeated(node, minimum: minimum, maximum: maximum, greed)
         }
         return node
