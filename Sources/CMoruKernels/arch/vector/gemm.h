@@ -44,12 +44,35 @@ INLINE void gemm_put(moru_dtype type, void *c, vf sum, size_t count, float alpha
     vstore_type(type, c, 0, y, count);
 }
 
-// C tile (rows by columns, columns <= vectors * LANES) = or += alpha * A * B, whose rows are b_step apart. A is a sliver,
-// or with `in_place` rows that are a_step units apart. C is f32, or bf16 when `narrow`. `rows`, `vectors` and `in_place`
-// are constants in every call, so that the sums stay in registers.
+// Where a tile's sums go: rows of f32, or of bf16 when `narrow`; and what is added to them, rows of f32, or NULL.
+typedef struct {
+    void *c;
+    const float *addend;
+    size_t c_row_stride, addend_row_stride;
+    size_t columns;  // at most those of the tile
+    float alpha;
+    bool narrow;
+} gemm_target;
+
+// `vectors` whole vectors of a row, as bf16.
+INLINE void gemm_put_narrow(const int vectors, const vf *sums, uint16_t *to) {
+#if GEMM_BF16 && MORU_LANES == 16
+    if (vectors == 2) {
+        __m512bh both = _mm512_cvtne2ps_pbh((__m512)sums[1], (__m512)sums[0]);
+        __builtin_memcpy(to, &both, sizeof both);
+        return;
+    }
+#endif
+    _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+        vstore_type(MORU_BF16, to, (size_t)v * LANES, sums[v], LANES);
+    }
+}
+
+// C tile (rows by columns, columns <= vectors * LANES) = alpha * A * B + addend. The rows of B are b_step apart. A is a
+// sliver, or with `in_place` rows that are a_step units apart. `rows`, `vectors` and `in_place` are constants in every
+// call, so that the sums stay in registers.
 INLINE void gemm_tile(const int rows, const int vectors, const bool in_place, size_t depth, const float *a,
-                      size_t a_step, const float *b, size_t b_step, void *c, size_t c_row_stride, size_t columns,
-                      float alpha, bool accumulate, bool narrow) {
+                      size_t a_step, const float *b, size_t b_step, const gemm_target *target) {
     vf sum[GEMM_ROWS][GEMM_VECTORS];
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[r][v] = vset(0);
@@ -72,34 +95,57 @@ INLINE void gemm_tile(const int rows, const int vectors, const bool in_place, si
         a += in_place ? 1 : rows;
         b += b_step;
     }
-    // Whole tiles of f32, which nearly all are, take a short way.
-    if (!narrow && columns == (size_t)vectors * LANES) {
+    const float *addend = target->addend;
+    vf alpha = vset(target->alpha);
+    // Whole tiles, which nearly all are, take a short way.
+    if (target->columns == (size_t)vectors * LANES) {
+        if (addend) {
+            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+                _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
+                    const float *before = addend + (size_t)r * target->addend_row_stride + (size_t)v * LANES;
+                    sum[r][v] = vfma(alpha, sum[r][v], vload(before));
+                }
+            }
+        } else {
+            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+                _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[r][v] *= alpha;
+            }
+        }
+        if (target->narrow) {
+            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+                gemm_put_narrow(vectors, sum[r], (uint16_t *)target->c + (size_t)r * target->c_row_stride);
+            }
+            return;
+        }
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
             _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
-                float *to = (float *)c + (size_t)r * c_row_stride + (size_t)v * LANES;
-                vstore(to, accumulate ? vfma(vset(alpha), sum[r][v], vload(to)) : alpha * sum[r][v]);
+                vstore((float *)target->c + (size_t)r * target->c_row_stride + (size_t)v * LANES, sum[r][v]);
             }
         }
         return;
     }
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) {
-            size_t start = (size_t)v * LANES, at = (size_t)r * c_row_stride + start;
-            if (columns <= start) continue;
-            size_t count = moru_min_size(LANES, columns - start);
-            if (narrow) gemm_put(MORU_BF16, (uint16_t *)c + at, sum[r][v], count, alpha, accumulate);
-            else gemm_put(MORU_F32, (float *)c + at, sum[r][v], count, alpha, accumulate);
+            size_t start = (size_t)v * LANES;
+            if (target->columns <= start) continue;
+            size_t count = moru_min_size(LANES, target->columns - start);
+            vf y = alpha * sum[r][v];
+            if (addend) {
+                const float *before = addend + (size_t)r * target->addend_row_stride + start;
+                y = vfma(alpha, sum[r][v], vload_n(before, count));
+            }
+            vstore_type(target->narrow ? MORU_BF16 : MORU_F32, target->c,
+                        (size_t)r * target->c_row_stride + start, y, count);
         }
     }
 }
 
-typedef void gemm_tile_function(size_t, const float *, size_t, const float *, size_t, void *, size_t, size_t, float,
-                                bool, bool);
+typedef void gemm_tile_function(size_t, const float *, size_t, const float *, size_t, const gemm_target *);
 
-#define TILE_AS(NAME, R, VECTORS, IN_PLACE)                                                                          \
-    static void NAME(size_t depth, const float *a, size_t a_step, const float *b, size_t b_step, void *c,            \
-                     size_t stride, size_t columns, float alpha, bool accumulate, bool narrow) {                     \
-        gemm_tile(R, VECTORS, IN_PLACE, depth, a, a_step, b, b_step, c, stride, columns, alpha, accumulate, narrow); \
+#define TILE_AS(NAME, R, VECTORS, IN_PLACE)                                                          \
+    static void NAME(size_t depth, const float *a, size_t a_step, const float *b, size_t b_step,     \
+                     const gemm_target *target) {                                                    \
+        gemm_tile(R, VECTORS, IN_PLACE, depth, a, a_step, b, b_step, target);                        \
     }
 #if GEMM_BF16
 #define TILE_IN_PLACE(R)                                          \
@@ -233,8 +279,8 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
     size_t sliver_rows = even_part(m_end - m_begin, GEMM_ROWS, 1);
     size_t block_rows = GEMM_MC / GEMM_ROWS * gemm_block_shape(args) * sliver_rows;
     bool narrow = args->c_type == MORU_BF16, gathers = gemm_gathers(args);
-    // Sums of bf16 stay in f32 until the last step.
-    bool keeps = narrow && !gathers && depth_step < args->k;
+    // What a C of bf16 holds is added when all else is summed up.
+    bool scatters = narrow && !gathers && args->accumulate;
     // With one or two slivers of rows, packing B would cost more than it saves: it is read where it is.
     bool direct = !GEMM_BF16 && !args->packed_b && !args->b_transposed && args->b_type == MORU_F32 &&
                   args->b_row_bytes % 4 == 0 && m_end - m_begin <= 2 * GEMM_ROWS;
@@ -266,7 +312,9 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
                         b_step = args->b_row_bytes / sizeof(float);
                         b = (const float *)args->b + first * b_step + column + j;
                     }
-                    bool accumulate = first > 0 || (args->accumulate && !gathers && !keeps);
+                    // Between the steps of a panel sums lie side by side; C is written after the last.
+                    bool begins = first == panel, ends = first + depth_step >= panel_end && !scatters;
+                    bool adds = panel > 0 || (args->accumulate && !gathers && !scatters);
                     for (size_t m = block; m < block_end; m += sliver_rows) {
                         size_t rows = moru_min_size(sliver_rows, block_end - m), stride = args->c_row_stride;
                         size_t at = m * stride + column + j;
@@ -274,18 +322,23 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
                         if (gathers) {
                             stride = GEMM_NC;
                             c = scratch->c + (m - m_begin) * stride + j;
-                        } else if (keeps) {
-                            stride = GEMM_COLUMNS;
-                            c = scratch->block + (m - block) * stride;
+                        }
+                        float *between = scratch->block + (m - block) * GEMM_COLUMNS;
+                        gemm_target target = {.c = ends ? c : between, .c_row_stride = ends ? stride : GEMM_COLUMNS,
+                                              .addend = between, .addend_row_stride = GEMM_COLUMNS,
+                                              .columns = width, .alpha = args->alpha,
+                                              .narrow = ends && narrow && !gathers};
+                        if (begins) {
+                            target.addend = adds ? c : NULL;
+                            target.addend_row_stride = stride;
                         }
                         const float *a = a_in_place ? (const float *)gemm_a(args, m, first)
                                                     : scratch->a + (m - block) * units + start * rows;
-                        gemm_tiles[rows][width > LANES][a_in_place](
-                            depth, a, args->a_row_stride / GEMM_UNIT, b, b_step, c, stride, width, args->alpha,
-                            accumulate, narrow && !gathers && !keeps);
+                        gemm_tiles[rows][width > LANES][a_in_place](depth, a, args->a_row_stride / GEMM_UNIT, b,
+                                                                    b_step, &target);
                     }
                 }
-                if (!keeps) continue;
+                if (!scatters) continue;
                 gemm_scatter(args, block, block_end - block, column + j, width, scratch->block, GEMM_COLUMNS);
             }
         }
