@@ -14,7 +14,7 @@ typedef struct {
     float *a;          // a block of rows of a panel's units
     float *wide;       // rows of B as f32: a vector of rows of KC units, or two of NC columns and a block either side
     uint16_t *narrow;  // the same as bf16
-    float *block;      // sums of a block of rows and a sliver of columns of a C of bf16
+    float *block;      // sums of a block of rows and a sliver of columns, between the steps of a panel
     float *b;          // NC columns of a panel's units, unless B is packed ahead
     float *c;          // a C of bf16 that several panels of k add up to: GEMM_C_ROWS rows of NC columns
 } gemm_scratch;
