@@ -244,6 +244,20 @@ import Testing
             _ = try Calibration(file: scratch.path + "/model.gguf", for: export)
         }
         #expect(error?.code == .calibrationMalformed)
+        let tensor = try #require(export.tensors.first { !$0.paths.isEmpty })
+        let damages: [(Int, Float, String)] = [(.max, 1, "chunk_count"), (1, .nan, "not finite"), (1, -1, "negative")]
+        for (chunks, sum, part) in damages {
+            let sums = Tensor(
+                Array(repeating: sum, count: tensor.paths.count * (tensor.shape.last ?? 0)),
+                shape: [tensor.paths.count, tensor.shape.last ?? 0])
+            let metadata = [
+                GGUFField("general.type", .string("imatrix")), GGUFField("imatrix.chunk_count", .int(chunks)),
+                GGUFField("imatrix.chunk_size", .int(512)),
+            ]
+            try GGUFWriter.write(metadata: metadata, tensors: [(tensor.name + ".in_sum2", sums)], to: path)
+            let error = #expect(throws: MoruError.self) { _ = try Calibration(file: path, for: export) }
+            #expect(error?.code == .calibrationMalformed && error?.message.contains(part) == true, "\(part)")
+        }
     }
 
     @Test func importanceMovesTheErrorToWhereItMattersLess() throws {

@@ -32,6 +32,25 @@ import Testing
         #expect(read.json(includingOutcomes: true) == saved)
     }
 
+    @Test func savedReportsThatAreDamagedAreRefused() async throws {
+        let report = try await report(["mood: bad", "mood: bad", "Hm.", "No idea."], references)
+        let saved = report.json(includingOutcomes: true)
+        let wrong: [(String, JSON)] = [
+            ("confidence", 1e300), ("confidence", -2), ("scored_tokens", .int(.max)), ("scored_tokens", 1.5),
+            ("negative_log_likelihood", -1e300), ("negative_log_likelihood", "a"),
+        ]
+        for (key, value) in wrong {
+            var (object, outcomes) = (try #require(saved.object), try #require(saved["outcomes"]?.array))
+            var outcome = try #require(outcomes[1].object)
+            outcome[key] = value
+            outcomes[1] = .object(outcome)
+            object["outcomes"] = .array(outcomes)
+            let error = #expect(throws: MoruError.self) { try SavedReport.read(.object(object), source: "base.json") }
+            #expect(
+                error?.message.hasPrefix("base.json, outcome 2: \(key) is ") == true, "\(String(describing: error))")
+        }
+    }
+
     @Test func rowsOfBothReports() async throws {
         let before = try await report(["mood: bad", "mood: bad", "Hm.", "No idea."], references)
         let after = try await report(["mood: good", "mood: bad", "mood: good", "mood: good"], references)

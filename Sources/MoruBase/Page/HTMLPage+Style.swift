@@ -25,7 +25,7 @@ extension HTMLPage {
         .tiles dd { margin: 0; font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabular-nums; }
         .tiles dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }
         .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); gap: 20px 24px; }
-        figure { margin: 0; }
+        figure { margin: 0; max-width: 640px; }
         figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 12px; }
         svg { width: 100%; height: auto; display: block; }
         svg text { font-size: 12px; fill: var(--soft); font-variant-numeric: tabular-nums; }

@@ -22,14 +22,14 @@ package struct LineChart {
     let title: String
     let xName: String
     let lines: [Line]
-    /// How values of y read.
-    let format: (Double) -> String
+    /// How values of y read; nil for numbers, with the digits that tell one tick from the next.
+    let format: ((Double) -> String)?
     /// Whether y begins at 0.
     let beginsAtZero: Bool
 
     /// Makes a chart.
     package init(
-        title: String, xName: String, lines: [Line], format: @escaping (Double) -> String = LineChart.brief,
+        title: String, xName: String, lines: [Line], format: ((Double) -> String)? = nil,
         beginsAtZero: Bool = false
     ) {
         (self.title, self.xName, self.lines) = (title, xName, lines)
@@ -57,7 +57,7 @@ package struct LineChart {
                 "<line class=\"grid\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(at)\" y2=\"\(at)\"/>"
             )
             parts.append(
-                "<text x=\"\(Self.left - 6)\" y=\"\(at)\" dy=\"4\" text-anchor=\"end\">\(HTMLPage.escaped(format(tick)))</text>"
+                "<text x=\"\(Self.left - 6)\" y=\"\(at)\" dy=\"4\" text-anchor=\"end\">\(HTMLPage.escaped(text(tick, y)))</text>"
             )
         }
         for tick in x.ticks {
@@ -70,7 +70,7 @@ package struct LineChart {
             "<text class=\"axis\" x=\"\(Self.width - Self.right)\" y=\"\(Self.height - 4)\" text-anchor=\"end\">"
                 + "\(HTMLPage.escaped(xName))</text>")
         for line in lines { parts.append(path(line, x, y)) }
-        let values = lines.compactMap { line in line.points.last.map { "\(line.name) ends at \(format($0.y))" } }
+        let values = lines.compactMap { line in line.points.last.map { "\(line.name) ends at \(text($0.y))" } }
         return """
             <figure><figcaption><h3>\(HTMLPage.escaped(title))</h3>\(legend)</figcaption>
             <svg viewBox="0 0 \(Int(Self.width)) \(Int(Self.height))" role="img" \
@@ -100,10 +100,22 @@ package struct LineChart {
                 result +=
                     "<circle class=\"\(line.style)\" cx=\"\(Self.number(x(point.x)))\" "
                     + "cy=\"\(Self.number(y(point.y)))\" r=\"3\"><title>\(Self.brief(point.x)): "
-                    + "\(HTMLPage.escaped(format(point.y)))</title></circle>"
+                    + "\(HTMLPage.escaped(text(point.y)))</title></circle>"
             }
         }
         return result
+    }
+
+    /// A value of y; on its scale with the digits of a step.
+    private func text(_ value: Double, _ scale: Scale? = nil) -> String {
+        if let format { return format(value) }
+        guard let scale, scale.step >= 1e-6, max(abs(scale.low), abs(scale.high)) < 1e4 else {
+            return Self.brief(value)
+        }
+        if abs(value) < scale.step / 2 { return "0" }
+        var digits = 0
+        while digits < 7, abs((scale.step * pow(10, Double(digits))).remainder(dividingBy: 1)) > 1e-6 { digits += 1 }
+        return String(format: "%.\(digits)f", value)
     }
 
     /// A number with as many digits as people read.
@@ -128,6 +140,7 @@ package struct LineChart {
 private struct Scale {
     let low, high: Double
     let from, to: Double
+    let step: Double
     let ticks: [Double]
 
     init(_ values: [Double], from: Double, to: Double, includes: Double?) {
@@ -141,7 +154,7 @@ private struct Scale {
         let step = [1, 2, 2.5, 5, 10].map { $0 * power }.first { $0 >= rough } ?? rough
         let first = (low / step).rounded(.up)
         ticks = (0..<12).map { (first + Double($0)) * step }.filter { $0 <= high + step * 1e-9 }
-        (self.low, self.high, self.from, self.to) = (low, high, from, to)
+        (self.low, self.high, self.from, self.to, self.step) = (low, high, from, to, step)
     }
 
     func callAsFunction(_ value: Double) -> Double { from + (value - low) / (high - low) * (to - from) }

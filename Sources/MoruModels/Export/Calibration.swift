@@ -62,6 +62,11 @@ public struct Calibration: Sendable, Hashable {
             let counts = tensor.name + ".counts"
             let rows = file.info(counts) == nil ? [] : try file.tensor(counts).values()
             let sums = try file.tensor(info.name).values()
+            guard (rows + sums).allSatisfy({ $0.isFinite && $0 >= 0 }) else {
+                throw MoruError(
+                    .calibrationMalformed, "\(file.path): \(info.name) holds numbers that are negative or not finite",
+                    remedy: "make the importance matrix anew")
+            }
             for (index, path) in tensor.paths.enumerated() {
                 // What no token went through has no importance
                 let count = index < rows.count ? rows[index] : rows.first ?? 1
@@ -74,8 +79,14 @@ public struct Calibration: Sendable, Hashable {
                 .calibrationMalformed, "\(path) names no weight of the model",
                 remedy: "use the importance matrix of this model")
         }
-        let chunks = (file.metadata["imatrix.chunk_count"]?.int ?? 0) * (file.metadata["imatrix.chunk_size"]?.int ?? 0)
-        tokens = max(0, chunks)
+        let chunks = file.metadata["imatrix.chunk_count"]?.int ?? 0
+        let (total, isTooLarge) = chunks.multipliedReportingOverflow(by: file.metadata["imatrix.chunk_size"]?.int ?? 0)
+        guard !isTooLarge, total >= 0 else {
+            throw MoruError(
+                .calibrationMalformed, "\(file.path): imatrix.chunk_count \(chunks) cannot be",
+                remedy: "make the importance matrix anew")
+        }
+        tokens = total
     }
 
     /// Writes the matrix as llama.cpp reads it.

@@ -39,8 +39,10 @@ public struct ServeFile: Sendable {
         guard let root, root.mapping != nil else {
             throw MoruError(.serverConfiguration, "\(source) holds no keys", remedy: "it has at least the key models")
         }
+        var room = Self.maximumValues
+        let json = try Self.json(of: root, source, &room)
         do throws(APIError) {
-            try read(RequestObject(Self.json(of: root)), directory, engineDefaults)
+            try read(RequestObject(json), directory, engineDefaults)
         } catch {
             let line = error.param.flatMap { Self.line(of: $0, in: root) }.map { ":\($0)" } ?? ""
             let message = error.message.replacing("Unknown parameter", with: "unknown key")
@@ -102,11 +104,25 @@ public struct ServeFile: Sendable {
         return ("\(directory)/\(path)" as NSString).standardizingPath
     }
 
-    private static func json(of node: Node) -> JSON {
+    /// Aliases of aliases would fill any memory.
+    private static let maximumValues = 100_000
+
+    private static func json(of node: Node, _ source: String, _ room: inout Int) throws(MoruError) -> JSON {
+        room -= 1
+        guard room >= 0 else {
+            throw MoruError(
+                .serverConfiguration, "\(source) holds more than \(maximumValues) values, its aliases followed",
+                remedy: "repeat less by aliases (&name and *name)")
+        }
         switch node {
         case .mapping(let mapping):
-            return .object(JSONObject(mapping.map { ($0.key.scalar?.string ?? "", json(of: $0.value)) }))
-        case .sequence(let items): return .array(items.map(json))
+            var object = JSONObject()
+            for (key, value) in mapping { object[key.scalar?.string ?? ""] = try json(of: value, source, &room) }
+            return .object(object)
+        case .sequence(let items):
+            var elements: [JSON] = []
+            for item in items { elements.append(try json(of: item, source, &room)) }
+            return .array(elements)
         case .scalar(let scalar):
             guard scalar.style == .plain || scalar.style == .any else { return .string(scalar.string) }
             if node.null != nil { return .null }

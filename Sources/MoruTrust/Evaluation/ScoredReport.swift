@@ -51,6 +51,10 @@ enum SavedReport {
     ///
     /// - Throws: ``MoruError/Code/evaluationData`` when it is none, or lists no examples.
     static func read(_ json: JSON, source: String) throws(MoruError) -> any ScoredReport {
+        try check(json, source)
+        for (number, outcome) in (json["outcomes"]?.array ?? []).enumerated() {
+            try check(outcome, "\(source), outcome \(number + 1)")
+        }
         // Reports of the first versions do not name their task
         let task = json["task"]?.string.flatMap(EvaluationTask.init) ?? .answers
         let report: (any ScoredReport)? =
@@ -65,5 +69,22 @@ enum SavedReport {
                 .evaluationData, "\(source) is no report with answers", remedy: "make it with moru eval --save")
         }
         return report
+    }
+
+    /// The numbers that a report is computed anew from, as they may be. Rounding may take the shares a little too far.
+    private static let numbers: [(key: String, range: ClosedRange<Double>, isWhole: Bool)] = [
+        ("confidence", -0.001...1.001, false), ("negative_log_likelihood", -1...1e15, false),
+        ("scored_tokens", 0...1e12, true), ("prompt_tokens", 0...1e15, true), ("generated_tokens", 0...1e15, true),
+        ("seconds", 0...1e12, false),
+    ]
+
+    private static func check(_ object: JSON, _ place: String) throws(MoruError) {
+        for (key, range, isWhole) in numbers {
+            guard let value = object[key] else { continue }
+            if let number = value.double, range.contains(number), !isWhole || value.int != nil { continue }
+            throw MoruError(
+                .evaluationData, "\(place): \(key) is \(value.text())",
+                remedy: "the report is damaged: make it again with moru eval --save")
+        }
     }
 }

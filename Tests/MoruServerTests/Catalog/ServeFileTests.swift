@@ -84,6 +84,16 @@ import Testing
         #expect(error?.message.hasPrefix(message) == true, "\(error?.message ?? "")")
     }
 
+    @Test func aliasesOfAliasesAreNotFollowedForEver() throws {
+        let names = (0..<12).map { "a\($0)" }
+        let bomb = zip(names, names.dropFirst()).map { last, name in
+            "\(name): &\(name) [\(Array(repeating: "*\(last)", count: 9).joined(separator: ", "))]"
+        }
+        let yaml = (["a0: &a0 [1, 2]"] + bomb).joined(separator: "\n")
+        let error = #expect(throws: MoruError.self) { try ServeFile(yaml: yaml, source: "x.yaml") }
+        #expect(error?.message.contains("more than 100000 values") == true, "\(String(describing: error))")
+    }
+
     @Test func routesAreSavedAndTheRestStays() throws {
         let path = TestNeeds.temporaryPath("serve.yaml")
         defer { FileSystem.remove(path) }
