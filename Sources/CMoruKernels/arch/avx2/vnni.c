@@ -19,6 +19,8 @@
 
 #define BYTE_NAME(f) moru_avx2_vnni_##f
 #define BYTE_ROWS 4
+// 12 sums, 3 weights and a row's activations are all the registers.
+#define BYTE_KEEP(sum) __asm__ volatile("" : "+x"(sum[0]), "+x"(sum[1]), "+x"(sum[2]) : : "memory")
 
 INLINE vi byte_dots(vi sum, vi activations, vi weights) {
     return (vi)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)activations, (__m256i)weights);

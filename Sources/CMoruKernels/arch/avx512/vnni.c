@@ -20,6 +20,7 @@
 
 #define BYTE_NAME(f) moru_avx512_vnni_##f
 #define BYTE_ROWS 8
+#define BYTE_KEEP(sum)
 
 INLINE vi byte_dots(vi sum, vi activations, vi weights) {
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)activations, (__m512i)weights);

@@ -2,8 +2,9 @@
 // by 3 vectors of outputs in registers, a group of k at a time, whose weights stay in the first-level cache while all the
 // rows pass.
 //
-// The including file defines BYTE_NAME(f), BYTE_ROWS, byte_dots(sum, activations, weights) and byte_put_levels(out, x),
-// which stores a vector's nearest whole numbers, at least 0 and at most 255, as bytes.
+// The including file defines BYTE_NAME(f), BYTE_ROWS, byte_dots(sum, activations, weights), byte_put_levels(out, x), which
+// stores a vector's nearest whole numbers, at least 0 and at most 255, as bytes, and BYTE_KEEP(sum), a fence after a row's
+// step where the compiler needs one to keep the sums in registers.
 
 #define BYTE_VECTORS 3
 #define BYTE_WIDTH (BYTE_VECTORS * LANES)  // a sliver is one or more of them
@@ -71,6 +72,7 @@ INLINE void byte_tile(const int rows, const uint8_t *levels, const float *steps,
             _Pragma("clang loop unroll(full)") for (int v = 0; v < BYTE_VECTORS; v++) {
                 sum[r][v] = byte_dots(sum[r][v], (vi)(four), weights[v]);
             }
+            BYTE_KEEP(sum[r]);
         }
     }
     const float *scales = (const float *)(const void *)(group + depth * BYTE_COLUMNS) + first;

@@ -348,6 +348,27 @@ INLINE size_t gemm_pack_whole_units(const moru_gemm *args, size_t panel, size_t 
         }
     }
     return whole;
+#elif !GEMM_BF16
+    const size_t group = 8;
+    size_t stride = args->a_column_stride, whole = units > 0 ? units - 1 : 0;
+    if (stride < LANES) return 0;
+    for (size_t first = 0; first < whole; first += group) {
+        size_t last = moru_min_size(first + group, whole);
+        for (size_t i = first + group; i < moru_min_size(first + 2 * group, whole); i++) {
+            gemm_prefetch(gemm_a(args, row, panel + i), gemm_a(args, end, panel + i));
+        }
+        for (size_t m = row; m < end; m += rows) {
+            size_t count = moru_min_size(rows, end - m);
+            float *to = out + (m - row) * units + first * count;
+            for (size_t i = first; i < last; i++, to += count) {
+                const void *from = gemm_a(args, m, panel + i);
+                for (size_t part = 0; part < count; part += LANES) {
+                    vstore(to + part, vload_type(args->a_type, from, part, LANES));
+                }
+            }
+        }
+    }
+    return whole;
 #else
     (void)args, (void)panel, (void)units, (void)row, (void)end, (void)rows, (void)out;
     return 0;

@@ -35,10 +35,20 @@ INLINE vf vload(const float *p) {
 
 INLINE void vstore(float *p, vf v) { __builtin_memcpy(p, &v, sizeof v); }
 
+// Lane numbers 0, 1, 2, ...
+INLINE vi viota(void) {
+    vi v;
+    for (int i = 0; i < MORU_LANES; i++) v[i] = i;
+    return v;
+}
+
 // The first `count` (< LANES) elements, zeros after them; and their store.
 INLINE vf vload_n(const float *p, size_t count) {
 #if MORU_LANES == 16
     return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+#elif MORU_LANES == 8
+    // By way of memory the parts would have to be stored before the whole can be loaded.
+    return (vf)_mm256_maskload_ps(p, (__m256i)(viota() < (int32_t)count));
 #else
     vf v = (vf)(0);
     __builtin_memcpy(&v, p, count * sizeof(float));
@@ -61,13 +71,6 @@ INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
 INLINE vf vmin(vf a, vf b) { return a < b ? a : b; }
 INLINE vf vbits(vi v) { return __builtin_bit_cast(vf, v); }
 INLINE vi vasint(vf v) { return __builtin_bit_cast(vi, v); }
-
-// Lane numbers 0, 1, 2, ...
-INLINE vi viota(void) {
-    vi v;
-    for (int i = 0; i < MORU_LANES; i++) v[i] = i;
-    return v;
-}
 
 #define ADDED(a, b) ((a) + (b))
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
