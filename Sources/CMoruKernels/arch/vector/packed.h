@@ -25,8 +25,8 @@ typedef struct {
     size_t level_step;
     const float *scale, *minimum, *level_sum;
     size_t scale_step;  // in elements
-    const uint8_t *halves;  // the scales of the first panel as they are packed, where tiles read those
-    size_t halves_step;
+    const uint8_t *packed_scales;  // those of the first panel as they are packed, where tiles read them so
+    size_t packed_scales_step;
     int offset;
     const void *x;  // the first row
     size_t k, first, x_row_bytes;
@@ -94,12 +94,16 @@ INLINE void unpack_levels(const int low_bits, const int high_bits, const uint8_t
     __builtin_memcpy(out, steps, sizeof steps);
 }
 
+INLINE vi vload_bytes(const uint8_t *bytes) {
+    u8v part;
+    __builtin_memcpy(&part, bytes, sizeof part);
+    return __builtin_convertvector(part, vi);
+}
+
 // 16 bytes, unsigned or signed, times `factor`.
 INLINE void scale_bytes(const uint8_t *bytes, bool is_signed, const vf *factor, float *out) {
     for (size_t i = 0; i < 16 / LANES; i++) {
-        u8v part;
-        __builtin_memcpy(&part, bytes + i * LANES, sizeof part);
-        vi wide = __builtin_convertvector(part, vi);
+        vi wide = vload_bytes(bytes + i * LANES);
         if (is_signed) wide = wide << 24 >> 24;
         vstore(out + i * LANES, __builtin_convertvector(wide, vf) * factor[i]);
     }
@@ -176,10 +180,13 @@ INLINE void packed_corrections(const bool sixteenths, const bool minima, const p
     }
 }
 
+// How a tile finds scales: unpacked; as f16, one a block of 32; or as in Q4_K, as f16 for 256 elements and bytes for 32.
+typedef enum { UNPACKED_SCALES, HALF_SCALES, BYTE_SCALES } packed_scale_form;
+
 // `rows` rows of activations, at most PACKED_PANELS panels. All but `t` are constants in every call; bits are 0 where
-// the levels are of 4 bits and still packed, and `halves` says that the scales are, too.
-INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima, const bool halves,
-                        const bool closely, const packed_tile_arguments *t) {
+// the levels are of 4 bits and still packed.
+INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, const bool minima,
+                        const packed_scale_form scales, const bool closely, const packed_tile_arguments *t) {
     const int steps = sixteenths ? 4 : 8;
     const bool starts_at_zero = minima || (PACKED_SIGNED && bits == 8), in_row = minima && !sixteenths;
     packed_correction corrections[PACKED_ROWS][PACKED_DEPTH / 16 + 16];
@@ -202,7 +209,8 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
     if (in_row) correction = (const packed_correction *)(const void *)(x.scaled_sum + t->first / 32);
     size_t correction_step = in_row ? t->x_row_bytes : sizeof corrections[0];
     const float *scale = t->scale, *minimum = t->minimum, *level_sum = t->level_sum;
-    const uint8_t *half = t->halves;
+    const uint8_t *packed_scale = t->packed_scales;
+    vf block_scale[PACKED_VECTORS], block_minimum[PACKED_VECTORS];
     for (size_t s = 0; s < (sixteenths ? 2 * t->blocks : t->blocks); s++) {
         vi sum[PACKED_ROWS][PACKED_VECTORS];
         for (const uint8_t *stop = ahead + t->ahead_step; ahead < stop; ahead += 64) __builtin_prefetch(ahead);
@@ -227,10 +235,22 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
         vf weight_scale[PACKED_VECTORS], low[PACKED_VECTORS], middle[PACKED_VECTORS];
         _Pragma("clang loop unroll(full)") for (int v = 0; v < PACKED_VECTORS; v++) {
             size_t panel = (size_t)v * LANES / 16, lane = (size_t)v * LANES % 16;
-            if (halves) {
-                const uint16_t *d = (const uint16_t *)(const void *)(half + panel * t->halves_step) + lane;
-                weight_scale[v] = vload_f16(d);
-                if (minima) low[v] = vload_f16(d + 16);
+            if (scales != UNPACKED_SCALES) {
+                const uint8_t *own = packed_scale + panel * t->packed_scales_step;
+                const uint16_t *d = (const uint16_t *)(const void *)own + lane;
+                if (scales == HALF_SCALES) {
+                    weight_scale[v] = vload_f16(d);
+                    if (minima) low[v] = vload_f16(d + 16);
+                    continue;
+                }
+                if (s % 8 == 0) {
+                    block_scale[v] = vload_f16(d);
+                    block_minimum[v] = -vload_f16(d + 16);
+                }
+                vi factor = vload_bytes(own + 64 + 32 * (s % 8) + lane);
+                vi minimum_factor = vload_bytes(own + 80 + 32 * (s % 8) + lane);
+                weight_scale[v] = __builtin_convertvector(factor, vf) * block_scale[v];
+                low[v] = __builtin_convertvector(minimum_factor, vf) * block_minimum[v];
                 continue;
             }
             size_t at = panel * t->scale_step + lane;
@@ -238,8 +258,10 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
             if (minima) low[v] = vload(minimum + at);
             if (closely) middle[v] = vload(level_sum + at);
         }
-        if (halves) {
-            half += minima ? 64 : 32;
+        if (scales == HALF_SCALES) {
+            packed_scale += minima ? 64 : 32;
+        } else if (scales == BYTE_SCALES) {
+            packed_scale += s % 8 == 7 ? 64 + 8 * 32 : 0;
         } else {
             scale += 16;
             minimum += 16;
@@ -276,53 +298,54 @@ INLINE void packed_tile(const int rows, const int bits, const bool sixteenths, c
 // By what the instructions tell apart: the bits of a level, 16 or 32 elements a scale, minima or an offset, scales as
 // they are packed or unpacked.
 #if PACKED_NIBBLES
-#define PACKED_STILL(X) X(0, false, true, true) X(0, false, false, true) X(0, false, true, false)
+#define PACKED_STILL(X) X(0, false, true, HALF_SCALES) X(0, false, false, HALF_SCALES) X(0, false, true, BYTE_SCALES)
 #else
 #define PACKED_STILL(X)
 #endif
-#define PACKED_KINDS(X)        \
-    X(4, false, true, false)   \
-    X(5, false, true, false)   \
-    X(4, false, false, false)  \
-    X(5, false, false, false)  \
-    X(8, false, false, false)  \
-    X(2, true, true, false)    \
-    X(3, true, false, false)   \
-    X(6, true, false, false)   \
-    X(8, false, false, true)   \
+#define PACKED_KINDS(X)                       \
+    X(4, false, true, UNPACKED_SCALES)        \
+    X(5, false, true, UNPACKED_SCALES)        \
+    X(4, false, false, UNPACKED_SCALES)       \
+    X(5, false, false, UNPACKED_SCALES)       \
+    X(8, false, false, UNPACKED_SCALES)       \
+    X(2, true, true, UNPACKED_SCALES)         \
+    X(3, true, false, UNPACKED_SCALES)        \
+    X(6, true, false, UNPACKED_SCALES)        \
+    X(8, false, false, HALF_SCALES)           \
     PACKED_STILL(X)
 
 typedef void packed_tile_function(const packed_tile_arguments *);
 
 // Scales of rows that are rounded closely are unpacked, to be summed with the levels.
-#define TILE(BITS, SIXTEENTHS, MINIMA, HALVES, R)                                                                      \
-    static void packed_tile_##BITS##_##SIXTEENTHS##_##MINIMA##_##HALVES##_##R(const packed_tile_arguments *t) {        \
-        if (!HALVES && t->level_sum) packed_tile(R, BITS, SIXTEENTHS, MINIMA, false, true, t);                         \
-        else packed_tile(R, BITS, SIXTEENTHS, MINIMA, HALVES, false, t);                                               \
+#define TILE(BITS, SIXTEENTHS, MINIMA, SCALES, R)                                                                \
+    static void packed_tile_##BITS##_##SIXTEENTHS##_##MINIMA##_##SCALES##_##R(const packed_tile_arguments *t) {  \
+        const bool sums_levels = SCALES == UNPACKED_SCALES && t->level_sum;                                      \
+        if (sums_levels) packed_tile(R, BITS, SIXTEENTHS, MINIMA, SCALES, true, t);                              \
+        else packed_tile(R, BITS, SIXTEENTHS, MINIMA, SCALES, false, t);                                         \
     }
 #if PACKED_ROWS == 6
-#define TILES(B, S, M, H)                                                                      \
-    TILE(B, S, M, H, 1) TILE(B, S, M, H, 2) TILE(B, S, M, H, 3) TILE(B, S, M, H, 4) TILE(B, S, M, H, 5) \
-    TILE(B, S, M, H, 6)
+#define TILES(B, S, M, F)                                           \
+    TILE(B, S, M, F, 1) TILE(B, S, M, F, 2) TILE(B, S, M, F, 3)     \
+    TILE(B, S, M, F, 4) TILE(B, S, M, F, 5) TILE(B, S, M, F, 6)
 #elif PACKED_ROWS == 4
-#define TILES(B, S, M, H) TILE(B, S, M, H, 1) TILE(B, S, M, H, 2) TILE(B, S, M, H, 3) TILE(B, S, M, H, 4)
+#define TILES(B, S, M, F) TILE(B, S, M, F, 1) TILE(B, S, M, F, 2) TILE(B, S, M, F, 3) TILE(B, S, M, F, 4)
 #else
-#define TILES(B, S, M, H) TILE(B, S, M, H, 1) TILE(B, S, M, H, 2)
+#define TILES(B, S, M, F) TILE(B, S, M, F, 1) TILE(B, S, M, F, 2)
 #endif
 PACKED_KINDS(TILES)
 #undef TILE
 #undef TILES
 
-#define TILE(B, S, M, H, R) packed_tile_##B##_##S##_##M##_##H##_##R
+#define TILE(B, S, M, F, R) packed_tile_##B##_##S##_##M##_##F##_##R
 #if PACKED_ROWS == 6
-#define TILES(B, S, M, H)                                                                                  \
-    {0,                   TILE(B, S, M, H, 1), TILE(B, S, M, H, 2), TILE(B, S, M, H, 3), TILE(B, S, M, H, 4), \
-     TILE(B, S, M, H, 5), TILE(B, S, M, H, 6)},
+#define TILES(B, S, M, F)                                                   \
+    {0, TILE(B, S, M, F, 1), TILE(B, S, M, F, 2), TILE(B, S, M, F, 3),      \
+     TILE(B, S, M, F, 4), TILE(B, S, M, F, 5), TILE(B, S, M, F, 6)},
 #elif PACKED_ROWS == 4
-#define TILES(B, S, M, H) \
-    {0, TILE(B, S, M, H, 1), TILE(B, S, M, H, 2), TILE(B, S, M, H, 3), TILE(B, S, M, H, 4)},
+#define TILES(B, S, M, F) \
+    {0, TILE(B, S, M, F, 1), TILE(B, S, M, F, 2), TILE(B, S, M, F, 3), TILE(B, S, M, F, 4)},
 #else
-#define TILES(B, S, M, H) {0, TILE(B, S, M, H, 1), TILE(B, S, M, H, 2)},
+#define TILES(B, S, M, F) {0, TILE(B, S, M, F, 1), TILE(B, S, M, F, 2)},
 #endif
 static packed_tile_function *const packed_tiles[][PACKED_ROWS + 1] = {PACKED_KINDS(TILES)};
 #undef TILE
@@ -404,11 +427,6 @@ static void sum_levels(const uint8_t *levels, size_t sub_blocks, size_t length, 
     }
 }
 
-// Whether the scales are read as they are packed, too: the kinds of table `packed_tiles` that say so.
-INLINE bool packed_reads_halves(moru_dtype type, bool in_place, bool closely) {
-    return in_place && !closely && moru_block_elements(type) == 32;
-}
-
 // How much of k is unpacked at a time: with one tile of rows little, so that memory is read while tiles are computed;
 // with more, as much as the cache holds.
 INLINE size_t packed_depth(moru_dtype type, size_t rows, bool closely) {
@@ -426,7 +444,7 @@ static void packed_rows(const moru_packed_product *args, size_t n_begin, size_t 
     size_t sub_blocks = (sixteenths ? k / 16 : k / 32) * ((args->rows + rows_at_once - 1) / rows_at_once);
     size_t step = moru_round_up((PACKED_PANELS * panel_bytes + sub_blocks - 1) / sub_blocks, 64);
     bool in_place = packed_in_place(type, args->rows, args->closely);
-    bool halves = packed_reads_halves(type, in_place, args->closely);
+    bool unpacks_scales = !in_place || args->closely;
     packed_tile_function *const *tiles = packed_tiles[packed_kind(type, in_place, args->closely)];
     packed_tile_arguments t = {.offset = packed_format_of(type).offset, .k = k, .x_row_bytes = args->x_row_bytes,
                                .y_row_stride = args->y_row_stride};
@@ -440,15 +458,16 @@ static void packed_rows(const moru_packed_product *args, size_t n_begin, size_t 
         for (size_t first = 0; first < k; first += depth_step) {
             t.first = first;
             t.blocks = moru_min_size(depth_step, k - first) / 32;
-            for (size_t p = 0; p < panels && !halves; p++) {
+            for (size_t p = 0; p < panels && unpacks_scales; p++) {
                 packed_unpack(type, panel + p * panel_bytes, k, first, t.blocks, in_place ? NULL : chunk.levels[p],
                               chunk.scale[p], chunk.minimum[p]);
             }
             // A panel that is missing is replaced by the first: its results are not stored.
             t.levels = in_place ? panel + first / 32 * packed_level_bytes(type) : chunk.levels[0];
             t.level_step = panels < PACKED_PANELS ? 0 : in_place ? panel_bytes : sizeof chunk.levels[0];
-            if (halves) t.halves = panel + packed_levels_of_panel(type, k) + first / 32 * packed_scale_bytes(type);
-            t.halves_step = panels < PACKED_PANELS ? 0 : panel_bytes;
+            t.packed_scales = panel + packed_levels_of_panel(type, k) +
+                              first / moru_block_elements(type) * packed_scale_bytes(type);
+            t.packed_scales_step = panels < PACKED_PANELS ? 0 : panel_bytes;
             t.scale = chunk.scale[0];
             t.minimum = chunk.minimum[0];
             t.level_sum = args->closely ? chunk.level_sum[0] : NULL;
