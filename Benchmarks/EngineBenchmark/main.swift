@@ -65,7 +65,7 @@ struct Options {
         func number(_ name: String, default fallback: Int) throws -> Int {
             guard let text = given[name] else { return fallback }
             guard let number = Int(text), number > 0 else {
-                throw BenchmarkFailure(description: "\(name) \(text) is no number above 0")
+                throw BenchmarkFailure(description: "\(name) \(text) is not a number above 0")
             }
             return number
         }
@@ -149,7 +149,7 @@ struct Measurement {
             let answer = try await answer(prompt, tokens: tokens)
             return (answer.usage.generatedTokensPerSecond, [answer.ids])
         case .accuracy, .embed, .scheduler:
-            throw BenchmarkFailure(description: "\(benchmark.rawValue) is no generation")
+            throw BenchmarkFailure(description: "\(benchmark.rawValue) is not a generation benchmark")
         case .batch, .adapters:
             let prompts = try Texts.all.map { try Array(generator.tokens(of: .text($0)).prefix(16)) }
             let begin = ContinuousClock.now

@@ -135,7 +135,7 @@ public enum FileSystem {
     /// Swaps two paths in one step, so that there is no instant in which neither is in place.
     ///
     /// - Returns: False where the system or the file system cannot do that.
-    private static func exchange(_ first: String, _ second: String) -> Bool {
+    package static func exchange(_ first: String, _ second: String) -> Bool {
         typealias RenameAt2 =
             @convention(c) (
                 Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32

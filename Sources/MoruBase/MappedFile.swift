@@ -4,6 +4,8 @@ import Foundation
 ///
 /// A file must not be shortened in place while it is mapped: the system then ends the process at the next read past
 /// the new end. Replacing it by a rename, as ``FileSystem`` does and downloads should, is safe: the map keeps the old file.
+///
+/// Unchecked: the pointer is only read through, so any thread may use it.
 public final class MappedFile: @unchecked Sendable {
     /// Where the file lies.
     public let path: String

@@ -1,4 +1,6 @@
-/// Memory for a benchmark, of small numbers that are no zeros.
+/// Memory for a benchmark, filled with small non-zero numbers.
+///
+/// Unchecked: the threads of a benchmark write to separate parts, or the same values.
 final class Scratch: @unchecked Sendable {
     /// The size.
     let bytes: Int

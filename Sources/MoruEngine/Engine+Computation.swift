@@ -95,7 +95,7 @@ extension Engine {
         let text = String(decoding: sequence.grammar?.bytes ?? [], as: UTF8.self)
         return MoruError(
             .grammarDeadEnd,
-            "no token of the model goes on as the grammar asks after \"\(text.suffix(80))\"",
+            "none of the model's tokens continues as the grammar requires after \"\(text.suffix(80))\"",
             remedy: "the model's vocabulary lacks characters that the grammar wants: allow others")
     }
 

@@ -91,7 +91,7 @@ public struct EngineConfiguration: Sendable, Hashable {
             throw MoruError(
                 .engineConfiguration,
                 "keys and values cannot be stored as \(cacheFormat.rawValue): the model's heads have \(headDim) elements, "
-                    + "which is no multiple of \(cacheFormat.dtype.blockElements)",
+                    + "which is not a multiple of \(cacheFormat.dtype.blockElements)",
                 remedy: "use bf16")
         }
         guard maximumSequences >= 1 else {

@@ -22,7 +22,7 @@ package final class EngineExecutor: SerialExecutor {
 }
 
 /// The jobs that wait. Each holds its executor, which thus outlives them; the thread holds only the queue, so that it
-/// ends when the executor does.
+/// ends when the executor does. Unchecked: the condition's lock guards the rest.
 private final class JobQueue: @unchecked Sendable {
     private let condition = NSCondition()
     private var jobs: [(job: UnownedJob, executor: EngineExecutor)] = []

@@ -71,7 +71,7 @@ public struct GenerationRequest: Sendable {
         ] {
             if let wanted, !(0...Self.maximumAlternatives).contains(wanted) {
                 throw MoruError(
-                    .requestInvalid, "\(wanted) alternatives are asked for with the \(name)",
+                    .requestInvalid, "\(wanted) alternatives were requested with the \(name)",
                     remedy: "use 0 to \(Self.maximumAlternatives)")
             }
         }

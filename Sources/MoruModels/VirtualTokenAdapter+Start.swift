@@ -79,7 +79,7 @@ extension Tokenizer {
         let tokens = encode(text, addSpecialTokens: false, parseSpecial: true)
         guard !tokens.isEmpty else {
             throw MoruError(
-                .adapterMismatch, "the text that virtual tokens are to begin with has no tokens",
+                .adapterMismatch, "the starting text for virtual tokens has no tokens",
                 remedy: "describe the task in a sentence, or begin at random")
         }
         return (0..<count).map { tokens[$0 % tokens.count] }

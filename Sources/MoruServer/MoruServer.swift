@@ -129,7 +129,8 @@ public struct MoruServer: Sendable {
         for method in [HTTPRequest.Method.get, .post, .put, .patch, .delete, .options] {
             router.on("/v2/models/**", method: method, use: inference.model)
         }
-        let (admin, access) = (AdminEndpoints(catalog: catalog, configuration: configuration), AdminAccess(configuration))
+        let access = AdminAccess(configuration)
+        let admin = AdminEndpoints(catalog: catalog, configuration: configuration)
         let repository = RepositoryEndpoints(catalog: catalog, configuration: configuration)
         router.route(.post, "/v2/repository/index", repository.index)
         router.route(.post, "/v2/repository/models/**", access.guarding(repository.model))
@@ -151,7 +152,7 @@ public struct MoruServer: Sendable {
         guard let error = error as? IOError else {
             if error is SocketAddressError || error is SocketAddressError.UnknownHost {
                 return MoruError(
-                    .addressUnusable, "'\(configuration.host)' is no address of this machine",
+                    .addressUnusable, "'\(configuration.host)' is not an address of this machine",
                     remedy: "choose another with --host, such as 127.0.0.1", cause: error)
             }
             return error
@@ -167,7 +168,7 @@ public struct MoruServer: Sendable {
                 remedy: "choose a port above 1023 with --port", cause: error)
         case EADDRNOTAVAIL:
             return MoruError(
-                .addressUnusable, "'\(configuration.host)' is no address of this machine",
+                .addressUnusable, "'\(configuration.host)' is not an address of this machine",
                 remedy: "choose another with --host, such as 127.0.0.1", cause: error)
         default: return error
         }

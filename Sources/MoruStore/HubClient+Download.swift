@@ -113,7 +113,7 @@ extension HubClient {
             size = response.headers.first(name: "Content-Length").flatMap { Int($0) }
         case 206:
             guard let range = Self.contentRange(response.headers.first(name: "Content-Range")), range.start == count
-            else { return .startOver("the server sends another range than the one asked for") }
+            else { return .startOver("the server sends another range than the one requested") }
             size = range.total
             if let before = known?.size, let size, before != size { return .startOver("the server's file has changed") }
         case 416 where count > 0:
@@ -160,7 +160,7 @@ extension HubClient {
             throw HubFailure(
                 error: MoruError(
                     .hubUnreachable, "the connection broke after \(partial.count) of \(size) bytes of \(subject)",
-                    remedy: "check the network; a pull goes on where it stopped"),
+                    remedy: "check the network; the next pull resumes where this one stopped"),
                 retry: .dropped)
         }
     }

@@ -29,7 +29,7 @@ public final class HubClient: Sendable {
         if let proxy = settings.proxy {
             guard let url = URL(string: proxy.contains("://") ? proxy : "http://\(proxy)"), let host = url.host else {
                 throw MoruError(
-                    .hubUnreachable, "the proxy '\(proxy)' is no address",
+                    .hubUnreachable, "the proxy '\(proxy)' is not an address",
                     remedy: "set HTTPS_PROXY to an address such as http://proxy.example.org:3128")
             }
             let login = url.user.map { HTTPClient.Authorization.basic(username: $0, password: url.password ?? "") }
@@ -64,7 +64,7 @@ public final class HubClient: Sendable {
                 let json: JSON
                 do throws(MoruError) { json = try JSON.parse(body, source: response.url) } catch {
                     throw MoruError(
-                        .hubResponseMalformed, "the hub's answer about \(subject) is no JSON",
+                        .hubResponseMalformed, "the hub's answer about \(subject) is not valid JSON",
                         remedy: "check HF_ENDPOINT (\(settings.endpoint)) and the proxy", cause: error)
                 }
                 return try HubModelInfo(json: json, source: response.url)
@@ -151,7 +151,7 @@ public final class HubClient: Sendable {
                     ? "the connection to \(host) broke while fetching \(subject)"
                     : "cannot reach \(host) for \(subject)",
                 remedy:
-                    "check the network and HTTPS_PROXY, or name a mirror in HF_ENDPOINT; a pull goes on where it stopped",
+                    "check the network and HTTPS_PROXY, or name a mirror in HF_ENDPOINT; the next pull resumes where this one stopped",
                 cause: error),
             retry: dropped ? .dropped : .unreachable)
     }

@@ -103,7 +103,7 @@ extension HubClient {
             let message = "\(HubClient.bare(response.url)) answers \(response.status) for \(subject)"
             let error = MoruError(
                 response.status == 429 ? .hubRateLimited : .hubUnreachable, message,
-                remedy: "try again later; a pull goes on where it stopped", cause: cause)
+                remedy: "try again later; the next pull resumes where this one stopped", cause: cause)
             let wait = Self.retryAfter(response.headers)
             return HubFailure(error: error, retry: wait.map { .later($0) } ?? .dropped)
         default:

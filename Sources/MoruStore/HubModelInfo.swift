@@ -52,7 +52,7 @@ public struct HubModelInfo: Sendable {
         }
         guard let repository = json["id"]?.string ?? json["modelId"]?.string else { throw malformed("no 'id'") }
         guard let commit = json["sha"]?.string, Self.isHexadecimal(commit, count: 40) else {
-            throw malformed("'sha' is no commit")
+            throw malformed("'sha' is not a commit")
         }
         guard let siblings = json["siblings"]?.array else { throw malformed("no 'siblings'") }
         self.repository = repository

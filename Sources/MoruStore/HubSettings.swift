@@ -64,7 +64,7 @@ public struct HubSettings: Sendable {
             ["http", "https"].contains(scheme)
         else {
             throw MoruError(
-                .hubAddressInvalid, "HF_ENDPOINT is '\(endpoint)', which is no HTTP address",
+                .hubAddressInvalid, "HF_ENDPOINT is '\(endpoint)', which is not an HTTP address",
                 remedy: "set it to an address such as https://hub.example.org, or unset it")
         }
         self.endpoint = endpoint

@@ -98,11 +98,11 @@ public struct ModelReference: Sendable, Hashable, CustomStringConvertible {
         }
         guard isRevision(revision) else {
             throw MoruError(
-                .modelReferenceMalformed, "'\(text)': '\(revision)' is no branch, tag or commit", remedy: remedy)
+                .modelReferenceMalformed, "'\(text)': '\(revision)' is not a branch, tag or commit", remedy: remedy)
         }
         if let file {
             guard SafeFileName.problem(with: file) == nil else {
-                throw MoruError(.modelReferenceMalformed, "'\(text)': '\(file)' is no file name", remedy: remedy)
+                throw MoruError(.modelReferenceMalformed, "'\(text)': '\(file)' is not a file name", remedy: remedy)
             }
         }
         return .hub(repository: String(rest), revision: revision, file: file)

@@ -22,7 +22,7 @@ extension ModelStore {
             return try await pullModel(reference, force: force, progress: progress)
         } catch is CancellationError {
             throw MoruError(
-                .cancelled, "the pull of \(reference) was stopped", remedy: "run it again; it goes on where it stopped")
+                .cancelled, "the pull of \(reference) was stopped", remedy: "run it again; it resumes where it stopped")
         }
     }
 

@@ -155,7 +155,7 @@ public struct ModelStore: Sendable {
         if case .name(let wanted) = reference.kind, let entry = entry(named: wanted) { name = entry.name }
         guard Self.isDirectoryName(name) else {
             throw MoruError(
-                .modelReferenceMalformed, "'\(reference)' is no name of a model",
+                .modelReferenceMalformed, "'\(reference)' is not the name of a model",
                 remedy: "for example: \(Catalog.defaultModel), or hf:ORG/REPO")
         }
         return name

@@ -290,8 +290,8 @@ final class PullRun {
         guard let available = store.availableBytes(workspace.directory), available < needed + margin else { return }
         throw MoruError(
             .diskFull,
-            "\(name) needs \(FileSize.text(needed + margin)) in \(store.modelsDirectory), where "
-                + "\(FileSize.text(available)) are free",
+            "\(name) needs \(ByteCount.text(needed + margin)) in \(store.modelsDirectory), where "
+                + "\(ByteCount.text(available)) are free",
             remedy: "free some space (moru models lists what is there), or set MORU_HOME to a larger disk")
     }
 

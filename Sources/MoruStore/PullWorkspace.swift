@@ -100,7 +100,7 @@ final class PullWorkspace {
 
     /// Exchanges two directories in one step; where the file system cannot, in two.
     private func swap(with destination: String) throws(MoruError) {
-        if Self.exchange(directory, destination) { return }
+        if FileSystem.exchange(directory, destination) { return }
         let previous = "\(directory).previous"
         FileSystem.remove(previous)
         guard rename(destination, previous) == 0 else { throw FileSystem.error(writing: destination, errno: errno) }
@@ -110,13 +110,5 @@ final class PullWorkspace {
             throw FileSystem.error(writing: destination, errno: reason)
         }
         rename(previous, directory)
-    }
-
-    /// `renameat2` with `RENAME_EXCHANGE`, looked up by name because Swift's C library module does not show it.
-    private static func exchange(_ left: String, _ right: String) -> Bool {
-        typealias Function = @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
-        guard let symbol = dlsym(nil, "renameat2") else { return false }
-        let exchangeFlag: UInt32 = 2
-        return unsafeBitCast(symbol, to: Function.self)(AT_FDCWD, left, AT_FDCWD, right, exchangeFlag) == 0
     }
 }

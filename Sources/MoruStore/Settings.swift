@@ -39,7 +39,7 @@ public struct Settings: Sendable {
             case .host: "the server's address"
             case .port: "the server's port"
             case .apiKey: "the key that the server's clients must present"
-            case .adminKey: "the key that changing what a server serves asks for"
+            case .adminKey: "the key required for changing what a server serves"
             case .threads: "threads that compute (environment only)"
             case .cpu: "a weaker instruction set: scalar, avx2, avx512... (environment only)"
             case .precision: "auto, or f32 for products without bf16 rounding (environment only)"
@@ -130,7 +130,7 @@ public struct Settings: Sendable {
             }
         }
         if let (value, origin) = resolved[.port], Int(value).map({ 0...65535 ~= $0 }) != true {
-            throw MoruError(.settingInvalid, "\(origin): \"\(value)\" is no port", remedy: "use 0 to 65535")
+            throw MoruError(.settingInvalid, "\(origin): \"\(value)\" is not a port", remedy: "use 0 to 65535")
         }
         if let (value, origin) = resolved[.host], value.isEmpty {
             throw MoruError(
@@ -152,7 +152,7 @@ public struct Settings: Sendable {
         guard let node, node.null == nil else { return [] }
         guard let mapping = node.mapping else {
             throw MoruError(
-                .settingInvalid, "\(path):\(node.mark?.line ?? 1): this is no setting",
+                .settingInvalid, "\(path):\(node.mark?.line ?? 1): this is not a setting",
                 remedy: "write lines of \"key: value\", such as \"port: 8080\"")
         }
         var result: [(Key, String, String)] = []
@@ -193,7 +193,7 @@ public struct Settings: Sendable {
             return MoruError(
                 .settingInvalid, "\(path): \(keys.joined(separator: ", ")) is set twice", remedy: "keep one of them")
         default:
-            return MoruError(.settingInvalid, "\(path) is no YAML", remedy: remedy, cause: error)
+            return MoruError(.settingInvalid, "\(path) is not valid YAML", remedy: remedy, cause: error)
         }
     }
 }

@@ -120,16 +120,4 @@ enum FileSize {
         for case let name as String in walker { total += of("\(directory)/\(name)") ?? 0 }
         return total
     }
-
-    /// A size for reading: `98.4 MB`.
-    static func text(_ bytes: Int) -> String {
-        let units = ["B", "kB", "MB", "GB", "TB"]
-        var value = Double(bytes)
-        var unit = 0
-        while value >= 1000, unit < units.count - 1 {
-            value /= 1000
-            unit += 1
-        }
-        return unit == 0 ? "\(bytes) B" : String(format: "%.1f %@", value, units[unit])
-    }
 }

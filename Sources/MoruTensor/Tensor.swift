@@ -37,7 +37,7 @@ public struct Tensor: Sendable {
     /// A tensor with unspecified content, for an operation to fill.
     package init(uninitialized shape: [Int], dtype: DType = .f32) {
         guard let byteCount = dtype.byteCount(of: shape.reduce(1, *)) else {
-            preconditionFailure("shape \(shape) is no whole number of \(dtype) blocks")
+            preconditionFailure("shape \(shape) is not a whole number of \(dtype) blocks")
         }
         self.init(storage: Storage(byteCount: byteCount), shape: shape, dtype: dtype)
     }

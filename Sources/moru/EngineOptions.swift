@@ -5,11 +5,11 @@ import MoruEngine
 struct EngineOptions: ParsableArguments {
     @Option(
         name: .customLong("kv-cache"),
-        help: ArgumentHelp("How keys and values are stored.", valueName: "format"))
+        help: ArgumentHelp("The format of the KV cache.", valueName: "format"))
     var cacheFormat: CacheFormat = .bf16
     @Option(
         help: ArgumentHelp(
-            "Whether to guess next tokens from earlier text; the answer is the same.", valueName: "kind"))
+            "Whether to draft tokens from earlier text; answers stay the same.", valueName: "kind"))
     var speculation: Speculation = .lookup
 
     /// The engine's settings.

@@ -5,14 +5,14 @@ import MoruTraining
 
 /// Texts that a head is shown, and where the answers go.
 struct LabellingOptions: ParsableArguments {
-    @Argument(help: "A model with a head, or with --adapter its base: a name or a directory.")
+    @Argument(help: "A model with a head, or its base if --adapter is given: a name or a directory.")
     var model: String
-    @Argument(help: "The texts; without any, each line of standard input is one.")
+    @Argument(help: "The texts; by default, each line of standard input.")
     var texts: [String] = []
-    @Option(help: ArgumentHelp("An adapter that brings the head along.", valueName: "directory"))
+    @Option(help: ArgumentHelp("An adapter that includes the head.", valueName: "directory"))
     var adapter: String?
     @Option(
-        help: ArgumentHelp("A file of records (JSONL, JSON, CSV or TSV) with a text each.", valueName: "file"),
+        help: ArgumentHelp("A file of records with a text each (JSONL, JSON, CSV or TSV).", valueName: "file"),
         completion: .file())
     var data: String?
     @Option(help: "The field of --data that holds the text.")
@@ -22,9 +22,9 @@ struct LabellingOptions: ParsableArguments {
         help: ArgumentHelp("Write each record with its prediction to this JSONL file.", valueName: "file"),
         completion: .file())
     var output: String?
-    @Flag(help: "Cut texts that are too long for the model, rather than refuse them.")
+    @Flag(help: "Truncate texts that are too long for the model, instead of refusing them.")
     var truncate = false
-    @Flag(help: "Print a line of JSON for each text.")
+    @Flag(help: "Print one line of JSON per text.")
     var json = false
 
     func validate() throws {

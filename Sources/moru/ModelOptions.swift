@@ -48,7 +48,7 @@ struct AdapterOption: ParsableArguments {
 struct SamplingOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
-        help: "0 takes the likeliest token; higher is more varied. Default: the model's own suggestion, or 0.")
+        help: "0 picks the likeliest token; higher values vary more. Default: the model's own, or 0.")
     var temperature: Float?
     @Option(name: .customLong("top-k"), parsing: .unconditional, help: "Sample among the likeliest K tokens.")
     var topK: Int?
@@ -58,13 +58,13 @@ struct SamplingOptions: ParsableArguments {
     var topP: Float?
     @Option(
         name: .customLong("min-p"), parsing: .unconditional,
-        help: "Leave out tokens less likely than P times the likeliest.")
+        help: "Exclude tokens less likely than P times the likeliest.")
     var minP: Float?
     @Option(
         name: .customLong("repeat-penalty"), parsing: .unconditional,
-        help: "Divide the logits of tokens seen before; 1 is off.")
+        help: "Divide the logits of tokens already used; 1 turns this off.")
     var repetitionPenalty: Float?
-    @Option(parsing: .unconditional, help: "The seed of the random choices; the same seed gives the same text.")
+    @Option(parsing: .unconditional, help: "The seed for sampling; the same seed gives the same text.")
     var seed: UInt64?
 }
 

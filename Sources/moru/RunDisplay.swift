@@ -1,3 +1,4 @@
+import MoruBase
 import MoruTraining
 
 /// Shows the events of a run, of training from scratch as of tuning.
@@ -18,7 +19,7 @@ final class RunDisplay {
         case .started(let start):
             Terminal.talk(
                 "\(start.trainingExamples) examples, \(Format.count(start.inputsPerEpoch)) tokens an epoch "
-                    + "(\(Format.count(start.targetsPerEpoch)) learnt), "
+                    + "(\(Format.count(start.targetsPerEpoch)) trained on), "
                     + "\(Format.count(start.trainableParameters)) parameters move, \(start.totalSteps) steps")
             if start.resumedStep > 0 { Terminal.talk("going on after step \(start.resumedStep)") }
         case .estimated(let estimate): EstimateDisplay.show(estimate)
@@ -26,7 +27,7 @@ final class RunDisplay {
             line.update(
                 step.step, of: step.totalSteps,
                 detail: "loss \(Format.fixed(step.loss, 3))  \(Int(step.inputsPerSecond)) tokens/s  "
-                    + Format.bytes(step.peakMemoryBytes))
+                    + ByteCount.text(step.peakMemoryBytes))
         case .validation(let validation):
             line.finish()
             let others = validation.others.sorted { $0.key < $1.key }

@@ -4,13 +4,13 @@ import MoruEngine
 
 /// The form that an answer must have.
 struct StructureOptions: ParsableArguments {
-    @Option(name: .customLong("json-schema"), help: "A file with a JSON Schema that the answer fits.")
+    @Option(name: .customLong("json-schema"), help: "A file with a JSON Schema for the answer.")
     var jsonSchema: String?
     @Flag(name: .customLong("json-object"), help: "The answer is a JSON object.")
     var jsonObject = false
-    @Option(parsing: .unconditional, help: "A regular expression that matches the answer.")
+    @Option(parsing: .unconditional, help: "A regular expression that the answer must match.")
     var regex: String?
-    @Option(help: "A file with a grammar of the answer, in GBNF.")
+    @Option(help: "A file with a GBNF grammar for the answer.")
     var grammar: String?
 
     func validate() throws {

@@ -52,7 +52,7 @@ import Testing
                     let module = String(words[position + 1])
                     checked += 1
                     guard ours.contains(module) else { continue }
-                    #expect(allowed.contains(module), "\(target)/\(name) imports \(module), which is no floor below")
+                    #expect(allowed.contains(module), "\(target)/\(name) imports \(module), which is not a floor below")
                 }
             }
         }

@@ -120,7 +120,7 @@ struct ByteProductTests {
         }
     }
 
-    @Test("Extremes overflow nothing, and what is no number stays none", arguments: Level.all + Level.emulated)
+    @Test("Extremes overflow nothing, and what is not a number stays none", arguments: Level.all + Level.emulated)
     func extremes(_ level: Level) {
         let (n, k) = (50, 1600)
         let w = [Float](repeating: -1, count: n * k).withUnsafeBytes { Array($0) }

@@ -203,7 +203,7 @@ struct PackedTests {
         }
     }
 
-    @Test("What is no number stays none", arguments: Level.allWithEmulated)
+    @Test("What is not a number stays none", arguments: Level.allWithEmulated)
     func notANumber(_ level: Level) {
         var random = Random(8)
         let w = Matrix(MORU_Q4_1, n: 20, k: 96, random: &random)

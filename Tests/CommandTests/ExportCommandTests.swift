@@ -35,7 +35,7 @@ import Testing
         let arguments = ["quantize", base, "--type", "q4_0", "--output", file]
         let dry = try moru.run(arguments + ["--dry-run"])
         #expect(dry.code == 0 && dry.output.contains("blk.0.ffn_down.weight"), "\(dry.errors)")
-        #expect(dry.output.contains("fall back to F16 (rows of 48 are no multiple of 32)"), "\(dry.output)")
+        #expect(dry.output.contains("fall back to F16 (rows of 48 are not a multiple of 32)"), "\(dry.output)")
         #expect(dry.output.contains("would be written") && !FileSystem.exists(file))
 
         let report = try json(arguments + ["--calibration", text])

@@ -70,7 +70,7 @@ struct BatchInvarianceTests {
         try await compare(model, adapters: adapters, seed: 5)
     }
 
-    @Test("which is no matter of course: in a larger batch the backend rounds differently")
+    @Test("which is not a matter of course: in a larger batch the backend rounds differently")
     func backendAlone() throws {
         let model = try TestModels.tinyLlama(seed: 3)
         for layer in model.linears where layer.inputs % 32 == 0 {

@@ -192,7 +192,7 @@ struct ChatSessionTests {
         #expect(other.messages == expected && other.system == "Be brief.")
     }
 
-    @Test("a file that is no conversation is refused, and the present one stays")
+    @Test("a file that is not a conversation is refused, and the present one stays")
     func malformed() throws {
         let chat = ChatSession(try reciter("", promptCount: 1), system: "S")
         let path = TestNeeds.temporaryPath("chat.json")

@@ -15,7 +15,7 @@ import Testing
         for event in events.flatMap({ assembler.take($0) }) {
             switch event {
             case .piece(let piece): pieces.append(piece)
-            case .call(let call, _): Issue.record("\(call) is no part of a text")
+            case .call(let call, _): Issue.record("\(call) is not a part of a text")
             case .finished(let found, _): reason = found
             }
         }

@@ -150,10 +150,4 @@ struct StoreFileTests {
         let below = try #require(DiskSpace.available(at: "\(bench.folder)/not/yet"))
         #expect(here > 0 && abs(here - below) < 1 << 32)
     }
-
-    @Test func sizesReadWell() {
-        #expect(FileSize.text(999) == "999 B")
-        #expect(FileSize.text(98_362_432) == "98.4 MB")
-        #expect(FileSize.text(1_500_000_000_000_000) == "1500.0 TB")
-    }
 }

@@ -75,10 +75,10 @@ import Testing
         ("cpu: avx2\n", 1, "cpu can only be set in the environment", "MORU_CPU"),
         ("precision: f32\n", 1, "precision can only be set in the environment", "MORU_PRECISION"),
         ("host: h\nport: [1, 2]\n", 2, "port has several values", "port: VALUE"),
-        ("host: h\n\nport: eighty\n", 3, "\"eighty\" is no port", "0 to 65535"),
-        ("port: 65536\n", 1, "\"65536\" is no port", "0 to 65535"),
-        ("port: -1\n", 1, "\"-1\" is no port", "0 to 65535"),
-        ("port: 80.5\n", 1, "\"80.5\" is no port", "0 to 65535"),
+        ("host: h\n\nport: eighty\n", 3, "\"eighty\" is not a port", "0 to 65535"),
+        ("port: 65536\n", 1, "\"65536\" is not a port", "0 to 65535"),
+        ("port: -1\n", 1, "\"-1\" is not a port", "0 to 65535"),
+        ("port: 80.5\n", 1, "\"80.5\" is not a port", "0 to 65535"),
         ("host: ''\n", 1, "host is empty", "127.0.0.1"),
         ("- host\n- port\n", 1, "no setting", "key: value"),
         ("just words\n", 1, "no setting", "key: value"),
@@ -98,7 +98,8 @@ import Testing
 
     @Test func aWrongVariableIsNamed() throws {
         let error = try #require(throws: MoruError.self) { _ = try load("port: 80", ["MORU_PORT": "http"]) }
-        #expect(error.code == .settingInvalid && error.message.contains("MORU_PORT: \"http\" is no port"), "\(error)")
+        #expect(
+            error.code == .settingInvalid && error.message.contains("MORU_PORT: \"http\" is not a port"), "\(error)")
         // A right variable hides a wrong line of the file
         #expect(try load("port: x", ["MORU_PORT": "81"]).port == 81)
     }

@@ -71,7 +71,7 @@ extension TestModels {
         seed: UInt64? = 1, contextLength: Int = 256, generationDefaults: GenerationDefaults? = nil
     ) throws -> PretrainedModel {
         guard var configuration = tinyLlamaConfiguration.object else {
-            throw MoruError(.jsonUnexpected, "the tiny model's configuration is no object")
+            throw MoruError(.jsonUnexpected, "the tiny model's configuration is not an object")
         }
         configuration["vocab_size"] = .int(byteTokenizerSize)
         let tokenizer = try byteTokenizer()

@@ -105,6 +105,6 @@ func expectError(
             #expect(error.description.contains(part), "\"\(part)\" is not in: \(error)", sourceLocation: sourceLocation)
         }
     } catch {
-        Issue.record("\(error) is no MoruError", sourceLocation: sourceLocation)
+        Issue.record("\(error) is not a MoruError", sourceLocation: sourceLocation)
     }
 }

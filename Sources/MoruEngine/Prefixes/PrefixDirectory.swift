@@ -87,7 +87,7 @@ public final class PrefixDirectory: Sendable {
             Foundation.close(lock)
             throw MoruError(
                 .prefixDirectoryBusy, "\(path) is in use by another process",
-                remedy: "give each server a folder of its own for its prefix cache")
+                remedy: "give each server its own folder for its prefix cache")
         }
         var found: [(key: ContentDigest, bytes: Int, time: Double)] = []
         for name in names {
@@ -198,7 +198,7 @@ public final class PrefixDirectory: Sendable {
             if let flaw = error as? PrefixFile.Flaw {
                 state.withLock { $0.statistics.damaged += 1 }
                 if flaw == .damaged { FileSystem.remove(path) }
-                warn("\(path) is no page of the prefix cache, or damaged; it is computed again")
+                warn("\(path) is not a page of the prefix cache, or damaged; it is computed again")
             }
             return nil
         }

@@ -64,7 +64,7 @@ public struct BertConfiguration: Sendable, Hashable {
         guard hiddenSize % headCount == 0 else {
             throw MoruError(
                 .modelConfiguration,
-                "\(source): \(keys.hiddenSize) \(hiddenSize) is no multiple of \(keys.headCount) \(headCount)",
+                "\(source): \(keys.hiddenSize) \(hiddenSize) is not a multiple of \(keys.headCount) \(headCount)",
                 remedy: "restore the file that came with the model")
         }
         guard positionCount > firstPosition else {

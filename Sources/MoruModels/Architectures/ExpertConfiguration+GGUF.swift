@@ -14,7 +14,7 @@ extension ExpertConfiguration {
         guard scale == 0 || scale == 1 else {
             throw MoruError(
                 .modelUnsupported,
-                "\(reader.file.path): \(reader.prefix).expert_weights_scale = \(scale) is not supported, only 1 is here",
+                "\(reader.file.path): \(reader.prefix).expert_weights_scale = \(scale) is not supported, only 1 is",
                 remedy: "use another model of the family \(reader.prefix)")
         }
         let normalizes = reader.value("expert_weights_norm")?.bool ?? true

@@ -51,7 +51,7 @@ public struct GPT2Configuration: Sendable, Hashable {
         try LlamaConfiguration.refuseAbsurd(layerCount: layerCount, source: source)
         guard hiddenSize % headCount == 0 else {
             throw MoruError(
-                .modelConfiguration, "\(source): n_embd \(hiddenSize) is no multiple of n_head \(headCount)",
+                .modelConfiguration, "\(source): n_embd \(hiddenSize) is not a multiple of n_head \(headCount)",
                 remedy: "restore the file that came with the model")
         }
         if try reader.flag("add_cross_attention", default: false) {

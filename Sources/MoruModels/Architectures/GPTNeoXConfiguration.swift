@@ -97,7 +97,7 @@ public struct GPTNeoXConfiguration: Sendable, Hashable {
         }
         try require(
             hiddenSize % headCount == 0,
-            "hidden_size \(hiddenSize) is no multiple of num_attention_heads \(headCount)")
+            "hidden_size \(hiddenSize) is not a multiple of num_attention_heads \(headCount)")
         try require(
             rotatedDim % 2 == 0 && 2...max(2, headDim) ~= rotatedDim,
             "rotary positions turn \(rotatedDim) of a head's \(headDim) elements, not a number of pairs")

@@ -188,7 +188,7 @@ public struct GemmaConfiguration: Sendable, Hashable {
         }
         try require(
             headCount % kvHeadCount == 0,
-            "num_attention_heads \(headCount) is no multiple of num_key_value_heads \(kvHeadCount)")
+            "num_attention_heads \(headCount) is not a multiple of num_key_value_heads \(kvHeadCount)")
         try require(headDim % 2 == 0, "head_dim \(headDim) is odd, rotary embedding needs pairs")
         for base in [globalRotation.base, localRotation.base] {
             try require(base > 1, "rope_theta \(base) is not above 1")

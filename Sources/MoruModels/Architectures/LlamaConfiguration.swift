@@ -180,7 +180,7 @@ public struct LlamaConfiguration: Sendable, Hashable {
         }
         try require(
             headCount % kvHeadCount == 0,
-            "num_attention_heads \(headCount) is no multiple of num_key_value_heads \(kvHeadCount)")
+            "num_attention_heads \(headCount) is not a multiple of num_key_value_heads \(kvHeadCount)")
         try require(headDim % 2 == 0, "head_dim \(headDim) is odd, rotary embedding needs pairs")
         try require(
             rotatedDim % 2 == 0 && 2...max(2, headDim) ~= rotatedDim,

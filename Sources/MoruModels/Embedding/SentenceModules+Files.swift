@@ -25,7 +25,7 @@ extension SentenceModules {
         let path = "\(directory)/\(listName)"
         guard let modules = try JSON.parse(file: path).array, !modules.isEmpty else {
             throw MoruError(
-                .modelConfiguration, "\(path) is no list of modules",
+                .modelConfiguration, "\(path) is not a list of modules",
                 remedy: "restore the file that came with the model")
         }
         var entries: [Entry] = []

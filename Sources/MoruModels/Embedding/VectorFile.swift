@@ -40,7 +40,7 @@ public enum VectorFile {
 
     private static func unknown(_ path: String) -> MoruError {
         MoruError(
-            .vectorFormatUnknown, "\(path): the name does not say how vectors are to be stored",
+            .vectorFormatUnknown, "\(path): the file name does not tell the format of the vectors",
             remedy: "call it .jsonl, .npy or .safetensors")
     }
 

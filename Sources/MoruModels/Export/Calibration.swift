@@ -48,7 +48,7 @@ public struct Calibration: Sendable, Hashable {
         let file = try GGUFFile(path: path)
         guard file.metadata["general.type"]?.string == "imatrix" else {
             throw MoruError(
-                .calibrationMalformed, "\(path) is no importance matrix (its general.type is not \"imatrix\")",
+                .calibrationMalformed, "\(path) is not an importance matrix (its general.type is not \"imatrix\")",
                 remedy: "name a file that llama-imatrix or --save-imatrix wrote, or texts with --calibration")
         }
         for tensor in plan.tensors {

@@ -68,7 +68,7 @@ public struct GGUFExport: Sendable {
             }
             // The parts of a stack come in its order
             let index = contents[entry.name]?.count ?? 0
-            precondition(index == entry.slice?.index ?? 0, "\(parameter.path) is no part \(index) of \(entry.name)")
+            precondition(index == entry.slice?.index ?? 0, "\(parameter.path) is not part \(index) of \(entry.name)")
             contents[entry.name, default: []].append(
                 Part(path: parameter.path) { entry.stored(parameter.value) })
             if let place = places[entry.name] {

@@ -59,9 +59,9 @@ public enum StorageTypes: Sendable, Hashable {
         }
         let fallback: [DType: DType] = [.q4_K: .q5_0, .q5_K: .q5_1, .q6_K: .q8_0]
         if let next = fallback[better], columns % next.blockElements == 0 {
-            return (next, "rows of \(columns) are no multiple of \(better.blockElements)")
+            return (next, "rows of \(columns) are not a multiple of \(better.blockElements)")
         }
-        return (.f16, "rows of \(columns) are no multiple of 32")
+        return (.f16, "rows of \(columns) are not a multiple of 32")
     }
 
     /// llama.cpp's usual places: the output projection (the embedding, where it is both), and in mixtures the values and

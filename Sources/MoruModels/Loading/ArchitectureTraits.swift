@@ -28,7 +28,7 @@ enum ArchitectureFeature: Int, CaseIterable, Comparable, Sendable {
                 "attention": "attends to keys and values of every head", "latent": "compresses keys and values (MLA)",
                 "state": "carries the state of a state-space model or linear attention",
                 "recurrent": "carries the state of an LSTM or GRU",
-                "encoder-decoder": "reads with an encoder of its own",
+                "encoder-decoder": "has a separate encoder",
                 "multimodal": "reads more than text",
             ]
         case .experts: ["one": "has one feed-forward in a layer", "many": "routes tokens to experts"]

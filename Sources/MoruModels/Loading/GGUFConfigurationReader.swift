@@ -44,7 +44,7 @@ struct GGUFConfigurationReader {
         guard let number = value.int else { throw malformed(key, "an integer") }
         if number == expected { return }
         throw MoruError(
-            .modelUnsupported, "\(file.path): \(prefix).\(key) = \(number) is not supported, only \(expected) is here",
+            .modelUnsupported, "\(file.path): \(prefix).\(key) = \(number) is not supported, only \(expected) is",
             remedy: "use another model of the family \(prefix)")
     }
 

@@ -140,12 +140,12 @@ enum ModelLocation {
         guard FileSystem.exists(path) else {
             throw MoruError(
                 .modelNotFound, "\(path) does not exist",
-                remedy: "moru models lists what is here, moru pull fetches more")
+                remedy: "moru models lists the models on this machine, moru pull downloads more")
         }
         guard FileSystem.isDirectory(path) else {
             guard path.lowercased().hasSuffix(".gguf") || Self.beginsLikeGGUF(path) else {
                 throw MoruError(
-                    .modelNotFound, "\(path) is no model",
+                    .modelNotFound, "\(path) is not a model",
                     remedy: "name a directory in Hugging Face layout or a .gguf file")
             }
             self = .gguf(path)

@@ -79,7 +79,7 @@ extension LanguageModels {
             let told = nearest.differences.sorted().map { feature in
                 phrase(feature, traits, nearest.type, nearest.traits.values(of: feature)[0])
             }
-            parts.append("the nearest that is here is \(nearest.type)")
+            parts.append("the nearest supported one is \(nearest.type)")
             parts += told.isEmpty ? ["nothing that the configuration says differs, its weights may"] : told
         }
         if let name = nearestName(to: type, among: supported) { parts.append("the name most like it is \(name)") }

@@ -41,7 +41,7 @@ public struct AdapterMerge: Sendable {
             if part.adapter.virtualTokens != nil {
                 throw MoruError(
                     .mergeUnsupported,
-                    "\(part.name) cannot be merged: it is learnt tokens before every sequence, no change of weights",
+                    "\(part.name) cannot be merged: it is learned tokens in front of every sequence, not a change of weights",
                     remedy: "use it beside the model with --adapter; LoRA, rsLoRA, DoRA and (IA)3 merge")
             }
             guard part.weight.isFinite else {

@@ -35,18 +35,18 @@ public final class IA3Adapter: Adapter {
     /// - Throws: ``MoruError/Code/adapterMismatch`` when a target names no layer, or there is none.
     public convenience init(_ configuration: IA3Configuration, adapting layers: [Linear]) throws(MoruError) {
         try requireAdapter(
-            !configuration.targets.isEmpty, "no layer is to be adapted", "name some, such as k_proj and v_proj")
+            !configuration.targets.isEmpty, "no layer is named to be adapted", "name some, such as k_proj and v_proj")
         var configuration = configuration
         configuration.targets = LayerGroup.scaleTargets(configuration.targets, byInput: false, of: layers)
         try requireAdapter(
             !configuration.targets.isEmpty, "the model has no layers that are known as keys, values or feed-forward",
-            "name the layers that are to be scaled")
+            "name the layers to scale")
         let named = try layers.named(configuration.targets)
         configuration.inputTargets = LayerGroup.scaleTargets(configuration.inputTargets, byInput: true, of: named)
         let byInput = Set(try layers.named(configuration.inputTargets).map(\.path))
         if let stray = byInput.subtracting(named.map(\.path)).min() {
             throw MoruError(
-                .adapterMismatch, "adapter: the input of \(stray) is to be scaled, but the layer is no target",
+                .adapterMismatch, "adapter: \(stray) is among the input targets, but not among the targets",
                 remedy: "name it among the targets too")
         }
         var adaptations: [String: LayerAdaptation] = [:]

@@ -36,7 +36,7 @@ public struct LoRAConfiguration: Sendable, Hashable {
         try requireAdapter(1...65_536 ~= rank, "rank \(rank) is out of range", "use 1 to 65536, 8 is usual")
         try requireAdapter(alpha.isFinite, "alpha \(alpha) is not finite", "twice the rank is usual")
         try requireAdapter(0..<1 ~= dropout, "dropout \(dropout) is out of range", "use 0 to below 1")
-        try requireAdapter(!targets.isEmpty, "no layer is to be adapted", "name some, such as q_proj and v_proj")
+        try requireAdapter(!targets.isEmpty, "no layer is named to be adapted", "name some, such as q_proj and v_proj")
     }
 
     /// What the update is multiplied by.

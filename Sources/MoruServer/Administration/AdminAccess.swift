@@ -30,7 +30,7 @@ struct AdminAccess: Sendable {
             guard APIKeyMiddleware.carries(request, key) else {
                 throw APIError(
                     status: .unauthorized, type: "authentication_error", code: "invalid_api_key", param: nil,
-                    message: "Changing what is served asks for the administrator's key; send "
+                    message: "Changing what is served requires the administrator's key; send "
                         + "'Authorization: Bearer KEY'.", headers: [.wwwAuthenticate: "Bearer"])
             }
             return

@@ -40,7 +40,8 @@ public struct AdminClient: Sendable {
         }
         guard let json else {
             throw MoruError(
-                .serverUnreachable, "what answers at \(url) is no Moru server", remedy: "name another with --server URL"
+                .serverUnreachable, "the server at \(url) is not a Moru server",
+                remedy: "name another with --server URL"
             )
         }
         return json

@@ -13,7 +13,8 @@ struct AdminEndpoints: Sendable {
     func load(_ request: Request, _ context: ServerContext) async throws -> Response {
         let specification = try await read(request) { fields in
             var result = ModelSpecification(
-                name: try Self.name(&fields), source: "", base: try fields.string("base"), engine: catalog.engineDefaults)
+                name: try Self.name(&fields), source: "", base: try fields.string("base"),
+                engine: catalog.engineDefaults)
             try SpecificationFields.read(&fields, into: &result)
             return result
         }
@@ -86,7 +87,8 @@ struct AdminEndpoints: Sendable {
                 "no_configuration_file", "The server was started without a configuration file (--config).",
                 status: .conflict)
         }
-        let routes = catalog.read { state in state.routeNames.compactMap { name in state.routes[name].map { (name, $0) } }
+        let routes = catalog.read { state in
+            state.routeNames.compactMap { name in state.routes[name].map { (name, $0) } }
         }
         try await Self.answering { try ServeFile.save(routes, to: path) }
         return Response(["saved": .string(path)])
@@ -127,7 +129,8 @@ struct AdminEndpoints: Sendable {
             return name
         }
         guard catalog.read({ $0.entries[name].map { $0.specification.base != nil } }) != false else {
-            throw APIError.wrongValue("lora_name", "is '\(name)', a model of its own; use /admin/models/unload")
+            throw APIError.wrongValue(
+                "lora_name", "is '\(name)', which is a model and not an adapter; use /admin/models/unload")
         }
         _ = try await Self.answering { try catalog.unload(name, removes: true) }
         return Self.success("LoRA adapter '\(name)' removed successfully.")

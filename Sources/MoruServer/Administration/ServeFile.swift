@@ -33,7 +33,7 @@ public struct ServeFile: Sendable {
             root = try Yams.compose(yaml: yaml)
         } catch {
             throw MoruError(
-                .serverConfiguration, "\(source) is no YAML: \(error)",
+                .serverConfiguration, "\(source) is not valid YAML: \(error)",
                 remedy: "check the indentation, and quote strings that hold a colon or a hash")
         }
         guard let root, root.mapping != nil else {

@@ -18,7 +18,7 @@ extension CatalogState {
         try route.validate(as: name)
         guard entries[name] == nil else {
             throw MoruError(
-                .modelNameTaken, "there is a model '\(name)' already", remedy: "give the route a name of its own")
+                .modelNameTaken, "there is already a model '\(name)'", remedy: "give the route another name")
         }
         for share in route.shares where entries[share.model] == nil {
             guard let other = routes[share.model] else { throw unknown(share.model) }

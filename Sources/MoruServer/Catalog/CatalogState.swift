@@ -111,8 +111,8 @@ struct CatalogState {
         let name = specification.name
         guard entries[name] == nil, routes[name] == nil else {
             throw MoruError(
-                .modelNameTaken, "there is a \(entries[name] == nil ? "route" : "model") '\(name)' already",
-                remedy: "give this one a name of its own, or swap the other")
+                .modelNameTaken, "there is already a \(entries[name] == nil ? "route" : "model") '\(name)'",
+                remedy: "give this one another name, or swap the existing one")
         }
         if let base = specification.base {
             guard let its = entries[base] else { throw unknown(base) }

@@ -83,7 +83,7 @@ public final class ModelCatalog: Sendable {
         guard state.entries[specification.name] == nil else {
             throw MoruError(
                 .serverConfiguration, "two models are named '\(specification.name)'",
-                remedy: "give each a name of its own")
+                remedy: "give each its own name")
         }
         try state.add(specification)
     }

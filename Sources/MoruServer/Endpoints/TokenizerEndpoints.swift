@@ -37,7 +37,7 @@ struct TokenizerEndpoints: Sendable {
         var ids: [Int32] = []
         for (place, element) in elements.enumerated() {
             guard let id = element.int, (0..<size).contains(id) else {
-                throw APIError.wrongValue("tokens[\(place)]", "is no token id; the model's ids are below \(size)")
+                throw APIError.wrongValue("tokens[\(place)]", "is not a token id; the model's ids are below \(size)")
             }
             ids.append(Int32(id))
         }

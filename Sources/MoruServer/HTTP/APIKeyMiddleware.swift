@@ -16,7 +16,7 @@ struct APIKeyMiddleware: RouterMiddleware {
         guard Self.carries(request, key) else {
             throw APIError(
                 status: .unauthorized, type: "authentication_error", code: "invalid_api_key", param: nil,
-                message: "This server asks for its API key; send 'Authorization: Bearer KEY'.",
+                message: "This server requires its API key; send 'Authorization: Bearer KEY'.",
                 headers: [.wwwAuthenticate: "Bearer"])
         }
         return try await next(request, context)

@@ -47,7 +47,7 @@ struct BinaryTensorData: Sendable, Hashable {
     ) throws(APIError) -> [Int] {
         let size = datatype.byteCount ?? 1
         guard bytes.count % size == 0 else {
-            throw .wrongValue(param, "is \(bytes.count), which is no multiple of the \(size) bytes of an element")
+            throw .wrongValue(param, "is \(bytes.count), which is not a multiple of the \(size) bytes of an element")
         }
         var integers: [Int] = []
         integers.reserveCapacity(bytes.count / size)

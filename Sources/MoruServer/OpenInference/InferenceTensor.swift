@@ -70,7 +70,7 @@ struct InferenceTensor: Sendable, Hashable {
         var texts: [String] = []
         for (place, bytes) in strings.enumerated() {
             guard let text = String(validating: bytes, as: UTF8.self) else {
-                throw .wrongValue("\(path)", "has an element, number \(place), that is no text in UTF-8")
+                throw .wrongValue("\(path)", "has an element, number \(place), that is not UTF-8 text")
             }
             texts.append(text)
         }
@@ -99,7 +99,7 @@ struct InferenceTensor: Sendable, Hashable {
         var shape: [Int] = []
         for element in elements {
             guard let dimension = element.int, dimension >= 0 else {
-                throw .wrongValue(param, "has \(element.text()), which is no dimension")
+                throw .wrongValue(param, "has \(element.text()), which is not a dimension")
             }
             shape.append(dimension)
         }

@@ -49,7 +49,7 @@ enum InferenceTexts: Sendable, Hashable {
             var tokens: [Int32] = []
             for (place, id) in row.enumerated() where masks?[number][place] != 0 {
                 guard let token = Int32(exactly: id), token >= 0 else {
-                    throw .wrongValue(ids.path, "has \(id), which is no token id")
+                    throw .wrongValue(ids.path, "has \(id), which is not a token id")
                 }
                 tokens.append(token)
             }

@@ -103,7 +103,7 @@ struct OpenInferenceEndpoints: Sendable {
         case .classifier(let model) where model.configuration.place == .token:
             let inputs = try InferenceTexts(wire.inputs)
             guard case .texts = inputs else {
-                throw APIError.wrongValue("inputs", "are token ids, and the model tells where in a text things are")
+                throw APIError.wrongValue("inputs", "are token ids, and the model finds spans in texts")
             }
             let texts = try TextInputs(inputs, parameters: wire.parameters, allowing: [])
             let found = try await labelling.extract(texts, with: lease, context)
@@ -139,7 +139,7 @@ struct OpenInferenceEndpoints: Sendable {
         var jsonCount: Int?
         if let name = InferenceResponse.jsonCountHeader, let text = request.headers[name] {
             guard let count = Int(text), count >= 0 else {
-                throw APIError.wrongValue(name.rawName, "is '\(text)', which is no number of bytes")
+                throw APIError.wrongValue(name.rawName, "is '\(text)', which is not a number of bytes")
             }
             jsonCount = count
         }

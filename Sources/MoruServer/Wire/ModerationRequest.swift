@@ -42,7 +42,7 @@ struct ModerationRequest: Sendable {
         }
         var object = try RequestObject(elements[0], path: "input[0]")
         guard try object.string("type") == "text", let text = try object.string("text") else {
-            throw .wrongValue("input[0]", "is no part of type 'text' with a 'text'")
+            throw .wrongValue("input[0]", "is not a part of type 'text' with a 'text'")
         }
         try object.finish()
         return TextInputs([.text(text)], names: ["input[0].text"])

@@ -58,7 +58,7 @@ struct SamplingFields: Sendable, Hashable {
         var bias: [Int32: Float] = [:]
         for (key, value) in members.members {
             guard let id = Int32(key), id >= 0 else {
-                throw .wrongValue("logit_bias", "has the key '\(key)', which is no token id")
+                throw .wrongValue("logit_bias", "has the key '\(key)', which is not a token id")
             }
             guard let number = value.double else {
                 throw .wrongType("logit_bias.\(key)", expected: "a number", found: value)

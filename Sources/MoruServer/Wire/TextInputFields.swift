@@ -41,7 +41,7 @@ extension TextInput {
                 throw .wrongType("\(path)[\(position)]", expected: "a token id", found: element)
             }
             guard let id = Int32(exactly: value), id >= 0 else {
-                throw .wrongValue("\(path)[\(position)]", "is \(value), which is no token id")
+                throw .wrongValue("\(path)[\(position)]", "is \(value), which is not a token id")
             }
             ids.append(id)
         }
@@ -57,7 +57,7 @@ extension TextInputs {
         self.init(inputs, names: names)
         cutTokens = try Self.cutTokens(&request)
         addsSpecialTokens = try request.bool("add_special_tokens") ?? true
-        try request.refuse("messages", "a conversation is no text; send texts as 'input'")
+        try request.refuse("messages", "a conversation is not a text; send texts as 'input'")
     }
 
     /// `truncate_prompt_tokens`.

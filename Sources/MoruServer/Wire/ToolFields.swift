@@ -73,7 +73,7 @@ struct ToolFields: Sendable, Hashable {
     func check(against structure: StructureFields) throws(APIError) {
         guard !required.isEmpty, structure.structure != nil else { return }
         throw .wrongValue(
-            structure.param, "stands beside a 'tool_choice' that asks for a call; an answer has one form")
+            structure.param, "cannot be combined with a 'tool_choice' that requires a call; an answer has one form")
     }
 
     /// A tool, and how templates are shown it.

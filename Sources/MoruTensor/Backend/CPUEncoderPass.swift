@@ -1,9 +1,10 @@
 import CMoruKernels
 
-/// Texts on their way through an encoder's layers, on the CPU.
+/// The pass of texts through an encoder's layers, on the CPU.
 ///
-/// Each thread takes a few whole texts through all the layers, so that the threads wait for each other once a pass.
-/// Fewer texts than threads are shared by rows and columns instead; the kernels, and so the results, are the same.
+/// Each thread takes a few whole texts through all the layers, so that the threads wait for each other once per pass.
+/// If there are fewer texts than threads, rows and columns are shared instead; the kernels, and so the results, are the
+/// same. Unchecked: nothing changes after the initializer.
 final class CPUEncoderPass: EncoderPass, @unchecked Sendable {
     /// Rows that a thread takes at a time: their values, and a layer's weights, pass by its second-level cache.
     static let groupRows = 64

@@ -24,12 +24,12 @@ public enum Precision: String, Sendable, Hashable, Codable {
 /// What this process computes with: the kernels selected for the CPU, the threads and the precision.
 ///
 /// `MORU_CPU` forces a weaker instruction set (`scalar`, `avx2`, `avx2-vnni`, `avx512`...), `MORU_THREADS` the number of
-/// threads, and `MORU_PRECISION` a ``Precision``.
+/// threads, and `MORU_PRECISION` a ``Precision``. Unchecked: nothing changes after the initializer.
 public final class Runtime: @unchecked Sendable {
-    /// Rows up to which a product with a weight is bound by reading the weight, and is computed row by row.
+    /// The most rows for which a product with a weight is bound by reading the weight, and is computed row by row.
     ///
-    /// More rows are computed by another kernel, which rounds differently: whoever promises that an answer does not
-    /// depend on what else is computed with it must keep to one side.
+    /// More rows are computed by another kernel, which rounds differently: code that promises results independent of
+    /// the rest of the batch must stay on one side of this limit.
     package static let fewRows = 8
 
     /// The runtime of the process. A setting that makes no sense is reported by ``problem`` and otherwise ignored.
@@ -37,7 +37,7 @@ public final class Runtime: @unchecked Sendable {
 
     /// The kernel table.
     package let kernels: moru_kernels
-    /// The kernels of single rows' attention, chosen once too: asking which they are asks the CPU.
+    /// The kernels of single rows' attention, selected once too: looking them up queries the CPU.
     let rowAttention: moru_row_attention
     /// The kernels of low-rank updates.
     let lowRank: moru_low_rank_kernels
@@ -51,8 +51,8 @@ public final class Runtime: @unchecked Sendable {
     public let problem: MoruError?
     /// Where the operations run.
     public let backend: any Backend = CPUBackend()
-    /// Whether products of bytes with quantised weights are faster than those of bf16 or f32: with VNNI, but for AMX, whose
-    /// tiles of bf16 are faster than both; and on AVX2.
+    /// Whether integer products with quantised weights are faster than those of bf16 or f32: on AVX2, and with VNNI
+    /// except on AMX, whose bf16 tiles are faster than both.
     private let hasFastBytes: Bool
 
     init(environment: [String: String]) {

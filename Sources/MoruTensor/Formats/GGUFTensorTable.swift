@@ -57,7 +57,7 @@ struct GGUFTensorTable {
         if let type = GGUFTensorType.numbered(typeNumber) {
             guard (dimensions.first ?? 1) % type.blockElements == 0 else {
                 throw cursor.malformed(
-                    "tensor \"\(name)\": rows of \(dimensions.first ?? 1) elements are no whole number of "
+                    "tensor \"\(name)\": rows of \(dimensions.first ?? 1) elements are not a whole number of "
                         + "\(type.name) blocks of \(type.blockElements)")
             }
             let (bytes, overflow) = (count / type.blockElements).multipliedReportingOverflow(by: type.blockBytes)

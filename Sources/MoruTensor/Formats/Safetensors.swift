@@ -81,7 +81,7 @@ public enum Safetensors {
             guard name != "__metadata__", seen.insert(name).inserted else {
                 throw MoruError(
                     .tensorNameInvalid, "\(path): tensor name \"\(name)\" is reserved or used twice",
-                    remedy: "give every tensor a name of its own")
+                    remedy: "give every tensor its own name")
             }
             guard SafetensorsDType.name(of: tensor.dtype) != nil else {
                 throw MoruError(

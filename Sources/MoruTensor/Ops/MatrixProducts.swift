@@ -79,6 +79,6 @@ func requireMatrix(_ matrix: Tensor, _ operation: String) {
     let dtype = matrix.dtype
     precondition(
         dtype.isFloatingPoint && matrix.shape[1] % dtype.blockElements == 0,
-        "\(operation): \(dtype) \(matrix.shape) is no matrix of real numbers in whole blocks")
+        "\(operation): \(dtype) \(matrix.shape) is not a matrix of real numbers in whole blocks")
     precondition(!matrix.isTracked || dtype == .f32, "\(operation): a \(dtype) matrix cannot be trained")
 }

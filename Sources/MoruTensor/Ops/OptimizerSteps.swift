@@ -53,7 +53,7 @@ extension Tensor {
         guard parts > 1 else { return runtime.kernels.sum_of_squares(floats, 0, count) }
         var sums = [Double](repeating: 0, count: parts)
         sums.withUnsafeMutableBufferPointer { sums in
-            nonisolated(unsafe) let sums = sums
+            nonisolated(unsafe) let sums = sums  // each part writes its own element
             runtime.threads.run(parts) { part in
                 sums[part] = runtime.kernels.sum_of_squares(floats, part * size, min(count, (part + 1) * size))
             }

@@ -170,7 +170,7 @@ extension Tensor {
         let runtime = Runtime.shared
         var norms = [Double](repeating: 0, count: parts.count)
         norms.withUnsafeMutableBufferPointer { norms in
-            nonisolated(unsafe) let norms = norms
+            nonisolated(unsafe) let norms = norms  // each part writes its own element
             runtime.threads.run(parts.count) { part in
                 norms[part] = runtime.kernels.adafactor_norm(
                     arguments, gradient.floats, parts[part].lowerBound, parts[part].upperBound)

@@ -17,7 +17,7 @@ extension Tensor {
             "rows \(range) lie outside \(shape)")
         let rowElements = shape.dropFirst().reduce(1, *)
         guard let rowBytes = dtype.byteCount(of: rowElements) else {
-            preconditionFailure("rows of \(rowElements) elements are no whole number of \(dtype) blocks")
+            preconditionFailure("rows of \(rowElements) elements are not a whole number of \(dtype) blocks")
         }
         let view = Tensor(
             storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes,

@@ -3,7 +3,7 @@ extension Tensor {
     package func transposedCopy() -> Tensor {
         precondition(
             rank == 2 && !dtype.isQuantized && !isTracked,
-            "transposedCopy: \(dtype) \(shape) is no matrix in a plain format")
+            "transposedCopy: \(dtype) \(shape) is not a matrix in a plain format")
         let result = Tensor(uninitialized: [shape[1], shape[0]], dtype: dtype)
         switch dtype.blockBytes {
         case 2: transpose(UInt16.self, into: result)
@@ -16,7 +16,8 @@ extension Tensor {
     private func transpose<Element>(_ type: Element.Type, into result: Tensor) {
         let (rows, columns, edge) = (shape[0], shape[1], 32)
         let from = bytes.assumingMemoryBound(to: Element.self)
-        nonisolated(unsafe) let (source, target) = (from, (result.storage.base).assumingMemoryBound(to: Element.self))
+        // Each band writes its own rows of the result
+        nonisolated(unsafe) let (source, target) = (from, result.storage.base.assumingMemoryBound(to: Element.self))
         // Squares of a few cache lines a side, so that neither side is read or written far apart
         Runtime.shared.threads.forRanges((columns + edge - 1) / edge, minimum: 4) { bands in
             for first in stride(from: bands.lowerBound * edge, to: min(columns, bands.upperBound * edge), by: edge) {

@@ -1,7 +1,7 @@
 import CMoruKernels
 
-/// The matrices of a low-rank update, `scale * (x A^T) B^T`, as products of few rows read them: copies in panels, side
-/// by side in one piece of memory.
+/// The matrices of a low-rank update, `scale * (x A^T) B^T`, in the layout for products of few rows: copies in panels,
+/// next to each other in one piece of memory. Unchecked: only the initializer writes.
 public final class LowRankFactors: @unchecked Sendable {
     private let storage: Storage
     /// The update, of no rows yet. Valid while this lives.
@@ -31,8 +31,8 @@ public final class LowRankFactors: @unchecked Sendable {
 
 /// The low-rank updates of a model's layers, found by a layer's place in a list.
 ///
-/// A step of many adapters asks for hundreds of updates: what it needs of each lies here side by side, and none is
-/// counted as used but the whole.
+/// A step with many adapters needs hundreds of updates: their arguments lie next to each other here, and only the list
+/// as a whole is reference-counted. Unchecked: only the initializer writes.
 public final class LowRankUpdates: @unchecked Sendable {
     private let factors: [LowRankFactors?]
     /// What is known of each layer's update, nil where there is none. Valid while this lives.

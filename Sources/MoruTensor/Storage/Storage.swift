@@ -1,6 +1,8 @@
 import MoruBase
 
 /// Bytes that tensors share: memory of the allocator, or part of a mapped file.
+///
+/// Unchecked: see ``base`` for who may write.
 public final class Storage: @unchecked Sendable {
     private enum Owner {
         case allocator

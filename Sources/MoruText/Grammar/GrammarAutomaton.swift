@@ -225,7 +225,7 @@ struct GrammarAutomaton: Sendable {
         guard leadsOn[Int(starts[0])] else {
             throw MoruError(
                 .grammarMalformed,
-                "no text fits the grammar: every way through it goes on for ever or contradicts itself",
+                "no text fits the grammar: every way through it continues forever or contradicts itself",
                 remedy: "give every recursion an alternative that ends it")
         }
         for number in nodes.indices {

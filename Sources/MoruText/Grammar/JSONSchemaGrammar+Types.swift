@@ -20,7 +20,7 @@ extension JSONSchemaGrammar {
                 "\(guide) stands beside \(guides.count > 1 ? guides[1] : least == nil ? "maxLength" : "minLength")",
                 "say the length in the pattern, as in ^[a-z]{2,8}$")
         }
-        guard let text = constraints[guide]?.string else { throw malformed(path, "\(guide) is no string") }
+        guard let text = constraints[guide]?.string else { throw malformed(path, "\(guide) is not a string") }
         let pattern: String
         if guide == "format" {
             guard let known = Self.formats[text] else {

@@ -75,7 +75,7 @@ extension ChatTemplate {
             guard through.utf8.starts(with: before.utf8), whole.utf8.starts(with: through.utf8) else {
                 throw MoruError(
                     .templateNotIncremental,
-                    "\(name): the text up to message \(turn + 1) of \(messages.count) is no prefix of the text "
+                    "\(name): the text up to message \(turn + 1) of \(messages.count) is not a prefix of the text "
                         + "with that message, so the \(messages[turn].role)'s part cannot be told",
                     remedy: "mark the assistant's text in the template with {% generation %} ... {% endgeneration %}")
             }

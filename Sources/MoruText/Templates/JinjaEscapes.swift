@@ -28,7 +28,7 @@ enum JinjaEscapes {
                 }
                 guard let character = Unicode.Scalar(value) else {
                     throw JinjaError(
-                        "\\\(escape)\(digits) is no Unicode scalar", kind: .syntax, line: line,
+                        "\\\(escape)\(digits) is not a Unicode scalar", kind: .syntax, line: line,
                         remedy: "write the character itself, or \\UXXXXXXXX in place of two surrogates")
                 }
                 result.unicodeScalars.append(character)

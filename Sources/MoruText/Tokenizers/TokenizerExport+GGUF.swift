@@ -54,7 +54,7 @@ private struct GGUFTokenizerWriter {
     }
 
     func fields(endIDs: [Int32]) throws(MoruError) -> [(String, MetadataValue)] {
-        guard case .bpe(let model) = parts.model else { throw unsupported("is no byte-pair model") }
+        guard case .bpe(let model) = parts.model else { throw unsupported("is not a byte-pair model") }
         guard model.continuingPrefix.isEmpty, model.endSuffix.isEmpty else {
             throw unsupported("marks the inside or the end of words")
         }
@@ -120,7 +120,7 @@ private struct GGUFTokenizerWriter {
         guard
             let pre = try isIndifferent
                 ? "gpt-2" : Tokenizer.ggufPreTokenizer(of: parts, ignoresMerges: model.wholeWords != nil)
-        else { throw unsupported("cuts text in a way of its own") }
+        else { throw unsupported("splits text in a way that GGUF has no name for") }
         return [("model", .string("gpt2")), ("pre", .string(pre)), ("merges", .strings(merges))]
     }
 

@@ -5,7 +5,7 @@
 ///
 /// Vocabularies were trained with the Unicode of their day, and the components of the reference differ in theirs. So
 /// there is a table for each version that matters, made from Swift's newer data: what came later is unassigned, and
-/// the few scalars whose category has changed since are listed.
+/// the few scalars whose category has changed since are listed. Unchecked: only the initializer writes.
 struct UnicodeTable: @unchecked Sendable {
     /// Unicode 16, which regular expressions go by. Computed on first use (a few milliseconds), like the others.
     static let shared = UnicodeTable(version: 16, changed: [(0x295...0x295, .lowercaseLetter)])

@@ -1,7 +1,7 @@
 import Foundation
 
 /// The ways to cut words into pieces of a unigram model, and what they say of the pieces.
-struct UnigramLattice: @unchecked Sendable {
+struct UnigramLattice: Sendable {
     /// Of characters that are no piece; far below any piece.
     static let unknownScore = -1e5
 

@@ -74,7 +74,7 @@ struct UnigramTrainer {
     ) -> [Part] {
         var parts = (0..<Self.lanes).map { _ in start() }
         parts.withUnsafeMutableBufferPointer { parts in
-            nonisolated(unsafe) let parts = parts
+            nonisolated(unsafe) let parts = parts  // each lane writes its own element
             DispatchQueue.concurrentPerform(iterations: Self.lanes) { lane in
                 for word in stride(from: lane, to: words.count, by: Self.lanes)
                 where words.range(word).count <= Self.maximumWordBytes {

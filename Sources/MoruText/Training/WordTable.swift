@@ -1,4 +1,6 @@
 /// Counts byte strings: an open-addressing table over one growing arena.
+///
+/// Unchecked: ``WordCounter`` gives each table to one thread at a time.
 final class WordTable: @unchecked Sendable {
     private struct Entry {
         var hash: UInt64

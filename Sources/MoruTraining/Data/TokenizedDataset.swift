@@ -144,7 +144,7 @@ struct LengthLimit {
         let reason = skipped > 0 ? "all \(skipped) examples are longer than \(maximum) tokens" : "there are no examples"
         return MoruError(
             .dataEmpty, "\(path): \(reason)",
-            remedy: skipped > 0 ? "raise data.max_length" : "write one JSON object a line")
+            remedy: skipped > 0 ? "raise data.max_length" : "write one JSON object per line")
     }
 }
 

@@ -65,7 +65,7 @@ public struct EmbeddingTuning: RecipeTuning {
         } else {
             guard recipe.training.batchSize > 1 || training.examples.allSatisfy({ $0.hasNegatives }) else {
                 throw MoruError(
-                    .recipeValue, "training.batch_size is 1, so that there is no other text to tell a positive from",
+                    .recipeValue, "training.batch_size is 1, so a positive has no other text to be compared with",
                     remedy: "raise training.batch_size, or give each record a negative")
             }
             task = EmbeddingTask(

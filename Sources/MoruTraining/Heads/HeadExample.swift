@@ -90,7 +90,7 @@ public struct HeadDataset: LearningSet {
                 }
             }
             guard examples.count > begin else {
-                throw MoruError(.dataEmpty, "\(source.path): there are no examples that can be learnt")
+                throw MoruError(.dataEmpty, "\(source.path): there are no examples that can be trained on")
             }
             parts.append(EpochOrder.Part(count: examples.count - begin, weight: source.weight))
         }
@@ -172,7 +172,7 @@ struct LabelledSource: Sendable {
         }
         guard !records.isEmpty else {
             throw MoruError(
-                .dataEmpty, "\(source.path): there are no examples", remedy: "write one JSON object a line")
+                .dataEmpty, "\(source.path): there are no examples", remedy: "write one JSON object per line")
         }
         (path, weight, self.records) = (source.path, source.weight, records)
     }

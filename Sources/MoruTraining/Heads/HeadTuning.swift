@@ -62,7 +62,7 @@ public struct HeadTuning: RecipeTuning {
         for model: HeadedModel
     ) throws(MoruError) -> (any TrainingMethod, (any Adapter)?, notice: String) {
         let labels = "labels: " + model.configuration.labels.joined(separator: ", ")
-        let notice = labels + (model.isFresh ? "" : " (the model's own head goes on learning)")
+        let notice = labels + (model.isFresh ? "" : " (the model's own head is trained further)")
         switch recipe.method {
         case .full: return (try HeadModelMethod(model, .full, savingAs: recipe.saveDType), nil, notice)
         case .head: return (try HeadModelMethod(model, .head, savingAs: recipe.saveDType), nil, notice)

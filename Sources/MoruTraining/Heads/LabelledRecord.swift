@@ -92,7 +92,7 @@ package struct LabelledRecordParser: Sendable {
         guard let list = value(json, "entities")?.array else {
             throw malformed(
                 place, "\(name) is \(value(json, "entities")?.kindName ?? "missing")",
-                "it must be a list of {\"start\": ..., \"end\": ..., \"label\": ...}, empty where nothing is to be found"
+                "it must be a list of {\"start\": ..., \"end\": ..., \"label\": ...}, empty if there is nothing to find"
             )
         }
         let length = value(json, "text")?.string?.unicodeScalars.count ?? 0

@@ -265,14 +265,3 @@ struct ResourceProbe {
                 + "\(ByteCount.text(available)) are available", remedy: remedies.joined(separator: "; "))
     }
 }
-
-/// Numbers of bytes for people.
-enum ByteCount {
-    /// Such as `1.5 GB`, in powers of 1000.
-    static func text(_ bytes: Int) -> String {
-        let units = ["B", "kB", "MB", "GB", "TB"]
-        var (value, unit) = (Double(bytes), 0)
-        while value >= 999.5, unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
-        return unit == 0 ? "\(bytes) B" : String(format: value < 10 ? "%.1f" : "%.0f", value) + " " + units[unit]
-    }
-}

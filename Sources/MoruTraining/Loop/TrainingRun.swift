@@ -265,7 +265,7 @@ struct TrainingRun {
                 try checkpoint.restore(&state)
                 if checkpoint.machine != machine {
                     notices.append(
-                        "the run began on \(checkpoint.machine) and goes on with \(machine): losses may differ in their "
+                        "the run started on \(checkpoint.machine) and continues on \(machine): losses may differ in their "
                             + "last digits")
                 }
             } catch  where error.code != .runChanged {

@@ -11,68 +11,71 @@ public struct BuiltInRecipe: Sendable {
     public let recipe: Recipe
     /// Every built-in recipe.
     public static let all: [BuiltInRecipe] = [
-        BuiltInRecipe("lora-chat", "A low-rank adapter for conversations: where to begin.") { recipe in
+        BuiltInRecipe("lora-chat", "A low-rank adapter for conversations: where to start.") { recipe in
             recipe.lora = LoRAConfiguration(rank: 16, alpha: 32, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 5e-4
         },
-        BuiltInRecipe("qlora", "LoRA beside a quantised model: a larger model in the same memory.") { recipe in
+        BuiltInRecipe("qlora", "LoRA on a quantised base: a larger model in the same memory.") { recipe in
             recipe.lora = LoRAConfiguration(rank: 16, alpha: 16, dropout: 0.05, targets: [LayerGroup.allLinear])
             recipe.quantize = .q8_0
             recipe.training.batchSize = 1
             recipe.training.gradientAccumulation = 8
         },
-        BuiltInRecipe("dora", "LoRA that learns sizes apart from directions: nearer to full tuning.") { recipe in
+        BuiltInRecipe("dora", "LoRA that learns magnitudes separately from directions: closer to full tuning.") {
+            recipe in
             recipe.lora = LoRAConfiguration(
                 rank: 8, alpha: 16, targets: [LayerGroup.allLinear], decomposesWeights: true)
         },
-        BuiltInRecipe("prompt-tuning", "A few learnt vectors before every prompt: kilobytes a task.") { recipe in
+        BuiltInRecipe("prompt-tuning", "A few learned vectors in front of every prompt: kilobytes per task.") {
+            recipe in
             recipe.method = .prompt
             recipe.virtualTokens = VirtualTokenSettings(count: 20, start: .text("Answer the user's message."))
             recipe.training.learningRate = 0.03
             recipe.training.length = .epochs(5)
         },
-        BuiltInRecipe("prefix-tuning", "Learnt keys and values in every layer.") { recipe in
+        BuiltInRecipe("prefix-tuning", "Learned keys and values in every layer.") { recipe in
             recipe.method = .prefix
             recipe.virtualTokens = VirtualTokenSettings(count: 20, start: .text("Answer the user's message."))
             recipe.training.learningRate = 0.01
             recipe.training.length = .epochs(5)
         },
-        BuiltInRecipe("ia3", "Learnt scales of a few activations: the fewest parameters.") { recipe in
+        BuiltInRecipe("ia3", "Learned scales of a few activations: the fewest parameters.") { recipe in
             recipe.method = .ia3
             recipe.training.learningRate = 3e-3
             recipe.training.length = .epochs(3)
         },
-        BuiltInRecipe("dpo", "Learn which of two answers people prefer, relative to the model as it was.") { recipe in
+        BuiltInRecipe("dpo", "Learn which of two answers people prefer, relative to the original model.") { recipe in
             recipe.objective = .dpo
             recipe.lora = LoRAConfiguration(rank: 16, alpha: 32, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 5e-5
             recipe.training.warmup = .share(0.1)
         },
-        BuiltInRecipe("distillation", "A small model learns what a larger one of its family thinks.") { recipe in
+        BuiltInRecipe("distillation", "A small model learns the predictions of a larger one of its family.") { recipe in
             recipe.objective = .distillation
             recipe.teacher = "./teacher"
             recipe.method = .full
             recipe.saveDType = .bf16
             recipe.training.learningRate = 5e-5
         },
-        BuiltInRecipe("last-layers", "The last layers of the model itself, at a rate that falls by layer.") { recipe in
+        BuiltInRecipe("last-layers", "The last layers of the model itself, with lower rates for lower layers.") {
+            recipe in
             recipe.method = .lastLayers
             recipe.training.learningRate = 5e-5
             recipe.training.optimizer = OptimizerSettings(weightDecay: 0.01, layerDecay: 0.8)
         },
-        BuiltInRecipe("classifier", "Which label a text has: a head and an adapter, learnt together.") { recipe in
+        BuiltInRecipe("classifier", "Classify texts: a head and an adapter, trained together.") { recipe in
             recipe.objective = .classification
             recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 1e-3
             recipe.training.length = .epochs(3)
         },
-        BuiltInRecipe("extractor", "What is found in a text, and where: names, amounts, dates.") { recipe in
+        BuiltInRecipe("extractor", "Extract spans from texts: names, amounts, dates.") { recipe in
             recipe.objective = .extraction
             recipe.lora = LoRAConfiguration(rank: 8, alpha: 16, targets: [LayerGroup.allLinear])
             recipe.training.learningRate = 1e-3
             recipe.training.length = .epochs(3)
         },
-        BuiltInRecipe("embedder", "Vectors of texts: which belong together, as your pairs say.") { recipe in
+        BuiltInRecipe("embedder", "Text embeddings: learn from your pairs which texts belong together.") { recipe in
             recipe.model = "all-minilm-l6-v2"
             recipe.objective = .embedding
             recipe.lora = LoRAConfiguration(rank: 16, alpha: 32)
@@ -81,13 +84,13 @@ public struct BuiltInRecipe: Sendable {
             recipe.training.batchSize = 32
             recipe.training.length = .epochs(3)
         },
-        BuiltInRecipe("probe", "The head alone: how much the model as it is can tell.") { recipe in
+        BuiltInRecipe("probe", "The head alone: shows how much the unchanged model can tell.") { recipe in
             recipe.objective = .classification
             recipe.method = .head
             recipe.training.learningRate = 1e-2
             recipe.training.length = .epochs(5)
         },
-        BuiltInRecipe("full", "Every weight moves: the most memory, and a whole model as the result.") { recipe in
+        BuiltInRecipe("full", "Train every weight: the most memory, and a whole model as the result.") { recipe in
             recipe.method = .full
             recipe.saveDType = .bf16
             recipe.training.learningRate = 2e-5

@@ -71,7 +71,7 @@ private struct RecipeReader {
             if !section.isEmpty, isNull(node) { return }
             let what = section.isEmpty ? "the recipe" : section
             throw MoruError(
-                .recipeMalformed, "\(place(node)): \(what) is no mapping",
+                .recipeMalformed, "\(place(node)): \(what) is not a mapping",
                 remedy:
                     "write keys and values, such as \(section.isEmpty ? "model: NAME" : "\(section):\\n  KEY: VALUE")")
         }
@@ -140,7 +140,7 @@ private struct RecipeReader {
         do {
             node = try Yams.compose(yaml: String(override[override.index(after: equals)...]))
         } catch {
-            throw MoruError(.recipeMalformed, "\(place): the value is no YAML", cause: error)
+            throw MoruError(.recipeMalformed, "\(place): the value is not valid YAML", cause: error)
         }
         try set(key, node ?? Node("", Tag(.null)), at: place, relativeTo: "")
     }
@@ -166,7 +166,7 @@ private struct RecipeReader {
         if recipe.objective == .distillation, recipe.teacher == nil {
             throw MoruError(
                 .recipeValue, "\(source): the objective is distillation, but distillation.teacher is missing",
-                remedy: "name the larger model that is learnt from")
+                remedy: "name the larger model to learn from")
         }
         if recipe.method == .head, !recipe.objective.learnsHead {
             throw MoruError(
@@ -229,7 +229,7 @@ private struct RecipeReader {
                 .recipeMalformed,
                 "\(source): \(keys.joined(separator: ", ")) occurs twice in the mapping at line \(context.mark.line)",
                 remedy: "keep one of them")
-        default: return MoruError(.recipeMalformed, "\(source) is no YAML", remedy: remedy, cause: error)
+        default: return MoruError(.recipeMalformed, "\(source) is not valid YAML", remedy: remedy, cause: error)
         }
     }
 }

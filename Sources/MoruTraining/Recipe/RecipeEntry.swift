@@ -24,7 +24,7 @@ package struct RecipeEntry: Sendable {
             root = try Yams.compose(yaml: yaml)
         } catch {
             throw MoruError(
-                .recipeMalformed, "\(source) is no YAML",
+                .recipeMalformed, "\(source) is not valid YAML",
                 remedy: "check the indentation, and quote strings that hold a colon or a hash", cause: error)
         }
         guard case .mapping(let mapping)? = root else {
@@ -63,7 +63,7 @@ package struct RecipeEntry: Sendable {
     package init(override: String, example: String) throws(MoruError) {
         guard let equals = override.firstIndex(of: "="), equals > override.startIndex else {
             throw MoruError(
-                .recipeValue, "the override \"\(override)\" is no key with a value",
+                .recipeValue, "the override \"\(override)\" is not a key with a value",
                 remedy: "write key=value, as in \(example)")
         }
         path = override[..<equals].trimmingCharacters(in: .whitespaces)
@@ -71,7 +71,7 @@ package struct RecipeEntry: Sendable {
         do {
             value = try Yams.compose(yaml: String(override[override.index(after: equals)...])).flatMap(Self.value)
         } catch {
-            throw MoruError(.recipeMalformed, "\(place): the value is no YAML", cause: error)
+            throw MoruError(.recipeMalformed, "\(place): the value is not valid YAML", cause: error)
         }
     }
 

@@ -51,10 +51,10 @@ public struct RecipeImport: Sendable {
         do {
             root = try Yams.compose(yaml: text)
         } catch {
-            throw MoruError(.recipeMalformed, "\(source) is no YAML", cause: error)
+            throw MoruError(.recipeMalformed, "\(source) is not valid YAML", cause: error)
         }
         guard case .mapping(let mapping)? = root else {
-            throw MoruError(.recipeMalformed, "\(source) is no mapping of keys to values")
+            throw MoruError(.recipeMalformed, "\(source) is not a mapping of keys to values")
         }
         var values: [(key: String, node: Node)] = []
         for (key, value) in mapping { values.append((key.string ?? "", value)) }
@@ -162,7 +162,7 @@ private struct ForeignReader {
                 "prompt_tuning": .prompt, "prefix_tuning": .prefix, "ia3": .ia3,
             ]
             guard let method = methods[text] else {
-                leave(key, node, "is no method of Moru's")
+                leave(key, node, "is not a method that Moru has")
                 return true
             }
             recipe.method = method
@@ -185,7 +185,7 @@ private struct ForeignReader {
             if let schedule = schedules[text] {
                 recipe.training.schedule = schedule
             } else {
-                leave(key, node, "is no schedule of Moru's; cosine is kept")
+                leave(key, node, "is not a schedule that Moru has; cosine is kept")
                 recipe.training.schedule = .cosine
             }
         case (_, "datasets"): readDatasets(key, node, into: \.data.train)
@@ -217,7 +217,7 @@ private struct ForeignReader {
             if text != "sft" { leave(key, node, "is not the objective that was imported: examples are imitated") }
         case (.fmsHFTuning, "prompt_tuning_init"): break
         case (.llamaFactory, "train_on_prompt"), (.axolotl, "train_on_inputs"):
-            if node.bool == true { leave(key, node, "only answers are learnt") }
+            if node.bool == true { leave(key, node, "only answers are trained on") }
         default: return false
         }
         return true
@@ -229,7 +229,7 @@ private struct ForeignReader {
             ("adafactor", .adafactor), ("lion", .lion), ("muon", .muon), ("sgd", .sgd), ("adam", .adamw),
         ]
         guard let kind = kinds.first(where: { name.contains($0.part) })?.kind else {
-            leave(key, node, "is no optimizer of Moru's; adamw is kept")
+            leave(key, node, "is not an optimizer that Moru has; adamw is kept")
             return
         }
         recipe.training.optimizer.kind = kind
@@ -268,7 +268,7 @@ private struct ForeignReader {
 
     private mutating func set(_ path: String, _ node: Node, from key: String) throws(MoruError) {
         guard let target = Recipe.keys.first(where: { $0.path == path }) else {
-            preconditionFailure("\(path) is no key of a recipe")
+            preconditionFailure("\(path) is not a key of a recipe")
         }
         let value: RecipeValue =
             node.sequence.map { .list($0.compactMap(\.string)) } ?? .scalar(node.string ?? "", isPlain: true)

@@ -156,7 +156,7 @@ public struct RunReport {
         if let start = run.start {
             for (key, title) in [
                 ("training_examples", "Examples to learn from"), ("validation_examples", "Examples held out"),
-                ("inputs_per_epoch", "Tokens of one pass"), ("targets_per_epoch", "Tokens learnt in one pass"),
+                ("inputs_per_epoch", "Tokens in one pass"), ("targets_per_epoch", "Tokens trained on in one pass"),
                 ("steps_per_epoch", "Steps of one pass"),
             ] where start[key] != nil { rows.append((title, count(start[key]))) }
         }

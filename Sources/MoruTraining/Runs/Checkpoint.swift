@@ -73,7 +73,7 @@ struct Checkpoint {
             let identity = state["identity"]?.object, let machine = state["machine"]?.string
         else {
             throw MoruError(
-                .checkpointMalformed, "\(path) is no state of a run that this version can go on with",
+                .checkpointMalformed, "\(path) is not a state of a run that this version can resume",
                 remedy: "go on with the version that wrote it, or overwrite the run")
         }
         self.progress = progress

@@ -47,7 +47,8 @@ public struct EvaluationExample: Sendable, Hashable {
         case .completion(let text, let completion):
             guard !text.isEmpty else {
                 throw MoruError(
-                    .evaluationData, "\(place): the prompt is empty", remedy: "say what the completion goes on from")
+                    .evaluationData, "\(place): the prompt is empty",
+                    remedy: "give the text that the completion continues")
             }
             prompt = .text(text)
             reference = completion

@@ -44,7 +44,7 @@ public struct Gate: Sendable, Hashable {
         self.text = text.trimmingWhitespace()
         func wrong(_ what: String) -> MoruError {
             MoruError(
-                .evaluationGate, "\"\(text)\" is no gate: \(what)",
+                .evaluationGate, "\"\(text)\" is not a gate: \(what)",
                 remedy: "write a figure, >=, <=, > or <, and a number, as in: accuracy >= 0.8")
         }
         // The longer signs first
@@ -57,7 +57,7 @@ public struct Gate: Sendable, Hashable {
         var number = String(text[range.upperBound...]).trimmingWhitespace()
         let isPercent = number.hasSuffix("%")
         if isPercent { number = String(number.dropLast()).trimmingWhitespace() }
-        guard let limit = Double(number), limit.isFinite else { throw wrong("\"\(number)\" is no number") }
+        guard let limit = Double(number), limit.isFinite else { throw wrong("\"\(number)\" is not a number") }
         self.limit = isPercent ? limit / 100 : limit
         var parts = String(text[..<range.lowerBound]).trimmingWhitespace().split(separator: ".").map(String.init)
         bound = parts.last.flatMap { $0 == "value" ? nil : Bound(rawValue: $0) } ?? .value

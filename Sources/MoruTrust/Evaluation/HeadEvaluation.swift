@@ -39,7 +39,7 @@ public struct HeadEvaluationExample: Sendable, Hashable {
                 throw MoruError(
                     .evaluationData,
                     "\(example.place): \(example.truth.kind.rawValue) beside \(first.truth.kind.rawValue)",
-                    remedy: "evaluate each kind of head on a file of its own")
+                    remedy: "evaluate each kind of head on its own file")
             }
             examples.append(example)
         }
@@ -216,7 +216,7 @@ public struct HeadEvaluation: Sendable {
     private func spans(
         _ example: HeadEvaluationExample, _ found: [ExtractedSpan]
     ) throws(MoruError) -> SetReport.Outcome {
-        guard case .spans(let spans) = example.truth else { preconditionFailure("the data are no spans") }
+        guard case .spans(let spans) = example.truth else { preconditionFailure("the data are not spans") }
         return SetReport.Outcome(
             text: example.text, reference: spans.map { SetReport.Item($0.label, $0.range) },
             answer: found.map { SetReport.Item($0.label, $0.start..<$0.end) })

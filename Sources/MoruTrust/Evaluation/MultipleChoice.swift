@@ -80,7 +80,7 @@ public struct MultipleChoice: Sendable {
         }
         guard tokens.count > contextCount else {
             throw MoruError(
-                .evaluationData, "\(place): the answer \"\(choice)\" has no token of its own after the question",
+                .evaluationData, "\(place): the answer \"\(choice)\" has no separate token after the question",
                 remedy: "end the question with white space or a mark")
         }
         return Encoded(tokens: tokens, contextCount: contextCount)

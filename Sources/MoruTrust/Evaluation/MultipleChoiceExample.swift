@@ -29,7 +29,7 @@ public struct MultipleChoiceExample: Sendable, Hashable {
         let choices = record["choices"]?.array?.compactMap(\.string) ?? []
         guard choices.count == record["choices"]?.array?.count, choices.count > 1, choices.allSatisfy({ !$0.isEmpty })
         else {
-            throw wrong("\"choices\" is no list of two or more texts", "list every answer as a text")
+            throw wrong("\"choices\" is not a list of two or more texts", "list every answer as a text")
         }
         guard let given = record["answer"], let answer = Self.place(of: given, in: choices) else {
             throw wrong(

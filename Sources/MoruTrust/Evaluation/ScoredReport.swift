@@ -66,7 +66,7 @@ enum SavedReport {
             }
         guard let report else {
             throw MoruError(
-                .evaluationData, "\(source) is no report with answers", remedy: "make it with moru eval --save")
+                .evaluationData, "\(source) is not a report with answers", remedy: "make it with moru eval --save")
         }
         return report
     }

@@ -87,7 +87,8 @@ extension EvaluationRecipe {
         let expectation = "a list of models: names, or mappings of \(modelKeys.joined(separator: ", "))"
         guard let items = entry.value?.items, !items.contains("") else {
             throw MoruError(
-                .recipeValue, "\(entry.place): \(entry.path) is no such value", remedy: "it must be \(expectation)")
+                .recipeValue, "\(entry.place): \(entry.path) has an unsuitable value",
+                remedy: "it must be \(expectation)")
         }
         if parts.count < 3 {
             for item in items { models.append((["model": modelPath(item, directory)], entry.place)) }

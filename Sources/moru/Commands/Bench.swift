@@ -19,12 +19,12 @@ struct Bench: ParsableCommand {
 struct BenchKernels: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kernels",
-        abstract: "Time each compute kernel against what this machine can do.",
+        abstract: "Compare the speed of each compute kernel with the limits of this machine.",
         discussion: """
-            First measures the machine's ceilings (multiply-adds in registers,
-            reading memory), then each kernel's rate and its share of the
-            ceiling that bounds it. MORU_CPU forces weaker kernels. Takes about
-            a minute; close other programs first.
+            First measures the limits of the machine (multiply-adds in registers,
+            memory reads), then the speed of each kernel as a share of the limit
+            that applies to it. MORU_CPU selects kernels of a lower level. Takes
+            about a minute; close other programs first.
 
             Examples:
               moru bench kernels

@@ -10,9 +10,9 @@ struct Chat: AsyncParsableCommand {
         abstract: "Chat with a model in the terminal.",
         usage: "moru chat <model> [<options>]",
         discussion: """
-            Answers stream as they are generated; Ctrl-C stops an answer, and at the prompt
-            it ends the chat, as Ctrl-D does. A line that ends with \\ goes on with the next
-            one. Commands: /help, /system [TEXT], /reset, /save FILE, /load FILE, /exit.
+            Answers stream as they are generated. Ctrl-C stops an answer; at the prompt it
+            ends the chat, as does Ctrl-D. A line that ends with \\ continues on the next
+            line. Commands: /help, /system [TEXT], /reset, /save FILE, /load FILE, /exit.
 
             Examples:
               moru chat smollm2-135m-instruct
@@ -22,7 +22,8 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup var model: ModelArgument
     @Option(parsing: .unconditional, help: "The system message.")
     var system: String?
-    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens of an answer.")
+    @Option(
+        name: .customLong("max-tokens"), parsing: .unconditional, help: "The maximum number of tokens in an answer.")
     var maximumTokens: Int?
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var adapter: AdapterOption
@@ -125,7 +126,7 @@ private final class ChatLoop: Sendable {
             case "exit", "quit", "bye": return false
             case let name:
                 let nearest = nearestName(to: name, among: ["help", "system", "reset", "save", "load", "exit"])
-                Terminal.talk("/\(name) is no command; \(nearest.map { "did you mean /\($0)?" } ?? "see /help")")
+                Terminal.talk("/\(name) is not a command; \(nearest.map { "did you mean /\($0)?" } ?? "see /help")")
             }
         } catch {
             Terminal.talk(Terminal.paint("error: ", .red) + "\(error)")

@@ -5,12 +5,12 @@ import MoruModels
 /// `moru classify`: which labels texts have.
 struct Classify: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Tell which labels texts have, and how surely.",
+        abstract: "Classify texts: labels with probabilities.",
         usage: "moru classify <model> [<text> ...] [<options>]",
         discussion: """
             The model is a classifier in Hugging Face layout
-            (AutoModelForSequenceClassification), or a base model with an adapter that
-            `moru tune` learnt with objective: classification or regression.
+            (AutoModelForSequenceClassification), or a base model with an adapter trained by
+            `moru tune` with the objective classification or regression.
 
             Examples:
               moru classify ./sentiment 'The parcel came late again.'

@@ -5,10 +5,10 @@ import MoruStore
 /// `moru config`: the settings and where they come from.
 struct Config: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the settings, and where each comes from.",
+        abstract: "Show the settings and where each comes from.",
         discussion: """
-            A flag wins over the environment, the environment over the file, the file over
-            the default. The file is YAML, at $MORU_CONFIG or ~/.config/moru/config.yaml.
+            Flags override the environment, the environment overrides the file, the file
+            overrides the defaults. The file is YAML, at $MORU_CONFIG or ~/.config/moru/config.yaml.
 
             Examples:
               moru config show

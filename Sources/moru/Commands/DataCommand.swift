@@ -6,13 +6,13 @@ import MoruTraining
 /// `moru data`: what training data is, and how it is made ready.
 struct DataCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "data", abstract: "Look at training data, see what is learnt from it, split it.",
+        commandName: "data", abstract: "Inspect training data, preview what is trained on, split it.",
         discussion: """
-            Data is JSONL, a JSON array, CSV or TSV with a header, or a folder of texts,
-            with examples of one shape:
+            Data is JSONL, a JSON array, CSV or TSV with a header, or a folder of text files.
+            All examples have the same shape:
               chat            messages, or conversations with from and value
               completion      prompt and completion
-              instruction     instruction and output, perhaps input
+              instruction     instruction and output, optionally input
               classification  text and label
               preference      prompt, chosen and rejected
               text            text
@@ -28,22 +28,23 @@ struct DataCommand: ParsableCommand {
 
 /// How data is read.
 struct DataOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The files' format, where names do not tell it.", valueName: "format"))
+    @Option(help: ArgumentHelp("The format of the files, if their names do not tell.", valueName: "format"))
     var format: DataFileFormat?
-    @Option(help: ArgumentHelp("The examples' shape, where fields do not tell it.", valueName: "shape"))
+    @Option(help: ArgumentHelp("The shape of the examples, if their fields are ambiguous.", valueName: "shape"))
     var shape: ExampleShape?
     @Option(
         name: .customLong("field"),
         help: ArgumentHelp(
-            "What a field is called here, as in prompt=question; may be repeated.", valueName: "name=field"))
+            "Another name for a field, as in prompt=question; may be repeated.", valueName: "name=field"))
     var fields: [String] = []
-    @Option(help: ArgumentHelp("What separates the values of CSV; the header tells it mostly.", valueName: "character"))
+    @Option(
+        help: ArgumentHelp("The separator of CSV values; usually detected from the header.", valueName: "character"))
     var delimiter: String?
-    @Option(parsing: .unconditional, help: "Of text and label: what is asked, as the system message.")
+    @Option(parsing: .unconditional, help: "For text and label: the system message that asks for the label.")
     var instruction: String?
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Of text and label: a text with {text} and {label} in it.", valueName: "text"))
+        help: ArgumentHelp("For text and label: a text with {text} and {label} in it.", valueName: "text"))
     var template: String?
 
     func validate() throws {
@@ -73,7 +74,7 @@ struct DataOptions: ParsableArguments {
 struct LearnedOption: ParsableArguments {
     @Option(
         name: .customLong("train-on"),
-        help: ArgumentHelp("A role whose messages are learnt, or all; may be repeated.", valueName: "role"))
+        help: ArgumentHelp("A role whose messages to train on, or all; may be repeated.", valueName: "role"))
     var roles: [String] = ["assistant"]
 
     /// The roles.

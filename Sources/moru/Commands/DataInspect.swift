@@ -8,7 +8,7 @@ struct DataInspect: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect", abstract: "Count examples, lengths, duplicates, labels and languages.",
         discussion: """
-            Lines that cannot be used are listed; the exit code is 2 when there are any.
+            Lists unusable lines; the exit code is 2 if there are any.
 
             Examples:
               moru data inspect train.jsonl
@@ -19,17 +19,17 @@ struct DataInspect: ParsableCommand {
 
     @Argument(help: "Files, folders or patterns.", completion: .file())
     var paths: [String]
-    @Option(help: ArgumentHelp("Count tokens as this model does.", valueName: "model"))
+    @Option(help: ArgumentHelp("Count tokens with this model's tokenizer.", valueName: "model"))
     var tokenizer: String?
     @Option(
         name: .customLong("max-length"),
-        help: "With --tokenizer: the most tokens of an example. Default: the model's context.")
+        help: "With --tokenizer: the maximum length of an example in tokens. Default: the model's context length.")
     var maxLength: Int?
     @Option(
-        help: ArgumentHelp("How alike near-duplicates are, from 0.3 to 1; 0 does not look for any.", valueName: "share")
+        help: ArgumentHelp("Similarity of near-duplicates, from 0.3 to 1; 0 does not look for any.", valueName: "share")
     )
     var similarity = 0.8
-    @Option(help: ArgumentHelp("How many duplicates of each kind are shown.", valueName: "count"))
+    @Option(help: ArgumentHelp("How many duplicates of each kind to show.", valueName: "count"))
     var show = 5
     @OptionGroup var reading: DataOptions
     @OptionGroup var learning: LearnedOption
@@ -102,7 +102,7 @@ extension DataInspection {
         var table = Table(
             ["length of an example", "min", "median", "95 %", "max", "sum"],
             [.left] + Array(repeating: .right, count: 5))
-        for (name, values) in [("characters", characters), ("tokens", tokens), ("tokens learnt", targets)] {
+        for (name, values) in [("characters", characters), ("tokens", tokens), ("trained tokens", targets)] {
             guard let values else { continue }
             let figures = [values.minimum, values.median, values.p95, values.maximum, values.total]
             table.add([name] + figures.map(String.init))

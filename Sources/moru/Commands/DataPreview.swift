@@ -5,10 +5,10 @@ import MoruTraining
 /// `moru data preview`.
 struct DataPreview: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "preview", abstract: "Show examples as a model sees them, and what of them is learnt.",
+        commandName: "preview", abstract: "Show examples as the model sees them, and which tokens are trained on.",
         usage: "moru data preview <path> --model <model> [<options>]",
         discussion: """
-            What is learnt is green in a terminal and in [brackets] elsewhere.
+            Trained tokens are green in a terminal and in [brackets] elsewhere.
 
             Examples:
               moru data preview train.jsonl --model smollm2-135m-instruct
@@ -23,7 +23,7 @@ struct DataPreview: ParsableCommand {
     var model: String
     @Option(name: [.customShort("n"), .customLong("count")], help: "How many examples.")
     var count = 3
-    @Option(help: ArgumentHelp("How many examples to pass over before.", valueName: "count"))
+    @Option(help: ArgumentHelp("How many examples to skip first.", valueName: "count"))
     var skip = 0
     @OptionGroup var reading: DataOptions
     @OptionGroup var learning: LearnedOption
@@ -46,7 +46,7 @@ struct DataPreview: ParsableCommand {
         for preview in previews {
             let side = preview.side.map { ", \($0)" } ?? ""
             Terminal.result(
-                "── \(preview.place)\(side): \(preview.targetCount) of \(preview.tokens.count) tokens are learnt")
+                "── \(preview.place)\(side): \(preview.targetCount) of \(preview.tokens.count) tokens are trained on")
             Terminal.result(preview.runs.map(Self.shown).joined() + "\n")
         }
     }

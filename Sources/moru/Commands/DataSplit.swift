@@ -5,13 +5,13 @@ import MoruTraining
 /// `moru data split`.
 struct DataSplit: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "split", abstract: "Split data into a part to train on and a part to validate on.",
+        commandName: "split", abstract: "Split data into a training part and a validation part.",
         usage: """
             moru data split <path> --train <file> --validation <file> [<options>]
             """,
         discussion: """
-            Examples that ask the same, or nearly, stay on one side, so that validation
-            measures what was not learnt by heart. Both parts are JSONL, in the order of
+            Examples with the same or nearly the same question stay on one side, so that
+            validation does not reward memorisation. Both parts are JSONL, in the order of
             the data.
 
             Examples:
@@ -23,26 +23,26 @@ struct DataSplit: ParsableCommand {
 
     @Argument(help: "A file, folder or pattern.", completion: .file())
     var path: String
-    @Option(help: ArgumentHelp("Where the part to train on is written.", valueName: "file"), completion: .file())
+    @Option(help: ArgumentHelp("The output file for the training part.", valueName: "file"), completion: .file())
     var train: String
-    @Option(help: ArgumentHelp("Where the part to validate on is written.", valueName: "file"), completion: .file())
+    @Option(help: ArgumentHelp("The output file for the validation part.", valueName: "file"), completion: .file())
     var validation: String
-    @Option(help: "The validation part's share of the examples.")
+    @Option(help: "The fraction of the examples for validation.")
     var share = 0.1
-    @Option(help: "Decides which examples go where.")
+    @Option(help: "The seed that decides which examples go where.")
     var seed: UInt64 = 0
     @Option(
         help: ArgumentHelp(
             "A field, or a label of the answers, whose values get the same share each; may be repeated.",
             valueName: "name"))
     var stratify: [String] = []
-    @Option(help: ArgumentHelp("A field whose equal values stay on one side.", valueName: "field"))
+    @Option(help: ArgumentHelp("A field; records with equal values stay on one side.", valueName: "field"))
     var group: String?
     @Option(
         help: ArgumentHelp(
-            "How alike near-duplicates are, from 0.3 to 1; 0 takes no account of them.", valueName: "share"))
+            "Similarity of near-duplicates, from 0.3 to 1; 0 ignores them.", valueName: "share"))
     var similarity = 0.8
-    @Flag(help: "Replace files that are there.")
+    @Flag(help: "Overwrite existing files.")
     var force = false
     @OptionGroup var reading: DataOptions
     @OptionGroup var output: OutputOptions

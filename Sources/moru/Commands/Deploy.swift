@@ -9,8 +9,8 @@ struct Deploy: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List, load, replace and route the models of a running server.",
         discussion: """
-            The server is at MORU_HOST and MORU_PORT, or at --server URL. Where it asks for
-            a key, MORU_ADMIN_KEY is sent, or else MORU_API_KEY.
+            The server is at MORU_HOST and MORU_PORT, or at --server URL. If it requires a
+            key, MORU_ADMIN_KEY is sent, or else MORU_API_KEY.
 
             Examples:
               moru deploy list
@@ -73,15 +73,15 @@ struct DeployList: AsyncParsableCommand {
                 table.add(
                     (model["name"]?.string ?? "") + (model["pinned"] == true ? " (pinned)" : ""),
                     model["version"]?.string ?? "", model["state"]?.string ?? "", model["task"]?.string ?? "-",
-                    model["state"] == "ready" ? Format.bytes(bytes) : "-", "\(model["requests_at_work"]?.int ?? 0)",
+                    model["state"] == "ready" ? ByteCount.text(bytes) : "-", "\(model["requests_at_work"]?.int ?? 0)",
                     (model["source"]?.string ?? "-") + base)
             }
             Terminal.result(table.text)
             for (name, route) in answer["routes"]?.object.map({ Array($0.members) }) ?? [] {
                 Terminal.result("\(name) -> \(DeployRoute.text(of: route))")
             }
-            let used = Format.bytes(answer["memory"]?["used_bytes"]?.int ?? 0)
-            let budget = answer["memory"]?["budget_bytes"]?.int.map { " of \(Format.bytes($0))" } ?? ""
+            let used = ByteCount.text(answer["memory"]?["used_bytes"]?.int ?? 0)
+            let budget = answer["memory"]?["budget_bytes"]?.int.map { " of \(ByteCount.text($0))" } ?? ""
             Terminal.talk("memory: \(used)\(budget)")
             for model in answer["models"]?.array ?? [] {
                 if let error = model["error"]?.string { Terminal.talk("\(model["name"]?.string ?? ""): \(error)") }
@@ -92,15 +92,15 @@ struct DeployList: AsyncParsableCommand {
 
 /// How a model is to be served.
 struct DeployModelOptions: ParsableArguments {
-    @Option(help: "What the model is to do: generate, classify or embed.")
+    @Option(help: "What the model is used for: generate, classify or embed.")
     var task: ModelSpecification.Task?
-    @Option(help: ArgumentHelp("Requests that are computed together.", valueName: "n"))
+    @Option(help: ArgumentHelp("The maximum number of requests computed together.", valueName: "n"))
     var parallel: Int?
-    @Option(name: .customLong("kv-memory"), help: ArgumentHelp("Memory for keys and values.", valueName: "MiB"))
+    @Option(name: .customLong("kv-memory"), help: ArgumentHelp("Memory for the KV cache.", valueName: "MiB"))
     var cacheMebibytes: Int?
-    @Option(help: ArgumentHelp("A small model with the same tokenizer that guesses tokens.", valueName: "model"))
+    @Option(help: ArgumentHelp("A small model with the same tokenizer that drafts tokens.", valueName: "model"))
     var draft: String?
-    @Flag(help: "Keep it loaded whatever else wants memory.")
+    @Flag(help: "Never unload it to make room for others.")
     var pinned = false
 
     /// The body of a request to serve what lies at a source, or an adapter of a base, under a name.
@@ -127,11 +127,11 @@ struct DeployLoad: AsyncParsableCommand {
               moru deploy load support runs/support/adapter --base smollm2
             """)
 
-    @Argument(help: "The name that clients ask for.")
+    @Argument(help: "The name that clients use.")
     var name: String
-    @Argument(help: "To add one: a model's name, a directory or a .gguf file.")
+    @Argument(help: "To add a model: a name, a directory or a .gguf file.")
     var source: String?
-    @Option(help: ArgumentHelp("The model that it is an adapter of.", valueName: "name"))
+    @Option(help: ArgumentHelp("The base model, if it is an adapter.", valueName: "name"))
     var base: String?
     @OptionGroup var options: DeployModelOptions
     @OptionGroup var server: DeployServer
@@ -146,9 +146,9 @@ struct DeployLoad: AsyncParsableCommand {
 /// `moru deploy unload`.
 struct DeployUnload: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "unload", abstract: "Unload a model; requests at work are finished.",
+        commandName: "unload", abstract: "Unload a model; running requests are completed.",
         discussion: """
-            It is loaded again when it is asked for, unless its name is removed too.
+            The next request loads it again, unless its name is removed too.
 
             Examples:
               moru deploy unload vectors
@@ -174,18 +174,18 @@ struct DeployUnload: AsyncParsableCommand {
 /// `moru deploy swap`.
 struct DeploySwap: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "swap", abstract: "Put another model in place of one, without a failed request.",
+        commandName: "swap", abstract: "Replace a model without failing a request.",
         usage: "moru deploy swap <name> [<source>] [<options>]",
         discussion: """
-            New requests go to the new model once it is loaded; those at work are finished
-            with the old one. Without a source, the same files are loaded again.
+            New requests go to the new model once it is loaded; running requests finish on
+            the old one. Without a source, the same files are loaded again.
 
             Examples:
               moru deploy swap support runs/support-2/adapter
               moru deploy swap smollm2
             """)
 
-    @Argument(help: "The name that clients ask for.")
+    @Argument(help: "The name that clients use.")
     var name: String
     @Argument(help: "A model's name, a directory or a .gguf file.")
     var source: String?
@@ -202,7 +202,7 @@ struct DeploySwap: AsyncParsableCommand {
 /// `moru deploy route`.
 struct DeployRoute: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "route", abstract: "Share a name out among models by weight, or make an alias.",
+        commandName: "route", abstract: "Divide the requests for a name among models by weight, or make an alias.",
         usage: "moru deploy route <name> [<model[=weight]> ...] [<options>]",
         discussion: """
             Examples:
@@ -212,9 +212,9 @@ struct DeployRoute: AsyncParsableCommand {
               moru deploy route support support@2 --save
             """)
 
-    @Argument(help: "The name that clients ask for.")
+    @Argument(help: "The name that clients use.")
     var name: String
-    @Argument(help: ArgumentHelp("A model, or models each with a weight.", valueName: "model[=weight]"))
+    @Argument(help: ArgumentHelp("A model, or several models with weights.", valueName: "model[=weight]"))
     var shares: [String] = []
     @Flag(help: "Keep the requests of one user on one model.")
     var sticky = false

@@ -7,7 +7,7 @@ import MoruTensor
 /// `moru doctor`: what this machine has, and what is missing.
 struct Doctor: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print CPU features, memory, the chosen kernels, and what is missing.",
+        abstract: "Print CPU features, memory, the selected kernels, and what is missing.",
         discussion: """
             Examples:
               moru doctor
@@ -57,7 +57,7 @@ struct Doctor: ParsableCommand {
                 key: "precision", value: .string(runtime.defaultPrecision.rawValue),
                 text: runtime.defaultPrecision.rawValue),
             Check(
-                key: "memory", value: .int(memory), text: Format.bytes(memory),
+                key: "memory", value: .int(memory), text: ByteCount.text(memory),
                 remedy: memory < 4_000_000_000 ? "tuning a 135M model wants about 2 GB free" : nil),
         ]
     }
@@ -71,7 +71,7 @@ struct Doctor: ParsableCommand {
         return [
             Check(
                 key: "home", value: .string(store.root),
-                text: store.root + (free.map { ", \(Format.bytes($0)) free" } ?? ""),
+                text: store.root + (free.map { ", \(ByteCount.text($0)) free" } ?? ""),
                 remedy: (free ?? .max) < 1_000_000_000 ? "less than 1 GB is free for models" : nil),
             Check(
                 key: "models", value: .array(models.map { .string($0.name) }),

@@ -7,13 +7,13 @@ import MoruTraining
 /// `moru embed`: texts as vectors.
 struct Embed: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Turn texts into vectors.",
+        abstract: "Compute embeddings of texts.",
         usage: "moru embed <model> [<texts> ...] [<options>]",
         discussion: """
-            Texts are arguments, lines of standard input, or lines and fields of a
-            file. Sentence encoders give vectors whose cosine says how much two texts
-            have in common; other encoders and language models work too, but were not
-            trained for it.
+            Texts are arguments, lines of standard input, or lines or fields of a
+            file. With sentence encoders, the cosine of two vectors measures how
+            similar the texts are; other encoders and language models work too, but
+            were not trained for it.
 
             Examples:
               moru embed all-minilm-l6-v2 'How do I get a refund?'
@@ -24,10 +24,10 @@ struct Embed: ParsableCommand {
             """)
 
     @OptionGroup var model: ModelArgument
-    @Argument(help: "The texts; without any, each line of standard input is one.")
+    @Argument(help: "The texts; by default, each line of standard input.")
     var texts: [String] = []
     @Option(
-        help: ArgumentHelp("An adapter that was tuned with the objective embedding.", valueName: "directory"))
+        help: ArgumentHelp("An adapter trained with the objective embedding.", valueName: "directory"))
     var adapter: String?
     @Option(help: ArgumentHelp("A .txt, .jsonl, .json, .csv or .tsv file of texts.", valueName: "file"))
     var data: String?
@@ -36,22 +36,22 @@ struct Embed: ParsableCommand {
     @Option(
         name: .shortAndLong, help: ArgumentHelp("Write a .jsonl, .npy or .safetensors file.", valueName: "file"))
     var output: String?
-    @Option(help: "The name of one of the model's prompts, to go before each text.")
+    @Option(help: "The name of one of the model's prompts, put before each text.")
     var prompt: String?
     @Option(
         help: ArgumentHelp(
             "How hidden states become a vector, where the model does not say it: mean, cls, max or lasttoken."))
     var pooling: SentenceModules.Pooling?
-    @Flag(help: "Cut longer texts than the model reads, instead of refusing them.")
+    @Flag(help: "Truncate texts that are too long for the model, instead of refusing them.")
     var truncate = false
-    @Flag(help: "Print the cosines between the texts instead of their vectors.")
+    @Flag(help: "Print the cosine similarities of the texts instead of their vectors.")
     var similarity = false
-    @Flag(help: "Print a line of JSON for each text.")
+    @Flag(help: "Print one line of JSON per text.")
     var json = false
 
     func validate() throws {
         if data != nil, !texts.isEmpty { throw ValidationError("Give either texts or --data.") }
-        if similarity, output != nil || json { throw ValidationError("--similarity prints a table of its own.") }
+        if similarity, output != nil || json { throw ValidationError("--similarity prints its own table.") }
     }
 
     func run() throws {

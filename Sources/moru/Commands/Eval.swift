@@ -9,36 +9,36 @@ struct Eval: AsyncParsableCommand {
     static let gateExitCode = ExitCode(8)
 
     static let configuration = CommandConfiguration(
-        abstract: "Measure models on labelled examples, questions with choices, or texts.",
+        abstract: "Evaluate models on labelled examples, multiple-choice questions or texts.",
         usage: """
             moru eval <model> <data> [<options>]
             moru eval --model <model> --model <model> ... <data> [<options>]
             moru eval --recipe <recipe> [--set <key>=<value> ...] [<options>]
             """,
         discussion: """
-            DATA is JSONL: lines with messages that end with the right answer, with prompt
-            and completion, or with text and label. Answers are greedy. An answer of lines
-            "name: value", a JSON object, or a bare label gives labels, for which
-            accuracy, precision, recall, F1 and a confusion matrix are printed; exact
-            match and perplexity are printed always. An answer that puts the label in
-            other words is understood where it is unambiguous, so that an untuned model is
-            judged fairly. --metric compares answers of any text with the references.
-            Every figure comes with the interval that holds it 95 times of 100.
+            DATA is JSONL: records with messages that end with the reference answer, with
+            prompt and completion, or with text and label. Decoding is greedy. Answers
+            that consist of lines "name: value", a JSON object or a single label are parsed
+            into labels: accuracy, precision, recall, F1 and a confusion matrix. Exact match
+            and perplexity are always printed. An answer that phrases a label differently
+            is accepted if it is unambiguous, to judge an untuned model fairly. --metric
+            compares free text with the references. Every figure has a 95 % confidence
+            interval.
 
-            Lines with question, choices and answer (its place from 0, letter or text)
-            are multiple choice: the likeliest answer counts, by its log-probability
-            and by that for its length, as in the lm-eval harness. Lines with text alone,
-            text files and folders are read: perplexity and bits per byte.
+            Records with question, choices and answer (index from 0, letter or text) are
+            multiple choice: the likeliest answer counts, by log-probability and by
+            length-normalised log-probability, as in the lm-eval harness. For records with
+            only text, text files and folders: perplexity and bits per byte.
 
-            A model with a head (one that moru classify or moru extract takes) is
-            evaluated by its head, on lines with text and label, or text and value:
-            accuracy, F1, confusion and calibration, or RMSE, MAE and Pearson's
-            correlation; on lines with text and labels, or text and entities:
-            precision, recall and F1 of the labels, or of whole spans.
+            A model with a head (as used by moru classify and moru extract) is evaluated
+            with its head. Records with text and label, or text and value: accuracy, F1,
+            confusion matrix and calibration, or RMSE, MAE and Pearson's correlation.
+            Records with text and labels, or text and entities: precision, recall and F1 of
+            the labels, or of whole spans.
 
-            Several models, or a model with adapters, stand side by side; ▲ and ▼ mark
-            what is better or worse than the first one by more than chance. --gate sets
-            conditions: where one fails, the exit code is 8.
+            Several models, or a model with adapters, are compared side by side; ▲ and ▼
+            mark figures that are better or worse than the first model's by more than
+            chance. --gate sets conditions: if one fails, the exit code is 8.
 
             Examples:
               moru eval smollm2-135m-instruct Examples/customer-feedback/test.jsonl
@@ -60,7 +60,7 @@ struct Eval: AsyncParsableCommand {
     var arguments: [String] = []
     @Option(
         name: .customLong("model"),
-        help: ArgumentHelp("A model to evaluate, in place of the argument; may be repeated.", valueName: "model"))
+        help: ArgumentHelp("A model to evaluate, instead of the argument; may be repeated.", valueName: "model"))
     var models: [String] = []
     @Option(
         name: .customLong("adapter"),
@@ -69,7 +69,7 @@ struct Eval: AsyncParsableCommand {
             valueName: "[name=]directory"))
     var adapters: [String] = []
     @Option(
-        help: ArgumentHelp("A recipe that says everything below, and the models.", valueName: "file"),
+        help: ArgumentHelp("A recipe with all of the settings below, and the models.", valueName: "file"),
         completion: .file(extensions: ["yaml", "yml"]))
     var recipe: String?
     @Option(
@@ -78,13 +78,14 @@ struct Eval: AsyncParsableCommand {
     var overrides: [String] = []
     @Option(parsing: .unconditional, help: "Use only the first N examples.")
     var limit: Int?
-    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens of an answer.")
+    @Option(
+        name: .customLong("max-tokens"), parsing: .unconditional, help: "The maximum number of tokens in an answer.")
     var maximumTokens: Int?
-    @Option(parsing: .unconditional, help: "The most tokens of a text that are read at once. Default: the context.")
+    @Option(parsing: .unconditional, help: "The maximum number of tokens read at once. Default: the context length.")
     var window: Int?
-    @Option(parsing: .unconditional, help: "What to ask of text and label lines, as the system message.")
+    @Option(parsing: .unconditional, help: "For text and label: the system message that asks for the label.")
     var instruction: String?
-    @Option(name: .customLong("label"), help: "A label to report; may be repeated. Default: all that the data gives.")
+    @Option(name: .customLong("label"), help: "A label to report; may be repeated. Default: all labels in the data.")
     var labels: [String] = []
     @Option(
         name: .customLong("metric"),
@@ -106,7 +107,7 @@ struct Eval: AsyncParsableCommand {
         completion: .file(extensions: ["html"]))
     var report: String?
     @Option(
-        help: ArgumentHelp("Write the whole report, with every answer, to this JSON file.", valueName: "file"),
+        help: ArgumentHelp("Write the complete report, with every answer, to this JSON file.", valueName: "file"),
         completion: .file())
     var save: String?
     @Option(

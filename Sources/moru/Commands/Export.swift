@@ -12,14 +12,14 @@ struct Export: ParsableCommand {
     }
 
     static let configuration = CommandConfiguration(
-        abstract: "Write a model as a Hugging Face directory or a GGUF file.",
+        abstract: "Export a model as a Hugging Face directory or a GGUF file.",
         usage: "moru export <model> --format <format> --output <path>",
         discussion: """
-            safetensors is a directory that transformers loads; gguf a single file for
-            llama.cpp and transformers, with the tokenizer and the chat template inside.
-            Weights are kept as they are: quantised ones stay quantised in GGUF and are
-            written out as f32 in safetensors. --dtype changes that; `moru quantize`
-            makes smaller files. What a format cannot say is refused with the reason.
+            safetensors writes a directory that transformers loads; gguf writes a single
+            file for llama.cpp and transformers, including tokenizer and chat template.
+            Weights keep their format: quantised weights stay quantised in GGUF and become
+            f32 in safetensors. --dtype changes this; `moru quantize` makes smaller files.
+            What a format cannot express is refused with the reason.
 
             Examples:
               moru export smollm2-135m-instruct --format safetensors --output ./dir
@@ -29,18 +29,18 @@ struct Export: ParsableCommand {
             """)
 
     @OptionGroup var model: ModelArgument
-    @Option(help: "What is written: safetensors or gguf.")
+    @Option(help: "The output format: safetensors or gguf.")
     var format: Layout
     @Option(help: ArgumentHelp("The directory or file to write.", valueName: "path"), completion: .file())
     var output: String
-    @Option(help: "How weights are stored: f32, bf16 or f16. Default: as they are.")
+    @Option(help: "The weights' format: f32, bf16 or f16. Default: unchanged.")
     var dtype: DType?
     @Option(
         name: .customLong("adapter"),
         help: ArgumentHelp("An adapter to merge into the weights first; may be repeated.", valueName: "directory"))
     var adapters: [String] = []
     @OptionGroup var evaluation: LossOptions
-    @Flag(name: .customLong("dry-run"), help: "Check everything and say what would be written, without doing it.")
+    @Flag(name: .customLong("dry-run"), help: "Check everything and report what would be written, without writing it.")
     var isDryRun = false
     @OptionGroup var printing: OutputOptions
 
@@ -78,7 +78,7 @@ struct Export: ParsableCommand {
         report["bytes"] = .int(bytes)
         report["loss"] = loss?.json
         if printing.json { return Terminal.result(JSON.object(report).text(pretty: true)) }
-        Terminal.result("\(output): \(Format.bytes(bytes))\(isDryRun ? " would be written" : "")")
+        Terminal.result("\(output): \(ByteCount.text(bytes))\(isDryRun ? " would be written" : "")")
         if let loss { Terminal.result(loss.text) }
     }
 }

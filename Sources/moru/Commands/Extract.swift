@@ -5,13 +5,13 @@ import MoruModels
 /// `moru extract`: what is found in texts, and where.
 struct Extract: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Find names, amounts and the like in texts.",
+        abstract: "Extract names, amounts and the like from texts.",
         usage: "moru extract <model> [<text> ...] [<options>]",
         discussion: """
-            The model labels tokens, in Hugging Face layout
-            (AutoModelForTokenClassification), or is a base model with an adapter that
-            `moru tune` learnt with objective: extraction. Tags such as B-NAME and I-NAME
-            are put together to spans. Places count characters as Python does.
+            The model is a token classifier in Hugging Face layout
+            (AutoModelForTokenClassification), or a base model with an adapter trained by
+            `moru tune` with the objective extraction. Tags such as B-NAME and I-NAME are
+            joined into spans. Offsets count characters as Python does.
 
             Examples:
               moru extract ./invoices 'Pay 120 EUR to Kim Minji by 3 May.'

@@ -10,10 +10,9 @@ struct Generate: AsyncParsableCommand {
         abstract: "Answer one prompt.",
         usage: "moru generate <model> --prompt <prompt> [<options>]",
         discussion: """
-            The prompt goes through the model's chat template as a user message; --raw
-            leaves the template out, so that the model goes on from the text itself. The
-            answer is printed as it is generated. With a schema, an expression or a
-            grammar the answer has that form for certain.
+            The prompt becomes a user message in the model's chat template; with --raw the
+            model continues the text itself. The answer is printed as it is generated. A
+            schema, regular expression or grammar guarantees the form of the answer.
 
             Examples:
               moru generate smollm2-135m-instruct -p 'Name three primary colours.'
@@ -29,11 +28,11 @@ struct Generate: AsyncParsableCommand {
     var prompt: String
     @Option(parsing: .unconditional, help: "The system message.")
     var system: String?
-    @Flag(help: "Leave the chat template out.")
+    @Flag(help: "Do not apply the chat template.")
     var raw = false
-    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The most tokens to generate.")
+    @Option(name: .customLong("max-tokens"), parsing: .unconditional, help: "The maximum number of tokens to generate.")
     var maximumTokens: Int?
-    @Option(parsing: .unconditionalSingleValue, help: "End before this text; may be repeated.")
+    @Option(parsing: .unconditionalSingleValue, help: "Stop before this text; may be repeated.")
     var stop: [String] = []
     @OptionGroup var structure: StructureOptions
     @OptionGroup var sampling: SamplingOptions

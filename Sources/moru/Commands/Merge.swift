@@ -20,11 +20,11 @@ struct Merge: ParsableCommand {
             """,
         discussion: """
             An adapter (LoRA, rsLoRA, DoRA, (IA)3) becomes part of the weights: the result
-            answers as the base with the adapter does, and needs no adapter. Several are
-            added up, each by its --weight. Prompt and prefix tuning change no weights and
-            cannot be merged.
+            answers like the base with the adapter. Several adapters are added up, each
+            with its --weight. Prompt and prefix tuning change no weights and cannot be
+            merged.
 
-            Models tuned from one base merge by
+            Models tuned from the same base are merged with
               slerp   between two, along the arc between their weights
               ties    the largest changes of each, their signs elected (the first
                       model is the base they were tuned from)
@@ -50,23 +50,24 @@ struct Merge: ParsableCommand {
     var models: [String] = []
     @Option(
         name: .customLong("weight"), parsing: .unconditionalSingleValue,
-        help: "How much of each adapter or model goes in, in their order. Default: 1 each; for linear, equal shares.")
+        help: "The weight of each adapter or model, in order. Default: 1 each; for linear, equal shares.")
     var weights: [Float] = []
-    @Option(help: "How models are merged: \(Method.allCases.map(\.rawValue).joined(separator: ", ")).")
+    @Option(help: "How to merge the models: \(Method.allCases.map(\.rawValue).joined(separator: ", ")).")
     var method: Method?
-    @Option(name: .customLong("t"), help: "SLERP's place between the models: 0 is the first, 1 the second.")
+    @Option(name: .customLong("t"), help: "For slerp: the position between the models; 0 is the first, 1 the second.")
     var place: Float?
-    @Option(help: "TIES: the share of each tensor's changes that stays. Default: 0.2.")
+    @Option(help: "For ties: the fraction of each tensor's changes to keep. Default: 0.2.")
     var density: Float?
-    @Option(name: .customLong("lambda"), help: "TIES: what the merged changes are multiplied by. Default: 1.")
+    @Option(name: .customLong("lambda"), help: "For ties: the factor for the merged changes. Default: 1.")
     var scale: Float?
     @Flag(name: .customLong("ignore-tokenizers"), help: "Merge models with other tokenizers, keeping the first's.")
     var ignoresTokenizers = false
-    @Option(help: ArgumentHelp("Where the merged model is written.", valueName: "directory"), completion: .directory)
+    @Option(
+        help: ArgumentHelp("The output directory of the merged model.", valueName: "directory"), completion: .directory)
     var output: String
-    @Option(help: "How weights are stored: f32, bf16 or f16. Default: as they are; quantised ones as f32.")
+    @Option(help: "The weights' format: f32, bf16 or f16. Default: unchanged; quantised weights become f32.")
     var dtype: DType?
-    @Flag(name: .customLong("dry-run"), help: "Check everything and say what would be done, without doing it.")
+    @Flag(name: .customLong("dry-run"), help: "Check everything and report what would be done, without doing it.")
     var isDryRun = false
     @OptionGroup var printing: OutputOptions
 
@@ -168,7 +169,7 @@ struct Merge: ParsableCommand {
         lines += (report["notes"]?.array ?? []).compactMap(\.string).map { "note: \($0)" }
         let isDryRun = report["dry_run"] == true
         lines.append(
-            "\(report["output"]?.string ?? ""): \(Format.bytes(report["bytes"]?.int ?? 0))"
+            "\(report["output"]?.string ?? ""): \(ByteCount.text(report["bytes"]?.int ?? 0))"
                 + (isDryRun ? " would be written" : ""))
         return lines.joined(separator: "\n")
     }

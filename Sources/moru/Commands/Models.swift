@@ -5,7 +5,7 @@ import MoruStore
 /// `moru models`: lists what is here and what can be pulled.
 struct Models: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List the models that are here, or those of the catalog.",
+        abstract: "List the models on this machine, or those in the catalog.",
         discussion: """
             Examples:
               moru models
@@ -13,7 +13,7 @@ struct Models: ParsableCommand {
               moru models --remove smollm2-135m-instruct
             """)
 
-    @Flag(help: "List what the catalog offers instead.")
+    @Flag(help: "List the catalog instead.")
     var catalog = false
     @Option(help: ArgumentHelp("Delete a model from this machine.", valueName: "model"))
     var remove: String?
@@ -53,7 +53,7 @@ struct Models: ParsableCommand {
         var table = Table(["name", "size", "architecture", "licence", "source"], [.left, .right])
         for model in models {
             table.add(
-                model.name, Format.bytes(model.size), model.architecture ?? "?", model.license ?? "?",
+                model.name, ByteCount.text(model.size), model.architecture ?? "?", model.license ?? "?",
                 model.problem ?? model.source ?? "?")
         }
         Terminal.result(table.text)
@@ -78,7 +78,7 @@ struct Models: ParsableCommand {
         var table = Table(["name", "parameters", "size", "licence", "what it is"], [.left, .right, .right])
         for entry in Catalog.entries {
             table.add(
-                entry.name, Format.count(entry.parameters), Format.bytes(entry.size), entry.license, entry.summary)
+                entry.name, Format.count(entry.parameters), ByteCount.text(entry.size), entry.license, entry.summary)
         }
         Terminal.result(table.text)
     }

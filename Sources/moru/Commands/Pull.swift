@@ -5,11 +5,11 @@ import MoruStore
 /// `moru pull`: fetches a model.
 struct Pull: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Fetch a model.",
+        abstract: "Download a model.",
         discussion: """
-            MODEL is a name of the catalog (moru models --catalog) or
-            hf:ORG/REPO[@REVISION][:FILE] for a model of the Hugging Face hub. An
-            interrupted pull goes on where it stopped. Set HF_TOKEN for gated models.
+            MODEL is a name from the catalog (moru models --catalog) or
+            hf:ORG/REPO[@REVISION][:FILE] for a model on the Hugging Face Hub. An
+            interrupted download resumes where it stopped. Set HF_TOKEN for gated models.
 
             Examples:
               moru pull smollm2-135m-instruct
@@ -18,7 +18,7 @@ struct Pull: AsyncParsableCommand {
 
     @Argument(help: "The model to fetch.")
     var model = Catalog.defaultModel
-    @Flag(help: "Fetch it again even if it is here.")
+    @Flag(help: "Download the model again even if it is already here.")
     var force = false
     @OptionGroup var output: OutputOptions
 
@@ -39,7 +39,7 @@ struct Pull: AsyncParsableCommand {
         if output.json {
             Terminal.result(stored.json.text(pretty: true))
         } else {
-            Terminal.talk("\(stored.name) is ready: \(Format.bytes(stored.size)) in \(stored.directory)")
+            Terminal.talk("\(stored.name) is ready: \(ByteCount.text(stored.size)) in \(stored.directory)")
             Terminal.result(stored.path)
         }
     }

@@ -7,20 +7,20 @@ import MoruTrust
 /// `moru quantize`: a smaller GGUF file of a model.
 struct Quantize: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Write a model as a smaller GGUF file, in fewer bits a weight.",
+        abstract: "Quantise a model into a smaller GGUF file, with fewer bits per weight.",
         usage: "moru quantize <model> --type <type> --output <file>",
         discussion: """
             Types: \(StorageTypes.all.map(\.name).prefix(9).joined(separator: ", ")),
             \(StorageTypes.all.map(\.name).dropFirst(9).joined(separator: ", ")).
-            Q4_K_M is the usual choice. The names with _M and _S spend more bits on the
-            tensors that matter most; every type keeps the output projection in 6 bits or
-            more. --dry-run shows what becomes of each tensor.
+            Q4_K_M is the usual choice. Types with _M and _S spend more bits on the tensors
+            that matter most; every type keeps the output projection in at least 6 bits.
+            --dry-run shows what would happen to each tensor.
 
-            --calibration runs texts through the model and weighs each weight's error by
-            what it is multiplied with; use texts like those that the model will see.
-            --evaluate measures what is lost: perplexity before and after, the divergence
-            of the next token's distribution, and how often the likeliest token is the
-            same. With --calibration alone, the last tenth of its texts is kept for that.
+            --calibration runs texts through the model and weights errors by the size of
+            the inputs they meet; use texts like those that the model will see. --evaluate
+            measures the loss of quality: perplexity before and after, the divergence of
+            the next-token distribution, and how often the likeliest token stays the same.
+            With --calibration alone, the last tenth of its texts is held out for this.
 
             Examples:
               moru quantize smollm2-135m-instruct --type Q4_K_M --output small.gguf
@@ -33,23 +33,27 @@ struct Quantize: ParsableCommand {
     @Option(help: ArgumentHelp("The format of the weights; see above.", valueName: "type"))
     var type: StorageTypes
     @Option(
-        help: ArgumentHelp("Where the file is written.", valueName: "file"), completion: .file(extensions: ["gguf"]))
+        help: ArgumentHelp("The output file.", valueName: "file"), completion: .file(extensions: ["gguf"]))
     var output: String
-    @Option(help: ArgumentHelp("Texts to weigh the weights' errors by.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp(
+            "Texts for calibration: they determine how much each weight's error matters.", valueName: "file"),
+        completion: .file())
     var calibration: String?
     @Option(
-        name: .customLong("calibration-tokens"), help: "How many tokens of them to use at most.")
+        name: .customLong("calibration-tokens"), help: "The maximum number of their tokens to use.")
     var calibrationTokens = 65_536
     @Option(
-        help: ArgumentHelp("An importance matrix that llama.cpp or --save-imatrix wrote.", valueName: "file"),
+        help: ArgumentHelp("An importance matrix written by llama.cpp or --save-imatrix.", valueName: "file"),
         completion: .file(extensions: ["gguf"]))
     var imatrix: String?
     @Option(
         name: .customLong("save-imatrix"),
-        help: ArgumentHelp("Write what --calibration found to this file.", valueName: "file"), completion: .file())
+        help: ArgumentHelp("Write the importance matrix computed by --calibration to this file.", valueName: "file"),
+        completion: .file())
     var savedMatrix: String?
     @OptionGroup var evaluation: LossOptions
-    @Flag(name: .customLong("dry-run"), help: "Show what becomes of each tensor, without doing it.")
+    @Flag(name: .customLong("dry-run"), help: "Show what would happen to each tensor, without writing anything.")
     var isDryRun = false
     @OptionGroup var printing: OutputOptions
 
@@ -104,9 +108,10 @@ extension StorageTypes: ExpressibleByArgument {
 
 /// How what is lost is measured.
 struct LossOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("A text to measure the loss of quality on.", valueName: "file"), completion: .file())
+    @Option(
+        help: ArgumentHelp("A text on which to measure the loss of quality.", valueName: "file"), completion: .file())
     var evaluate: String?
-    @Option(name: .customLong("evaluate-tokens"), help: "How many tokens of it to use at most.")
+    @Option(name: .customLong("evaluate-tokens"), help: "The maximum number of its tokens to use.")
     var tokens = 4096
 
     func validate() throws {
@@ -181,7 +186,7 @@ extension GGUFExport {
         }
         let kinds = counts.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.map { "\($0.value) \($0.key)" }
         var lines = [
-            "\(output): \(Format.bytes(byteCount))\(isDryRun ? " would be written" : ""), "
+            "\(output): \(ByteCount.text(byteCount))\(isDryRun ? " would be written" : ""), "
                 + kinds.joined(separator: ", ")
         ]
         for (what, count) in fallbacks.sorted(by: { $0.key < $1.key }) {

@@ -10,8 +10,8 @@ struct RecipeCommand: AsyncParsableCommand {
         commandName: "recipe", abstract: "Recipes: list, copy, check, estimate, import and run them.",
         usage: "moru recipe <subcommand>",
         discussion: """
-            A recipe is YAML that decides a training run: the model, the data, which
-            parameters move, and how.
+            A recipe is a YAML file that defines a training run: the model, the data, which
+            parameters are trained, and how.
 
             Examples:
               moru recipe list
@@ -50,7 +50,7 @@ extension RecipeCommand {
     /// `moru recipe list`.
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the recipes that come with Moru.", usage: "moru recipe list [--json]",
+            abstract: "List the built-in recipes.", usage: "moru recipe list [--json]",
             discussion: """
                 Examples:
                   moru recipe list
@@ -78,25 +78,25 @@ extension RecipeCommand {
     /// `moru recipe copy`.
     struct Copy: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Write a recipe that comes with Moru to a file, to begin from.",
+            abstract: "Copy a built-in recipe to a file, as a starting point.",
             usage: "moru recipe copy <name> [<file>] [--set <key>=<value> ...] [--force]",
             discussion: """
-                Every key is explained beside its value. Without a file it is printed.
+                Every key is explained next to its value. Without a file, prints the recipe.
 
                 Examples:
                   moru recipe copy lora-chat mine.yaml
                   moru recipe copy full --set model=smollm2-135m-instruct
                 """)
 
-        @Argument(help: "A name that `moru recipe list` knows.")
+        @Argument(help: "A name from `moru recipe list`.")
         var name: String
         @Argument(help: "The file.", completion: .file(extensions: ["yaml", "yml"]))
         var file: String?
         @Option(
             name: .customLong("set"),
-            help: ArgumentHelp("Give a key a value. May be repeated.", valueName: "key=value"))
+            help: ArgumentHelp("Set a key; may be repeated.", valueName: "key=value"))
         var overrides: [String] = []
-        @Flag(help: "Replace a file that is there.")
+        @Flag(help: "Overwrite an existing file.")
         var force = false
 
         func run() throws {
@@ -104,7 +104,7 @@ extension RecipeCommand {
             guard let file else { return Terminal.result(String(text.dropLast())) }
             guard force || !FileSystem.exists(file) else {
                 throw MoruError(
-                    .fileOccupied, "\(file) is there already", remedy: "choose another name, or replace it: --force")
+                    .fileOccupied, "\(file) already exists", remedy: "choose another name, or replace it: --force")
             }
             try FileSystem.write(text.utf8, to: file)
             Terminal.result(file)
@@ -114,7 +114,7 @@ extension RecipeCommand {
     /// `moru recipe validate`.
     struct Validate: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check that a recipe is right and that what it names is there.",
+            abstract: "Check a recipe and that the files it names exist.",
             usage: "moru recipe validate <recipe> [--set <key>=<value> ...] [--json]",
             discussion: """
                 Prints the recipe with every key written out and every path resolved.
@@ -144,12 +144,11 @@ extension RecipeCommand {
     /// `moru recipe estimate`.
     struct Estimate: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Tell what a run will need: memory, time and disk.",
+            abstract: "Estimate what a run will need: memory, time and disk space.",
             usage: "moru recipe estimate <recipe> [--set <key>=<value> ...] [--json]",
             discussion: """
-                Passes a few batches of the real data through the model and throws the
-                gradients away; nothing is written. `moru tune` does the same before it
-                starts.
+                Runs a few batches of the real data through the model and discards the
+                gradients; nothing is written. `moru tune` does the same before it starts.
 
                 Examples:
                   moru recipe estimate mine.yaml
@@ -173,7 +172,7 @@ extension RecipeCommand {
     /// `moru recipe run`.
     struct Run: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Tune a model as a recipe says; the same as `moru tune`.",
+            abstract: "Tune a model with a recipe; the same as `moru tune`.",
             usage: "moru recipe run <recipe> [--set <key>=<value> ...] [<options>]",
             discussion: """
                 Examples:
@@ -226,11 +225,11 @@ extension RecipeCommand {
     /// `moru recipe import`.
     struct Import: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a recipe of another program's configuration.",
+            abstract: "Convert another program's configuration to a recipe.",
             usage: "moru recipe import <file> [<recipe>] [--from <program>] [<options>]",
             discussion: """
-                Understands axolotl, LLaMA-Factory and fms-hf-tuning (YAML or JSON). What has
-                no counterpart is listed. Without a file the recipe is printed.
+                Understands axolotl, LLaMA-Factory and fms-hf-tuning (YAML or JSON). Settings
+                without a counterpart are listed. Without a file, prints the recipe.
 
                 Examples:
                   moru recipe import axolotl.yaml mine.yaml
@@ -247,7 +246,7 @@ extension RecipeCommand {
                     + RecipeImport.Origin.allCases.map(\.rawValue).joined(separator: ", ") + ".",
                 valueName: "program"))
         var from: String?
-        @Flag(help: "Replace a file that is there.")
+        @Flag(help: "Overwrite an existing file.")
         var force = false
         @OptionGroup var output: OutputOptions
 
@@ -263,7 +262,7 @@ extension RecipeCommand {
             if let recipe {
                 guard force || !FileSystem.exists(recipe) else {
                     throw MoruError(
-                        .fileOccupied, "\(recipe) is there already",
+                        .fileOccupied, "\(recipe) already exists",
                         remedy: "choose another name, or replace it: --force")
                 }
                 try FileSystem.write(imported.yaml.utf8, to: recipe)
@@ -309,24 +308,24 @@ enum EstimateDisplay {
     /// In one line, before a run.
     static func show(_ estimate: ResourceEstimate) {
         Terminal.talk(
-            "estimate: \(Format.bytes(estimate.peakMemoryBytes)) of memory, "
-                + "\(Format.duration(estimate.seconds)), \(Format.bytes(estimate.diskBytes)) on the disk")
+            "estimate: \(ByteCount.text(estimate.peakMemoryBytes)) of memory, "
+                + "\(Format.duration(estimate.seconds)), \(ByteCount.text(estimate.diskBytes)) on the disk")
     }
 
     /// Line by line.
     static func table(_ estimate: ResourceEstimate) -> String {
-        func available(_ bytes: Int?) -> String { bytes.map { " of \(Format.bytes($0)) available" } ?? "" }
+        func available(_ bytes: Int?) -> String { bytes.map { " of \(ByteCount.text($0)) available" } ?? "" }
         var table = Table(["WHAT", "HOW MUCH"])
-        table.add("memory", Format.bytes(estimate.peakMemoryBytes) + available(estimate.room.memoryBytes))
-        table.add("  held already", Format.bytes(estimate.weightBytes))
-        table.add("  gradients", Format.bytes(estimate.gradientBytes))
-        table.add("  optimizer", Format.bytes(estimate.optimizerBytes))
-        table.add("  activations", Format.bytes(estimate.activationBytes))
-        if estimate.unpackedBytes > 0 { table.add("  unpacked weights", Format.bytes(estimate.unpackedBytes)) }
+        table.add("memory", ByteCount.text(estimate.peakMemoryBytes) + available(estimate.room.memoryBytes))
+        table.add("  held already", ByteCount.text(estimate.weightBytes))
+        table.add("  gradients", ByteCount.text(estimate.gradientBytes))
+        table.add("  optimizer", ByteCount.text(estimate.optimizerBytes))
+        table.add("  activations", ByteCount.text(estimate.activationBytes))
+        if estimate.unpackedBytes > 0 { table.add("  unpacked weights", ByteCount.text(estimate.unpackedBytes)) }
         table.add("time", Format.duration(estimate.seconds))
         table.add("  a step", Format.fixed(estimate.secondsPerStep, 2) + " s")
-        table.add("disk", Format.bytes(estimate.diskBytes) + available(estimate.room.diskBytes))
-        table.add("  at most", Format.bytes(estimate.peakDiskBytes))
+        table.add("disk", ByteCount.text(estimate.diskBytes) + available(estimate.room.diskBytes))
+        table.add("  at most", ByteCount.text(estimate.peakDiskBytes))
         return table.text
     }
 }

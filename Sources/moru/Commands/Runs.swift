@@ -6,9 +6,9 @@ import MoruTraining
 /// `moru runs`: what training and tuning runs came to.
 struct Runs: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List, look at and compare training runs.",
+        abstract: "List, show and compare training runs.",
         discussion: """
-            A run is a directory that moru train or moru tune has written.
+            A run is a directory written by moru train or moru tune.
 
             Examples:
               moru runs list
@@ -23,7 +23,7 @@ struct Runs: AsyncParsableCommand {
 /// `moru runs list`: the runs below a directory.
 struct RunsList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the runs below a directory, the newest first.",
+        commandName: "list", abstract: "List the runs in a directory, newest first.",
         discussion: """
             Examples:
               moru runs list
@@ -36,7 +36,7 @@ struct RunsList: AsyncParsableCommand {
 
     func run() async throws {
         guard FileSystem.isDirectory(directory) else {
-            throw MoruError(.fileNotFound, "\(directory) is no directory", remedy: "name one that holds runs")
+            throw MoruError(.fileNotFound, "\(directory) is not a directory", remedy: "name one that holds runs")
         }
         let runs = RunRecord.find(in: directory)
         if output.json { return Terminal.result(JSON.array(runs.map(\.json)).text(pretty: true)) }
@@ -58,7 +58,7 @@ struct RunsList: AsyncParsableCommand {
 /// `moru runs show`: one run.
 struct RunsShow: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "Show a run: its figures and curves.",
+        commandName: "show", abstract: "Show a run: its metrics and curves.",
         discussion: """
             Examples:
               moru runs show runs/first
@@ -96,7 +96,7 @@ struct RunsShow: AsyncParsableCommand {
 /// `moru runs compare`: runs side by side.
 struct RunsCompare: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "compare", abstract: "Compare runs: their figures, and how their recipes differ.",
+        commandName: "compare", abstract: "Compare runs: their metrics, and the differences of their recipes.",
         discussion: """
             Examples:
               moru runs compare runs/llama runs/lstm

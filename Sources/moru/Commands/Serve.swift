@@ -15,30 +15,30 @@ struct Serve: AsyncParsableCommand {
             Endpoints: GET /v1/models, POST /v1/chat/completions, POST /v1/completions,
             POST /v1/responses, POST /v1/embeddings, POST /v1/moderations, GET /health,
             GET /metrics (for Prometheus); and POST /classify, POST /score, POST /rerank,
-            POST /tokenize, POST /detokenize, GET /tokenizer_info, as vLLM has them; and
+            POST /tokenize, POST /detokenize, GET /tokenizer_info, as in vLLM; and
             the Open Inference Protocol of KServe and Triton: GET /v2, GET
             /v2/health/live, GET /v2/health/ready, GET /v2/models/NAME, POST
-            /v2/models/NAME/infer, .../generate and .../generate_stream. Each adapter is a
-            model of its own name on the same base. Set MORU_API_KEY to ask clients for a
-            key.
+            /v2/models/NAME/infer, .../generate and .../generate_stream. Each adapter is
+            served as a model with its own name on the same base. Set MORU_API_KEY to
+            require a key from clients.
 
-            What a model does follows from its files: with a head it classifies, an encoder
-            or a sentence-transformers directory makes vectors, others generate text; and
-            an adapter does what it was tuned for.
+            What a model does follows from its files: a model with a head classifies, an
+            encoder or a sentence-transformers directory produces embeddings, others
+            generate text; an adapter does what it was trained for.
 
-            A file with --config names several models, adapters, aliases and weighted
+            The file given with --config names models, adapters, aliases and weighted
             routes; `moru deploy` and /admin change them while the server runs (key:
-            MORU_ADMIN_KEY, or else MORU_API_KEY, or else from this machine alone).
+            MORU_ADMIN_KEY, or else MORU_API_KEY; without either, only from this machine).
 
-            Requests that begin alike share what is computed (usage says how many tokens:
-            prompt_tokens_details.cached_tokens); users, as the field 'user' names them,
-            share the machine fairly; and a server that has too much to do says so at once
-            (429). An answer is the same, whatever else is being answered.
+            Requests with a common prefix share its computation (usage reports the tokens:
+            prompt_tokens_details.cached_tokens); users, as named by the field 'user',
+            share the machine fairly; and an overloaded server says so at once (429). A
+            request gets the same answer whatever else is being served.
 
-            The options with which containers start vLLM's and KServe's servers are taken
-            too, and the server then listens on every address: --model,
+            The options that containers pass to vLLM's and KServe's servers are accepted
+            too, and the server then listens on all addresses: --model,
             --served-model-name, --max-model-len, --max-num-seqs, --lora-modules, --api-key
-            and those that ask for what happens anyway (docs/serving.md).
+            and some that ask for what Moru does anyway (docs/serving.md).
 
             Examples:
               moru serve smollm2-135m-instruct
@@ -62,7 +62,7 @@ struct Serve: AsyncParsableCommand {
         name: .customLong("adapter"),
         help: ArgumentHelp("An adapter to serve beside the model; may be repeated.", valueName: "name=directory"))
     var adapters: [String] = []
-    @Option(help: "What the model is to do: generate, classify or embed. Default: what its files say.")
+    @Option(help: "What the model is used for: generate, classify or embed. Default: according to its files.")
     var task: ModelSpecification.Task?
     @Option(help: "The name that the model is served under. Default: its own.")
     var name: String?
@@ -73,52 +73,53 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var engine: EngineOptions
     @Option(
         help: ArgumentHelp(
-            "A small model with the same tokenizer that guesses tokens; answers are the same.", valueName: "model"))
+            "A small model with the same tokenizer that drafts tokens; answers stay the same.", valueName: "model"))
     var draft: String?
-    @Option(help: ArgumentHelp("Requests that are computed together; others wait.", valueName: "n"))
+    @Option(help: ArgumentHelp("The maximum number of requests computed together; others wait.", valueName: "n"))
     var parallel = 16
     @Option(
         name: .customLong("kv-memory"),
         help: ArgumentHelp(
-            "Memory for keys and values. Default: what all requests together may need, at most a quarter of the machine's.",
+            "Memory for the KV cache. Default: what all requests together may need, at most a quarter of the machine's.",
             valueName: "MiB"))
     var cacheMebibytes: Int?
     @Option(
         name: .customLong("prefix-cache"),
         help: ArgumentHelp(
-            "Keep what is computed of prompts in this folder, when memory is short and over restarts.",
+            "Keep computed prompts in this folder when memory is short and across restarts.",
             valueName: "directory"))
     var prefixCache: String?
     @Option(
         name: .customLong("prefix-cache-size"),
-        help: ArgumentHelp("The most that --prefix-cache may hold; what was unused for longest goes.", valueName: "MiB")
+        help: ArgumentHelp(
+            "The maximum size of --prefix-cache; the least recently used pages are deleted.", valueName: "MiB")
     )
     var prefixCacheMebibytes = 4096
     @Option(
         name: .customLong("max-wait"),
         help: ArgumentHelp(
-            "Refuse a request (429, with Retry-After) that would likely wait longer to begin.", valueName: "seconds"))
+            "Refuse requests (429, with Retry-After) that would probably wait longer to start.", valueName: "seconds"))
     var maximumWait = 60.0
     @Option(
         name: .customLong("load-wait"),
         help: ArgumentHelp(
-            "Refuse a request (503, with Retry-After) whose model takes longer to load. Default: 60.",
+            "Refuse requests (503, with Retry-After) whose model takes longer to load. Default: 60.",
             valueName: "seconds"))
     var loadWait: Double?
     @Option(
         name: .customLong("memory"),
         help: ArgumentHelp(
-            "Memory for all models; those not in use are unloaded for others. Default: no bound.", valueName: "MiB"))
+            "Memory for all models; idle ones are unloaded to make room. Default: no limit.", valueName: "MiB"))
     var memoryMebibytes: Int?
     @Option(
         name: .customLong("drain-delay"),
         help: ArgumentHelp(
-            "After SIGTERM, go on for so long while saying not to be ready.", valueName: "seconds"))
+            "After SIGTERM, keep serving for this long while reporting not ready.", valueName: "seconds"))
     var drainDelay = 0.0
     @OptionGroup var compatibility: ServeCompatibility
     @Flag(help: "Log every request: model, tokens, times.")
     var verbose = false
-    @Option(help: ArgumentHelp("How the log is written: text, or a JSON object a line.", valueName: "format"))
+    @Option(help: ArgumentHelp("The log format: text, or json with one object per line.", valueName: "format"))
     var logFormat = LogFormat.text
 
     func validate() throws {

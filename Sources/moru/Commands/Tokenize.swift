@@ -18,7 +18,7 @@ struct Tokenize: ParsableCommand {
         name: [.customShort("p"), .long], parsing: .unconditional,
         help: "The text; - reads it from standard input.")
     var prompt: String
-    @Flag(help: "Leave out the tokens that the tokenizer adds around a text.")
+    @Flag(help: "Omit the special tokens that the tokenizer adds around a text.")
     var raw = false
     @OptionGroup var output: OutputOptions
 

@@ -32,21 +32,21 @@ struct Train: AsyncParsableCommand {
               moru train recipe.yaml --resume
             """)
 
-    @Argument(help: "A recipe (.yaml), or texts to learn from.")
+    @Argument(help: "A recipe (.yaml), or texts to train on.")
     var inputs: [String]
     @Option(help: "llama, gpt2, lstm or gru; default llama.")
     var architecture: String?
     @Option(help: "nano, micro, small or base; default micro.")
     var size: String?
-    @Option(help: ArgumentHelp("Where the run is written; default runs/model.", valueName: "directory"))
+    @Option(help: ArgumentHelp("The run's directory; default runs/model.", valueName: "directory"))
     var output: String?
     @Option(
         name: .customLong("set"),
-        help: ArgumentHelp("Override a key of the recipe. May be repeated.", valueName: "key=value"))
+        help: ArgumentHelp("Override a key of the recipe; may be repeated.", valueName: "key=value"))
     var overrides: [String] = []
-    @Flag(help: "Go on with the run in the output directory.")
+    @Flag(help: "Continue the run in the output directory.")
     var resume = false
-    @Flag(help: "Throw away the run in the output directory.")
+    @Flag(help: "Discard the run in the output directory.")
     var overwrite = false
     @OptionGroup var format: OutputOptions
 
@@ -147,7 +147,7 @@ private final class TrainDisplay {
             Terminal.talk("tokenizer: \(size) ids, \(path)")
         case .tokens(let progress):
             begin(3, "tokenising", unit: "tokens")
-            line.update(progress.tokens, of: nil, detail: Format.bytes(progress.bytes))
+            line.update(progress.tokens, of: nil, detail: ByteCount.text(progress.bytes))
         }
     }
 
@@ -161,7 +161,7 @@ private final class TrainDisplay {
         line.finish()
         Terminal.talk(
             "\(model.model.facts.architecture), \(Format.count(facts.parameters)) parameters "
-                + "(\(Format.bytes(facts.stateBytes)) with gradients and optimizer); "
+                + "(\(ByteCount.text(facts.stateBytes)) with gradients and optimizer); "
                 + "\(Format.count(facts.trainingTokens)) tokens to learn, "
                 + "\(Format.count(facts.validationTokens)) held out, "
                 + "\(Format.fixed(facts.bytesPerToken, 2)) bytes a token")

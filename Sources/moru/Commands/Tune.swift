@@ -8,14 +8,15 @@ import MoruTraining
 /// `moru tune`: adapts a model to data, as a recipe says.
 struct Tune: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Tune a model on your data, as a recipe says.",
+        abstract: "Tune a model on your data, with a recipe.",
         usage: "moru tune <recipe> [--set <key>=<value> ...] [<options>]",
         discussion: """
-            The recipe is YAML; `moru recipe copy lora-chat` writes one to begin from, and
-            `moru recipe keys` explains each key. The run directory gets the adapter in
-            PEFT's layout (adapter/) or the tuned model (model/), the checkpoints,
-            events.jsonl and a report with answers before and after (report.html).
-            Ctrl-C saves a checkpoint; --resume goes on from it, to the same losses.
+            The recipe is a YAML file; `moru recipe copy lora-chat` prints one to start
+            from, and `moru recipe keys` explains each key. The run directory contains the
+            adapter in PEFT's layout (adapter/) or the tuned model (model/), the
+            checkpoints, events.jsonl and a report with answers before and after
+            (report.html). Ctrl-C saves a checkpoint; --resume continues from it, to
+            identical losses.
 
             Examples:
               moru tune Examples/customer-feedback/recipe.yaml
@@ -31,9 +32,9 @@ struct Tune: AsyncParsableCommand {
 /// What `moru tune` and `moru recipe run` are asked.
 struct TuningOptions: ParsableArguments {
     @OptionGroup var recipe: RecipeArgument
-    @Flag(help: "Go on with the run in the output directory.")
+    @Flag(help: "Continue the run in the output directory.")
     var resume = false
-    @Flag(help: "Throw away the run in the output directory.")
+    @Flag(help: "Discard the run in the output directory.")
     var overwrite = false
     @OptionGroup var output: OutputOptions
 

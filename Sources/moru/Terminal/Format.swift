@@ -2,18 +2,6 @@ import Foundation
 
 /// Numbers as people read them.
 enum Format {
-    /// Bytes in decimal units: `98.1 MB`.
-    static func bytes(_ count: Int) -> String {
-        let units = ["B", "kB", "MB", "GB", "TB"]
-        var value = Double(count)
-        var unit = 0
-        while value >= 1000, unit < units.count - 1 {
-            value /= 1000
-            unit += 1
-        }
-        return unit == 0 ? "\(count) B" : "\(fixed(value, 1)) \(units[unit])"
-    }
-
     /// A count with a suffix: `134.5M`.
     static func count(_ count: Int) -> String {
         switch count {

@@ -1,4 +1,5 @@
 import Foundation
+import MoruBase
 import Synchronization
 
 /// Progress of long work on standard error: a bar that is redrawn on a terminal, a line now and then elsewhere.
@@ -82,10 +83,11 @@ final class ProgressLine: Sendable {
         return String(repeating: "█", count: filled) + String(repeating: "░", count: width - filled)
     }
 
-    private func amount(_ count: Int) -> String { unit == "bytes" ? Format.bytes(count) : "\(count) \(unit)" }
+    private func amount(_ count: Int) -> String { unit == "bytes" ? ByteCount.text(count) : "\(count) \(unit)" }
 
     private func number(_ value: Double) -> String {
-        unit == "bytes" ? Format.bytes(Int(value)) : Format.fixed(value, value < 10 && value != value.rounded() ? 1 : 0)
+        unit == "bytes"
+            ? ByteCount.text(Int(value)) : Format.fixed(value, value < 10 && value != value.rounded() ? 1 : 0)
     }
 
     private static func time(_ seconds: Double) -> String { Format.duration(seconds) }

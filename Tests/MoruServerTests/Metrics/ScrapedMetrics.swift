@@ -73,9 +73,9 @@ struct ScrapedMetrics {
         guard type == "histogram" else {
             let its = values.filter { $0.key.name == name || $0.key.name == name + "_total" }
             if type == "counter", its.contains(where: { !$0.key.name.hasSuffix("_total") || !($0.value >= 0) }) {
-                problems.append("\(name) is no counter")
+                problems.append("\(name) is not a counter")
             }
-            if type == "gauge", name.hasSuffix("_total") { problems.append("\(name) is no gauge") }
+            if type == "gauge", name.hasSuffix("_total") { problems.append("\(name) is not a gauge") }
             return
         }
         let buckets = Dictionary(grouping: values.filter { $0.key.name == name + "_bucket" }) {
@@ -87,7 +87,7 @@ struct ScrapedMetrics {
                 || bound(sorted[sorted.count - 1].key) != .infinity
                 || sorted.last?.value != value(name + "_count", labels) || value(name + "_sum", labels) == nil
             {
-                problems.append("\(name) \(labels) is no histogram")
+                problems.append("\(name) \(labels) is not a histogram")
             }
         }
         if buckets.isEmpty { problems.append("\(name) has no buckets") }

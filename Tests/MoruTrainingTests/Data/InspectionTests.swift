@@ -249,7 +249,7 @@ struct DataSplitterTests {
     @Test func nothingIsOverwrittenOrHalfWritten() throws {
         let text = records(10).joined(separator: "\n")
         _ = try split(text)
-        expectError(.fileExists, "train.jsonl is there already") { _ = try split(text) }
+        expectError(.fileExists, "train.jsonl already exists") { _ = try split(text) }
         let input = folder.path + "/data.jsonl"
         let splitter = DataSplitter(DataSource(input))
         expectError(.fileExists, "is what is split") {

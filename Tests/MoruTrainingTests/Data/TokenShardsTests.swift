@@ -165,7 +165,7 @@ struct TokenShardsTests {
             expectError(.shardsMalformed, "ends-00000.bin") { _ = try TokenShards(path, verifying: false) }
         }
         try FileSystem.write("{}".utf8, to: path + "/manifest.json")
-        expectError(.shardsMalformed, "manifest.json is no manifest") { _ = try TokenShards(path) }
+        expectError(.shardsMalformed, "manifest.json is not a manifest") { _ = try TokenShards(path) }
     }
 
     @Test func longTextsAreCutAtLinesWithoutATrace() throws {

@@ -126,7 +126,7 @@ struct TrainingExampleTests {
         (#"{"text": "a"}"#, .chat, "the fields text", "an example needs messages"),
         (#"{"prompt": "a"}"#, .completion, "the fields prompt", "an example needs prompt and completion"),
         ("{}", nil, "no fields", "messages"),
-        (#"{"messages": {}}"#, nil, "messages is no list", "a list"),
+        (#"{"messages": {}}"#, nil, "messages is not a list", "a list"),
         (#"{"messages": []}"#, nil, "messages is empty", "a list"),
         (#"{"messages": [{"role": "user", "content": "hi"}]}"#, nil, "no message is the assistant's", "the answer"),
         (#"{"messages": [{"content": "hi"}]}"#, nil, "messages[0]: ", "role"),

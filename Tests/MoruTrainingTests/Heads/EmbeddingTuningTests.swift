@@ -113,7 +113,7 @@ import Testing
         #expect(loss([example(one)]) == 0, "alone there is nothing to tell it from")
         #expect(loss([example(one), example(two)]) > 0)
         #expect(loss([example(one + [[9, 10]])]) > 0)
-        #expect(loss([example(one), example([two[0], one[1]])]) < 1e-6, "the same text is no negative")
+        #expect(loss([example(one), example([two[0], one[1]])]) < 1e-6, "the same text is not a negative")
         #expect(loss([example(one + [one[1]])]) < 1e-6)
     }
 

@@ -128,7 +128,7 @@ import Testing
         expectError(.recipeMalformed, "not told by its keys", "axolotl, llama-factory, fms-hf-tuning") {
             _ = try RecipeImport(text: "model: x\n", source: "config.yaml")
         }
-        expectError(.recipeMalformed, "config.yaml is no mapping") {
+        expectError(.recipeMalformed, "config.yaml is not a mapping") {
             _ = try RecipeImport(text: "- a\n", source: "config.yaml")
         }
         expectError(.recipeValue, "config.yaml:2: lora_r is many", "as lora.rank of a recipe it must be an integer") {

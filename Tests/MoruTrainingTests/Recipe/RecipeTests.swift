@@ -205,8 +205,8 @@ struct RecipeTests {
     }
 
     @Test(arguments: [
-        ("", "is empty"), ("- model\n", "recipe.yaml:1: the recipe is no mapping"), ("model", "no mapping"),
-        ("model: a\nlora: 8\n", "lora is no mapping"), ("model: [a\ndata: b\n", "recipe.yaml:"),
+        ("", "is empty"), ("- model\n", "recipe.yaml:1: the recipe is not a mapping"), ("model", "not a mapping"),
+        ("model: a\nlora: 8\n", "lora is not a mapping"), ("model: [a\ndata: b\n", "recipe.yaml:"),
         ("model: a\nlora:\n  rank: 1\n  rank: 2\n", "rank occurs twice"), ("model: a\n\tdata: b\n", "recipe.yaml:2"),
         ("? [a]\n: b\n", "a key must be a plain name"), ("model: \"\\xZZ\"\n", "recipe.yaml:1"),
     ])

@@ -40,7 +40,7 @@ extension ReadModel {
         let vocabulary = Vocabulary(minimumCapacity: object.count)
         for (piece, value) in object.members {
             guard case .int(let id) = value, id >= 0, id <= Vocabulary.maximumID else {
-                throw vocab.malformed("gives \"\(piece)\" the id \(value.text()), which is no valid id")
+                throw vocab.malformed("gives \"\(piece)\" the id \(value.text()), which is not a valid id")
             }
             guard vocabulary.insert(piece, id: id) else {
                 throw vocab.malformed("gives \"\(piece)\" the id \(id), which another token has")
@@ -94,7 +94,7 @@ extension ReadModel {
             case .string(let text): problem = builder.add(merge: text, rank: rank, prefix: prefix.count)
             case .array(let pair):
                 guard pair.count == 2, case .string(let left) = pair[0], case .string(let right) = pair[1] else {
-                    throw section.malformed("has at \(rank) what is no pair of strings")
+                    throw section.malformed("has at \(rank) what is not a pair of strings")
                 }
                 problem = builder.add(Array(left.utf8), Array(right.utf8), rank: rank, prefix: prefix.count)
             default: problem = "is \(merge.kindName)"
@@ -106,13 +106,15 @@ extension ReadModel {
 
     private init(unigram section: Section) throws(MoruError) {
         let vocab = try section.required("vocab")
-        guard case .array(let list) = vocab.json, !list.isEmpty else { throw vocab.malformed("is no list of pieces") }
+        guard case .array(let list) = vocab.json, !list.isEmpty else {
+            throw vocab.malformed("is not a list of pieces")
+        }
         let vocabulary = Vocabulary(minimumCapacity: list.count)
         var scores: [Double] = []
         scores.reserveCapacity(list.count)
         for (id, entry) in list.enumerated() {
             guard let piece = entry[0]?.string, let score = entry[1]?.double, entry[2] == nil else {
-                throw vocab.malformed("has at \(id) what is no pair of a piece and its score")
+                throw vocab.malformed("has at \(id) what is not a pair of a piece and its score")
             }
             guard vocabulary.insert(piece, id: id, replacing: true) else {
                 throw vocab.malformed("has more than \(Vocabulary.maximumID) pieces")

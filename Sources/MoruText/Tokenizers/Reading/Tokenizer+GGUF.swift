@@ -28,12 +28,12 @@ private struct GGUFTokenizerReader {
         self.metadata = metadata
         self.source = source
         guard let tokens = metadata["tokenizer.ggml.tokens"]?.strings, !tokens.isEmpty else {
-            throw Self.malformed(source, "tokens", "is missing or no list of strings")
+            throw Self.malformed(source, "tokens", "is missing or not a list of strings")
         }
         self.tokens = tokens
         if let value = metadata["tokenizer.ggml.token_type"] {
             guard let types = value.ints, types.count == tokens.count else {
-                throw Self.malformed(source, "token_type", "is no list of \(tokens.count) integers")
+                throw Self.malformed(source, "token_type", "is not a list of \(tokens.count) integers")
             }
             self.types = types
         } else {
@@ -54,7 +54,7 @@ private struct GGUFTokenizerReader {
     private func id(_ key: String) throws(MoruError) -> Int32? {
         guard let value = value("\(key)_token_id") else { return nil }
         guard let id = value.int, tokens.indices.contains(id) else {
-            throw malformed("\(key)_token_id", "is no id of the \(tokens.count) tokens")
+            throw malformed("\(key)_token_id", "is not an id of the \(tokens.count) tokens")
         }
         return Int32(id)
     }
@@ -162,7 +162,7 @@ private struct GGUFTokenizerReader {
 
     private func scores() throws(MoruError) -> [Double] {
         guard let scores = value("scores")?.doubles, scores.count == tokens.count, scores.allSatisfy(\.isFinite) else {
-            throw malformed("scores", "is no list of \(tokens.count) numbers")
+            throw malformed("scores", "is not a list of \(tokens.count) numbers")
         }
         return scores
     }
@@ -177,7 +177,9 @@ private struct GGUFTokenizerReader {
                 .tokenizerUnsupported, "\(source): tokenizer.ggml.pre is \"\(preName)\"",
                 remedy: "Moru knows \(Pre.names.joined(separator: ", ")); or use the model's tokenizer.json")
         }
-        guard let list = value("merges")?.strings else { throw malformed("merges", "is missing or no list of strings") }
+        guard let list = value("merges")?.strings else {
+            throw malformed("merges", "is missing or not a list of strings")
+        }
         let vocabulary = try vocabulary("gpt2")
         let builder = BPEBuilder(vocabulary: vocabulary, merges: PairMap(minimumCapacity: list.count))
         for (rank, merge) in list.enumerated() {
@@ -278,7 +280,7 @@ private struct GGUFTokenizerReader {
         var parts = TokenizerParts(vocabulary: vocabulary, model: read.model)
         var steps: [Normalizer] = []
         if let value = value("precompiled_charsmap") {
-            guard let values = value.ints else { throw malformed("precompiled_charsmap", "is no list of bytes") }
+            guard let values = value.ints else { throw malformed("precompiled_charsmap", "is not a list of bytes") }
             let bytes = values.map { UInt8(truncatingIfNeeded: $0) }
             if !bytes.isEmpty { steps.append(.precompiled(try PrecompiledMap(bytes, source: source))) }
         }

@@ -66,7 +66,7 @@ extension Tokenizer {
                     .tokenizerMalformed,
                     "\(source): added_tokens gives the id \(token.id) to \"\(text)\" and to "
                         + "\"\(String(decoding: other, as: UTF8.self))\"",
-                    remedy: "each added token needs an id of its own")
+                    remedy: "each added token needs its own id")
             }
             contents[token.id] = token.content
             if parts.vocabulary.contains(id: Int(token.id)),
@@ -75,7 +75,7 @@ extension Tokenizer {
                 throw MoruError(
                     .tokenizerMalformed,
                     "\(source): added_tokens gives \"\(text)\" the id \(token.id), which another token of the "
-                        + "vocabulary has", remedy: "each added token needs an id of its own")
+                        + "vocabulary has", remedy: "each added token needs its own id")
             }
         }
         for id in parts.prefix + parts.suffix + (parts.pair?.specials ?? [])

@@ -45,7 +45,7 @@ public struct DataInspector {
         guard tally.texts.count + result.problemCount > 0 else {
             throw MoruError(
                 .dataEmpty, "\(sources.map(\.path).joined(separator: ", ")): there are no examples",
-                remedy: "write one JSON object a line, or give a folder of texts")
+                remedy: "write one JSON object per line, or give a folder of text files")
         }
         tally.fill(&result)
         if let encoder { fillTokens(&result, tally, encoder) }

@@ -208,7 +208,7 @@ public struct DataSplitter {
                 throw MoruError(.fileExists, "\(path) is what is split", remedy: "write the part to another file")
             }
             guard overwriting || !FileSystem.exists(path) else {
-                throw MoruError(.fileExists, "\(path) is there already", remedy: "choose another name, or overwrite it")
+                throw MoruError(.fileExists, "\(path) already exists", remedy: "choose another name, or overwrite it")
             }
         }
         guard Self.canonical(paths[0]) != Self.canonical(paths[1]) else {

@@ -61,7 +61,7 @@ public struct ExamplePreview: Sendable {
         guard !previews.isEmpty else {
             throw MoruError(
                 .dataEmpty, "\(source.path) has \(read == 0 ? "no" : "only \(read)") examples",
-                remedy: read == 0 ? "write one JSON object a line" : "skip fewer")
+                remedy: read == 0 ? "write one JSON object per line" : "skip fewer")
         }
         return previews
     }

@@ -31,7 +31,7 @@ struct CSVReader: RecordReader {
         guard let separator = chosen.asciiValue, ![Self.quote, 0x0A, 0x0D].contains(separator) else {
             throw MoruError(
                 .dataMalformed, "\(path): the delimiter is \"\(chosen)\"",
-                remedy: "choose one ASCII character that is no quote, such as , or ;")
+                remedy: "choose one ASCII character that is not a quote, such as , or ;")
         }
         (self.delimiter, self.separator, columns) = (chosen, separator, [])
         guard let header = try row() else {

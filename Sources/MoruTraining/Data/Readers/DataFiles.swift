@@ -83,7 +83,7 @@ public struct DataFiles: Sendable, Hashable {
             throw MoruError(.dataUnsupported, "\(path) is compressed", remedy: "unpack it first")
         default:
             throw MoruError(
-                .dataUnsupported, "\(path): the name does not tell the format",
+                .dataUnsupported, "\(path): the file name does not tell the format",
                 remedy: "call it .jsonl, .json, .csv, .tsv or .txt, or say which format it has")
         }
     }

@@ -52,7 +52,7 @@ enum TextDecoding {
         let digits = String(byte, radix: 16, uppercase: true)
         throw MoruError(
             .dataEncoding,
-            "\(path), line \(firstLine + line): the byte 0x\(digits.count == 1 ? "0" : "")\(digits) is no UTF-8 text",
+            "\(path), line \(firstLine + line): the byte 0x\(digits.count == 1 ? "0" : "")\(digits) is not UTF-8 text",
             remedy: "if the file is in a Western encoding: iconv -f WINDOWS-1252 -t UTF-8 '\(path)' > converted")
     }
 

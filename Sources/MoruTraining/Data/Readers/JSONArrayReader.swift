@@ -38,7 +38,7 @@ struct JSONArrayReader: RecordReader {
             state = .afterOpening
             return try next()
         case (.start, _):
-            throw malformed("the file is no JSON array", "write one array of objects, or one object a line")
+            throw malformed("the file is not a JSON array", "write one array of objects, or one object per line")
         case (.afterOpening, UInt8(ascii: "]")), (.afterElement, UInt8(ascii: "]")):
             position += 1
             state = .end

@@ -209,7 +209,7 @@ struct ExampleParser: Sendable {
     private func messages(_ value: JSON, _ name: String, _ place: String) throws(MoruError) -> [ChatMessage] {
         guard let list = value.array, !list.isEmpty else {
             throw MoruError(
-                .dataMalformed, "\(place): \(name) is \(value.array == nil ? "no list" : "empty")",
+                .dataMalformed, "\(place): \(name) is \(value.array == nil ? "not a list" : "empty")",
                 remedy: "it must be a list of {\"role\": ..., \"content\": ...} objects")
         }
         var messages: [ChatMessage] = []

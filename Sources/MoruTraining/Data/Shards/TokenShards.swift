@@ -24,7 +24,7 @@ public struct TokenShards: Sendable {
         let file = path + "/manifest.json"
         guard let manifest = ShardManifest(json: try JSON.parse(file: file)) else {
             throw MoruError(
-                .shardsMalformed, "\(file) is no manifest of token shards that this version can read",
+                .shardsMalformed, "\(file) is not a manifest of token shards that this version can read",
                 remedy: "tokenise the data again")
         }
         self.path = path
@@ -64,7 +64,7 @@ public struct TokenShards: Sendable {
     public func packed(length: Int) throws(MoruError) -> PackedRows {
         guard !manifest.isMasked else {
             throw MoruError(
-                .shardsMalformed, "\(path) holds examples of which only parts are learnt, so they cannot be packed",
+                .shardsMalformed, "\(path) holds examples that are only partly trained on, so they cannot be packed",
                 remedy: "use them one by one, or tokenise plain texts")
         }
         return PackedRows(path, shards, length: length)
