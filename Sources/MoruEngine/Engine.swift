@@ -6,9 +6,9 @@ import Synchronization
 
 /// Generates with one language model for many callers at once.
 ///
-/// Requests come in from any task and leave as streams of events. Inside, one synchronous step at a time computes some
-/// tokens of every running sequence, on a thread of the engine's own. An answer is the same, to the last bit, whatever
-/// else is being generated.
+/// Requests arrive from any task, and answers leave as streams of events. Inside, one synchronous step after the other
+/// computes some tokens of every running sequence, on a thread of the engine's own. An answer is the same, to the last
+/// bit, whatever else is being generated.
 ///
 ///     let engine = try Engine(model: model)
 ///     for try await event in engine.generate(GenerationRequest(prompt: ids, maximumTokens: 100)) {
@@ -19,10 +19,10 @@ public actor Engine {
     public nonisolated let model: any LanguageModel
     /// The settings.
     public nonisolated let configuration: EngineConfiguration
-    /// The most tokens of a sequence, prompt and answer together: as many as the model, the configuration and the memory
-    /// for keys and values permit.
+    /// The maximum length of a sequence in tokens, prompt and answer together, as permitted by the model, the
+    /// configuration and the memory for the KV cache.
     public nonisolated let contextLength: Int
-    /// Pages of keys and values that there is memory for.
+    /// The number of KV pages that there is memory for.
     nonisolated let pageCapacity: Int
     private nonisolated let draftLayout: CacheLayout?
 
@@ -49,10 +49,10 @@ public actor Engine {
         var admission: AdmissionControl
     }
 
-    /// An engine that waits for requests.
+    /// Makes an engine, which waits for requests.
     ///
-    /// - Parameter draft: A small model of the same vocabulary that guesses next tokens, unless speculation is off.
-    ///   Answers are the same with and without, those with seeds too.
+    /// - Parameter draft: A small model with the same vocabulary that drafts tokens, unless speculation is off. Answers
+    ///   are the same with and without it, also with a seed.
     /// - Throws: ``MoruError/Code/engineConfiguration``.
     public init(
         model: any LanguageModel, configuration: EngineConfiguration = .init(), draft: (any LanguageModel)? = nil
@@ -93,13 +93,13 @@ public actor Engine {
     /// The engine's own thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// Generates. To stop, cancel the task that reads the stream, or drop the stream.
+    /// Generates an answer. To stop, cancel the task that reads the stream, or drop the stream.
     ///
-    /// - Returns: The events. It throws ``MoruError`` when the request is not one that the model can take
+    /// - Returns: The events. The stream throws ``MoruError`` when the request does not suit the model
     ///   (``MoruError/Code/requestInvalid``, ``MoruError/Code/samplingInvalid``, ``MoruError/Code/promptTooLong``,
     ///   ``MoruError/Code/adapterMismatch``), when the model's output is not finite
-    ///   (``MoruError/Code/logitsNotFinite``), when too much waits already (``MoruError/Code/engineOverloaded``), and
-    ///   when the engine is shut down (``MoruError/Code/engineShutDown``).
+    ///   (``MoruError/Code/logitsNotFinite``), when too many requests are waiting
+    ///   (``MoruError/Code/engineOverloaded``), and when the engine is shut down (``MoruError/Code/engineShutDown``).
     public nonisolated func generate(_ request: GenerationRequest) -> AsyncThrowingStream<GenerationEvent, any Error> {
         submit(request).events
     }
@@ -129,7 +129,7 @@ public actor Engine {
         return (events, cancellation)
     }
 
-    /// Whether a request would be let in now.
+    /// Checks whether a request would be admitted now.
     ///
     /// - Throws: ``MoruError/Code/engineOverloaded``.
     package nonisolated func checkLoad(promptTokens: Int, maximumTokens: Int) throws(MoruError) {
@@ -138,13 +138,13 @@ public actor Engine {
         }
     }
 
-    /// What the engine has done and is doing. Waits for the end of a step at work; see ``observation``.
+    /// The engine's counters. Waits for the end of the current step; see ``observation``.
     public var statistics: EngineStatistics {
         publish()
         return observation.statistics
     }
 
-    /// What the engine has done and was doing after its last step, told without waiting for the one at work.
+    /// The engine's counters after its last complete step, without waiting for the current one.
     public nonisolated var observation: EngineObservation {
         var observation = observed.withLock { $0 }
         inbox.withLock { inbox in
@@ -155,7 +155,7 @@ public actor Engine {
         return observation
     }
 
-    /// Lets those outside know how things are.
+    /// Updates ``observation``.
     private func publish() {
         var now = counts
         now.running = scheduler.runningCount
@@ -171,18 +171,18 @@ public actor Engine {
         observed.withLock { $0.statistics = now }
     }
 
-    /// Forgets the beginnings that requests could share. Whoever changes a parameter of the model or of an adapter calls
-    /// this before the next request.
+    /// Forgets the prefixes that requests could share. Call this after changing a parameter of the model or of an
+    /// adapter, before the next request.
     public func forgetPrefixes() {
         scheduler.forgetContents()
         disk?.keys.renew()
     }
 
-    /// Writes the beginnings that memory holds to ``EngineConfiguration/prefixDirectory``, as much as it takes.
+    /// Writes the prefixes in memory to ``EngineConfiguration/prefixDirectory``, as far as they fit.
     public func savePrefixes() { keepAllPages() }
 
-    /// Takes no more requests, and ends those at work with ``MoruError/Code/engineShutDown``. What is to be kept on disk
-    /// is written.
+    /// Stops accepting requests, ends the running ones with ``MoruError/Code/engineShutDown``, and writes the prefixes
+    /// that are kept on disk.
     public func shutdown() {
         let waiting = inbox.withLock { inbox in
             inbox.isShutDown = true
@@ -212,7 +212,7 @@ public actor Engine {
         try adapter.check(fits: model, linears: linears)
     }
 
-    /// What bounds the context, where it is the memory for keys and values.
+    /// What limits the context, if it is the memory for the KV cache.
     private nonisolated var cacheLimit: String? {
         guard contextLength < min(model.facts.contextLength, configuration.contextLength ?? .max) else { return nil }
         let layouts = [model.cacheLayout(configuration.cacheFormat.dtype), draftLayout].compactMap { $0 }
@@ -220,7 +220,7 @@ public actor Engine {
         return "\(bytes >> 20) MiB of memory for keys and values hold \(contextLength) tokens"
     }
 
-    /// Takes up the requests that came in since the last step, and those for which pages have come from the disk.
+    /// Admits the requests that arrived since the last step, and those whose pages have been read from disk.
     private func admit() {
         let (submissions, restored) = inbox.withLock { inbox in
             defer { (inbox.submissions, inbox.restored) = ([], []) }

@@ -21,40 +21,40 @@ public enum CacheFormat: String, Sendable, Hashable, CaseIterable {
     }
 }
 
-/// Whether an engine guesses at next tokens, to compute several in one pass. Answers are the same with and without.
+/// Whether an engine drafts tokens, to verify several in one pass. Answers are the same with and without.
 public enum Speculation: String, Sendable, Hashable, CaseIterable {
     /// One token at a time.
     case off
-    /// Guesses what followed when the last tokens occurred before, in the prompt or in the answer.
+    /// Drafts what followed the last tokens when they occurred earlier, in the prompt or in the answer.
     case lookup
 }
 
-/// How much an engine takes on at a time, and how it goes about it.
+/// The limits and strategies of an engine.
 public struct EngineConfiguration: Sendable, Hashable {
-    /// Sequences that are computed together; further requests wait their turn.
+    /// The maximum number of sequences computed together; further requests wait.
     public var maximumSequences: Int
-    /// Tokens that one step computes at most, over all sequences.
+    /// The maximum number of tokens that one step computes, over all sequences.
     public var tokenBudget: Int
     /// A context length below the model's own; nil for the model's.
     public var contextLength: Int?
-    /// Whether next tokens are guessed.
+    /// Whether tokens are drafted.
     public var speculation: Speculation
-    /// How keys and values are stored.
+    /// The format of the KV cache.
     public var cacheFormat: CacheFormat
-    /// Bytes of keys and values at most, those of a draft model included; nil for what all sequences together may need,
-    /// but no more than a quarter of the machine's memory.
+    /// The maximum size of the KV cache in bytes, including a draft model's; nil for what all sequences together may
+    /// need, but no more than a quarter of the machine's memory.
     public var cacheBytes: Int?
-    /// Whether requests that begin alike share what is computed; answers are the same with and without.
+    /// Whether requests with a common prefix share its computation; answers are the same with and without.
     public var sharesPrefixes: Bool
-    /// Where pages of keys and values are kept that memory has no room for, and over restarts; nil for nowhere. Answers
-    /// are the same with and without.
+    /// Where KV pages are kept that do not fit into memory, and across restarts; nil for nowhere. Answers are the same
+    /// with and without.
     public var prefixDirectory: PrefixDirectory?
-    /// Requests are refused when those that wait have more tokens than this, prompts and likely answers together; nil
-    /// for no bound.
+    /// Requests are refused while the waiting ones have more tokens than this, counting prompts and estimated answers;
+    /// nil for no limit.
     public var maximumWaitingTokens: Int?
-    /// Requests are refused when they would likely wait for more seconds than this; nil for no bound.
+    /// Requests are refused if they would probably wait longer than this, in seconds; nil for no limit.
     public var maximumWaitSeconds: Double?
-    /// By how much guesses must promise to make a pass better; with 0 some are made whatever the time they take.
+    /// The gain that drafts must promise for a pass; with 0 some are made regardless of their cost.
     var minimumSpeculationGain = SpeculationPlanner.noticeableGain
 
     /// Makes a configuration.
@@ -76,7 +76,7 @@ public struct EngineConfiguration: Sendable, Hashable {
         self.contextLength = contextLength
     }
 
-    /// Changes how many sequences are computed together; prompts keep what they have of a step beside them.
+    /// Changes how many sequences are computed together, leaving prompts the same share of a step.
     public mutating func changeMaximumSequences(to count: Int) {
         tokenBudget += count - maximumSequences
         maximumSequences = count
@@ -118,7 +118,7 @@ public struct EngineConfiguration: Sendable, Hashable {
         }
     }
 
-    /// Bytes of keys and values that an engine of this configuration keeps at most, those of a draft model included.
+    /// The maximum size of the KV cache of an engine with this configuration, including a draft model's, in bytes.
     ///
     /// - Throws: As ``validate(for:)``.
     package func cacheCapacityBytes(

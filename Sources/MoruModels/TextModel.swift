@@ -2,21 +2,21 @@ import MoruBase
 import MoruNN
 import MoruTensor
 
-/// What every part of Moru needs to know of a text model, whatever its architecture.
+/// What every part of Moru needs to know about a text model, whatever its architecture.
 public struct TextModelFacts: Sendable, Hashable {
     /// The architecture's name as Hugging Face configurations give it: `llama`, `qwen2`...
     public var architecture: String
-    /// Token ids run from 0 to below this.
+    /// The number of token ids, which start at 0.
     public var vocabularySize: Int
-    /// The most positions that the model was made for.
+    /// The maximum number of positions that the model was made for.
     public var contextLength: Int
-    /// Layers.
+    /// The number of layers.
     public var layerCount: Int
-    /// Elements of a hidden state.
+    /// The size of a hidden state.
     public var hiddenSize: Int
-    /// Heads of keys and values.
+    /// The number of key and value heads.
     public var kvHeads: Int
-    /// Elements of a head.
+    /// The size of a head.
     public var headDim: Int
 
     /// Makes facts.
@@ -45,15 +45,14 @@ public protocol TextModel: AnyObject, Sendable {
     /// The linear layers inside the blocks, which adapters may adapt.
     var linears: [Linear] { get }
 
-    /// The table that turns tokens into vectors; nil where nothing but tokens can stand in a sequence, so that there
-    /// are no virtual tokens (prompt and prefix tuning). A model that has it passes its batches through
-    /// ``TokenBatch/embedded(by:)``.
+    /// The table of token embeddings; nil if the model supports no virtual tokens (prompt and prefix tuning). A model that
+    /// has it passes its batches through ``TokenBatch/embedded(by:)``.
     var inputEmbedding: Embedding? { get }
 
-    /// The last hidden states [N, D] of a batch of N tokens; normalised where the architecture ends in a normalisation.
+    /// The last hidden states [N, D] of a batch of N tokens, after the final norm if the architecture has one.
     ///
-    /// Segments with a cache continue their sequence: their keys and values are stored in it and the cache advances.
-    /// Without a cache a segment is a whole sequence of its own, and gradients flow. An encoder knows no caches.
+    /// A segment with a cache continues its sequence: its keys and values are stored in the cache, which advances. A
+    /// segment without a cache is a whole sequence, and gradients flow. Encoders support no caches.
     func hiddenStates(_ batch: TokenBatch) -> Tensor
     /// The model's configuration, as `config.json` holds it.
     var configurationJSON: JSON { get }
@@ -62,7 +61,7 @@ public protocol TextModel: AnyObject, Sendable {
 }
 
 extension TextModel {
-    /// Nothing but tokens.
+    /// No virtual tokens.
     public var inputEmbedding: Embedding? { nil }
     /// None.
     public var transposedPaths: Set<String> { [] }
@@ -70,7 +69,7 @@ extension TextModel {
     /// The number of parameters, tied ones counted once.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.value.count } }
 
-    /// The name of the first parameter that holds a number that is not finite, for diagnosis when an output does not.
+    /// The path of the first parameter with a non-finite element, to diagnose non-finite outputs.
     public func firstNonFiniteParameter() -> String? {
         parameters.first { !$0.value.converted(to: .f32).isFinite }?.path
     }

@@ -2,21 +2,21 @@ import MoruNN
 import MoruTensor
 import MoruText
 
-/// Tokens of several sequences, one after the other without padding.
+/// The tokens of several sequences, one after the other without padding.
 public struct TokenBatch: Sendable {
     /// Some consecutive tokens of one sequence.
     public struct Segment: Sendable {
-        /// Where they lie in the batch.
+        /// Their rows in the batch.
         public var rows: Range<Int>
-        /// The position of the first of them in its sequence.
+        /// The position of the first token in its sequence.
         public var firstPosition: Int
-        /// The sequence's keys and values so far; nil for a whole sequence of its own.
+        /// The sequence's KV cache; nil if the segment is a whole sequence.
         public var cache: SequenceCache?
         /// The adapter that acts on them.
         public var adapter: (any Adapter)?
-        /// The part of its text that each token belongs to, for encoders that tell them apart; empty where all are 0.
+        /// Each token's type (which text of a pair it belongs to), for encoders that use types; empty if all are 0.
         public var types: [Int32] = []
-        /// How many of the rows, the first ones, are the adapter's virtual tokens; see ``TokenBatch/embedded(by:)``.
+        /// How many of the first rows are the adapter's virtual tokens; see ``TokenBatch/embedded(by:)``.
         var virtualRows = 0
     }
 
@@ -26,9 +26,9 @@ public struct TokenBatch: Sendable {
     public private(set) var segments: [Segment] = []
     /// The source of dropout's randomness; nil outside training.
     public var dropout: DropoutSource?
-    /// Where what routers say is put down; nil where nobody asks.
+    /// Records the routers' logits; nil if they are not needed.
     public var routing: RoutingRecord?
-    /// Who wants to see what linear layers read; nil for nobody.
+    /// Observes the inputs of linear layers; nil for none.
     public var observer: LinearObserver?
     /// Whether the model's result has the rows of virtual tokens too, before those of their segment; see
     /// ``resultSegments``.
@@ -51,9 +51,9 @@ public struct TokenBatch: Sendable {
         self.dropout = dropout
     }
 
-    /// Appends the next tokens of a sequence; with a cache, they continue where it ends. A cache takes part once.
+    /// Appends the next tokens of a sequence; with a cache, they continue where it ends. A cache may occur once per batch.
     ///
-    /// A sequence with an adapter that has virtual tokens begins after them; its cache must have been made for the
+    /// If the adapter has virtual tokens, the sequence starts after them, and its cache must have been made for the
     /// adapter (``LanguageModel/makeCache(for:)``).
     public mutating func append(
         _ tokens: some Collection<Int32>, cache: SequenceCache? = nil, adapter: (any Adapter)? = nil
@@ -78,8 +78,8 @@ public struct TokenBatch: Sendable {
                 types: types, virtualRows: virtualRows))
     }
 
-    /// The batch with another sequence where it has few rows, which kernels of their own compute and round otherwise:
-    /// so a sequence's states are the same, bit for bit, alone and in company.
+    /// The batch, extended by another sequence if it has few rows: those have separate kernels, which round differently.
+    /// This makes a sequence's states the same, bit for bit, alone and in a batch.
     var withManyRows: TokenBatch {
         guard let token = tokens.first, count <= Runtime.fewRows else { return self }
         var batch = self

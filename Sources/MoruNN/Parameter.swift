@@ -1,19 +1,19 @@
 import MoruTensor
 import Synchronization
 
-/// A named tensor of a model that training may move.
+/// A named tensor of a model that can be trained.
 ///
 /// Layers read ``tensor``, which is the plain value, except inside ``valueAndGradients(of:_:)``, where it is the
-/// followed copy. Which parameters move is thus decided by the caller, never stored in the model, and a model can
-/// serve while an adapter of it is being trained.
+/// tracked copy. The caller thus decides which parameters are trained; nothing is stored in the model, which can serve
+/// requests while an adapter for it is being trained.
 public final class Parameter: Sendable {
     /// The parameter's name in the checkpoint, such as `model.layers.0.self_attn.q_proj.weight`.
     public let path: String
     private let current: Mutex<Tensor>
     private static let changes = Atomic<Int>(0)
 
-    /// How often any parameter of the process has got another value: who keeps something made of many parameters sees
-    /// by one number that it still holds.
+    /// How often any parameter of the process has changed: a single number tells whether something derived from many
+    /// parameters is still valid.
     package static var revision: Int { changes.load(ordering: .acquiring) }
 
     /// Makes a parameter.
@@ -34,7 +34,7 @@ public final class Parameter: Sendable {
         }
     }
 
-    /// Changes the value in place: without a copy, unless somebody else holds the same memory.
+    /// Changes the value in place; copies it only if the memory is shared.
     package func update(_ body: (inout Tensor) -> Void) {
         current.withLock { value in
             let shape = value.shape
@@ -44,7 +44,7 @@ public final class Parameter: Sendable {
         Self.changes.add(1, ordering: .releasing)
     }
 
-    /// The value, followed where a gradient with respect to this parameter is being computed.
+    /// The value; tracked if a gradient with respect to this parameter is being computed.
     public var tensor: Tensor {
         if let leaves = GradientScope.leaves, let leaf = leaves[ObjectIdentifier(self)] { return leaf }
         return value
@@ -65,7 +65,7 @@ package var activationType: DType { GradientScope.leaves == nil ? .f32 : Runtime
 /// Evaluates a loss and its gradients with respect to parameters.
 ///
 /// - Parameters:
-///   - parameters: The parameters that move; their values must be f32.
+///   - parameters: The parameters to differentiate by; their values must be f32.
 ///   - body: Computes a scalar.
 /// - Returns: The loss, and for each parameter a gradient of its shape.
 /// - Throws: What `body` throws.

@@ -5,38 +5,39 @@ import MoruBase
 import NIOCore
 import ServiceLifecycle
 
-/// Serves models over HTTP, as OpenAI's API has it.
+/// Serves models over HTTP with the OpenAI API.
 ///
 ///     let server = MoruServer(models: [ServedModel(name: "smollm2", generator: generator)])
 ///     try await server.run { port in print("listening on port \(port)") }
 ///
 /// | endpoint | |
 /// |---|---|
-/// | `GET /health` | whether the server answers, and for which models |
-/// | `GET /metrics` | how it fares, for Prometheus |
+/// | `GET /health` | liveness, and the names of the models |
+/// | `GET /metrics` | metrics for Prometheus |
 /// | `GET /v1/models`, `GET /v1/models/{id}` | the models |
 /// | `POST /v1/chat/completions` | continues a conversation |
 /// | `POST /v1/completions` | continues or scores prompts, or fills a gap |
 /// | `POST /v1/responses` | continues a conversation; nothing is stored |
-/// | `POST /v1/embeddings` | makes vectors of texts |
-/// | `POST /v1/moderations` | says what a classifier flags in texts |
-/// | `POST /classify` | says which labels texts have |
-/// | `POST /score`, `POST /v1/score` | says how well pairs of texts fit |
-/// | `POST /rerank`, `POST /v1/rerank`, `POST /v2/rerank` | finds the documents that answer a query best |
-/// | `GET /v2`, `GET /v2/health/live`, `GET /v2/health/ready` | the server, as the Open Inference Protocol asks for it |
-/// | `GET /v2/models`, `GET /v2/models/{name}[/ready]` | what models read and give |
+/// | `POST /v1/embeddings` | computes embeddings of texts |
+/// | `POST /v1/moderations` | flags texts with a classifier |
+/// | `POST /classify` | classifies texts |
+/// | `POST /score`, `POST /v1/score` | scores pairs of texts |
+/// | `POST /rerank`, `POST /v1/rerank`, `POST /v2/rerank` | ranks documents by relevance to a query |
+/// | `POST /tokenize`, `POST /detokenize`, `GET /tokenizer_info` | access to the tokenizer, as in vLLM |
+/// | `GET /v2`, `GET /v2/health/live`, `GET /v2/health/ready` | the server, in the Open Inference Protocol |
+/// | `GET /v2/models`, `GET /v2/models/{name}[/ready]` | the inputs and outputs of models |
 /// | `POST /v2/models/{name}/infer` | generates, classifies or embeds tensors of texts |
-/// | `POST /v2/models/{name}/generate`, `.../generate_stream` | continues a text, as Triton has it |
-/// | `POST /v2/repository/index`, `.../models/{name}/load`, `.../unload` | loads and unloads models, as Triton has it |
+/// | `POST /v2/models/{name}/generate`, `.../generate_stream` | continues a text, as in Triton |
+/// | `POST /v2/repository/index`, `.../models/{name}/load`, `.../unload` | loads and unloads models, as in Triton |
 /// | `GET /admin/models`, `POST /admin/models/{load,unload,swap}` | changes what is served |
 /// | `GET /admin/routes`, `PUT` and `DELETE /admin/routes/{name}`, `POST /admin/save` | aliases and weighted routes |
-/// | `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter` | adapters, as vLLM has it |
+/// | `POST /v1/load_lora_adapter`, `POST /v1/unload_lora_adapter` | adapters, as in vLLM |
 public struct MoruServer: Sendable {
     private let configuration: ServerConfiguration
     private let catalog: @Sendable () throws -> ModelCatalog
     private let logger: Logger
 
-    /// Makes a server of the models of a catalogue.
+    /// Makes a server for the models of a catalog.
     public init(
         configuration: ServerConfiguration = ServerConfiguration(), catalog: ModelCatalog,
         logger: Logger = Logger(label: "moru.server")
@@ -44,7 +45,7 @@ public struct MoruServer: Sendable {
         (self.configuration, self.catalog, self.logger) = (configuration, { catalog }, logger)
     }
 
-    /// Makes a server of models that are loaded.
+    /// Makes a server for models that are already loaded.
     public init(
         configuration: ServerConfiguration = ServerConfiguration(), models: [ServedModel],
         logger: Logger = Logger(label: "moru.server")
@@ -53,13 +54,13 @@ public struct MoruServer: Sendable {
         catalog = { try ModelCatalog(loaded: models) }
     }
 
-    /// Serves until SIGINT, SIGTERM or cancellation. After a signal, the server says that it is not ready for
-    /// ``ServerConfiguration/drainDelay`` while it goes on; then requests at work have
-    /// ``ServerConfiguration/shutdownGrace`` to end.
+    /// Serves until SIGINT, SIGTERM or cancellation. After a signal, the server keeps serving for
+    /// ``ServerConfiguration/drainDelay`` while it reports that it is not ready; then running requests have
+    /// ``ServerConfiguration/shutdownGrace`` to finish.
     ///
     /// - Parameter onReady: Called with the port once the server listens.
     /// - Throws: ``MoruError/Code/serverConfiguration``, ``MoruError/Code/portInUse``,
-    ///   ``MoruError/Code/addressUnusable``, or why a model that is loaded at start cannot be.
+    ///   ``MoruError/Code/addressUnusable``, or why a model cannot be loaded at start-up.
     public func run(onReady: @escaping @Sendable (_ port: Int) -> Void = { _ in }) async throws {
         try configuration.validate()
         let (catalog, readiness) = (try catalog(), ServerReadiness())
@@ -72,12 +73,12 @@ public struct MoruServer: Sendable {
             configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
             onServerRunning: { [port = configuration.port] channel in onReady(channel.localAddress?.port ?? port) },
             logger: logger)
-        // What the framework says of itself is for those who debug it.
+        // The framework's own messages are for debugging it.
         application.logger.logLevel = max(logger.logLevel, .info)
         var group = ServiceGroupConfiguration(
             services: [application, DrainService(readiness: readiness, delay: configuration.drainDelay)],
             gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
-        // Requests end by themselves when the grace is over; connections that do not are cut a little later.
+        // Requests end themselves when the grace period is over; remaining connections are closed a little later.
         group.maximumGracefulShutdownDuration = configuration.drainDelay + configuration.shutdownGrace + .seconds(2)
         let ended: Result<Void, any Error>
         do {

@@ -1,6 +1,6 @@
 import MoruBase
 
-/// Where and within which limits a server serves.
+/// The address, keys and limits of a server.
 public struct ServerConfiguration: Sendable {
     /// The address to listen on; loopback unless changed.
     public var host: String
@@ -8,24 +8,24 @@ public struct ServerConfiguration: Sendable {
     public var port: Int
     /// With a key, requests below `/v1` must carry `Authorization: Bearer KEY`.
     public var apiKey: String?
-    /// The key that changing what is served asks for; without it the API key, and without both only the machine itself
-    /// may.
+    /// The key required for changing what is served; nil for the API key. Without either, only requests from the
+    /// server's own machine are accepted.
     public var adminKey: String?
-    /// The file that routes are saved to when that is asked for.
+    /// The file to which routes are saved on request.
     public var configurationFile: String?
-    /// The most bytes of a request's body.
+    /// The maximum size of a request's body in bytes.
     public var maximumBodyBytes: Int
-    /// The longest that a request may take, waiting included; nil for no limit.
+    /// The maximum duration of an answer, including its time in the queue; nil for no limit.
     public var requestTimeout: Duration?
-    /// How long the server goes on after a signal to stop, saying that it is not ready, so that load balancers can send
-    /// requests elsewhere.
+    /// How long the server keeps serving after a signal to stop while it reports that it is not ready, so that load
+    /// balancers can redirect traffic.
     public var drainDelay: Duration
-    /// How long requests at work may go on after that.
+    /// How long running requests may continue after that.
     public var shutdownGrace: Duration
-    /// The most tokens of texts to embed or classify that may wait; nil for no bound.
+    /// The maximum number of tokens of texts waiting to be embedded or classified; nil for no limit.
     public var maximumWaitingTokens: Int? = 1 << 20
-    /// The longest that texts to embed or classify may likely wait, in seconds; nil for no bound. A request that would
-    /// wait longer is refused.
+    /// The maximum estimated wait of texts to be embedded or classified, in seconds; nil for no limit. A request that
+    /// would wait longer is refused.
     public var maximumWaitSeconds: Double? = 60
 
     /// Makes a configuration.

@@ -1,20 +1,20 @@
 /// An immutable array of numbers: a storage, a shape and a dtype.
 ///
-/// Elements lie contiguously in row-major order; views exist as slices of the leading dimension and as reshapes, so
-/// every kernel sees one layout and nothing is copied behind the caller's back. Copying a tensor copies a reference.
+/// Elements are stored contiguously in row-major order. The only views are slices of the leading dimension and reshapes,
+/// so every kernel sees one layout and there are no hidden copies. Copying a tensor copies a reference.
 ///
-/// An operation on a tensor that takes part in a gradient computation records its backward rule in its result; see
+/// An operation on a tensor that is tracked by a gradient computation records its backward rule in its result; see
 /// ``valueAndGradients(at:_:)``.
 public struct Tensor: Sendable {
     /// The size of each dimension; empty for a scalar.
     public let shape: [Int]
-    /// How the elements are stored.
+    /// The format of the elements.
     public let dtype: DType
     /// The bytes, possibly shared with other tensors.
     package private(set) var storage: Storage
     /// Where this tensor starts in its storage.
     package let byteOffset: Int
-    /// What produced this tensor, when a gradient is wanted.
+    /// The operation that produced this tensor, if a gradient is being computed.
     let node: GradientNode?
 
     package init(storage: Storage, byteOffset: Int = 0, shape: [Int], dtype: DType) {
@@ -48,10 +48,10 @@ public struct Tensor: Sendable {
     public var rank: Int { shape.count }
     /// The number of bytes.
     public var byteCount: Int { dtype.byteCount(of: count) ?? 0 }
-    /// Whether a gradient computation follows this tensor.
+    /// Whether a gradient computation tracks this tensor.
     public var isTracked: Bool { node != nil }
 
-    /// The same values, followed by no gradient computation.
+    /// The same values, not tracked by any gradient computation.
     public func detached() -> Tensor {
         Tensor(storage: storage, byteOffset: byteOffset, shape: shape, dtype: dtype)
     }
@@ -60,8 +60,7 @@ public struct Tensor: Sendable {
         Tensor(storage: storage, byteOffset: byteOffset, shape: shape, dtype: dtype, node: node)
     }
 
-    /// Gives the tensor memory of its own, so that nobody else sees what is written to it; a copy is made only where
-    /// somebody else holds the memory too.
+    /// Makes the tensor the only owner of its memory, so that it can be written; copies only if the memory is shared.
     package mutating func makeUnique() {
         precondition(node == nil, "a tensor that a gradient computation follows is not written")
         if storage.isMapped || !isKnownUniquelyReferenced(&storage) { self = copied() }

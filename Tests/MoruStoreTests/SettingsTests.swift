@@ -80,8 +80,8 @@ import Testing
         ("port: -1\n", 1, "\"-1\" is not a port", "0 to 65535"),
         ("port: 80.5\n", 1, "\"80.5\" is not a port", "0 to 65535"),
         ("host: ''\n", 1, "host is empty", "127.0.0.1"),
-        ("- host\n- port\n", 1, "no setting", "key: value"),
-        ("just words\n", 1, "no setting", "key: value"),
+        ("- host\n- port\n", 1, "not a setting", "key: value"),
+        ("just words\n", 1, "not a setting", "key: value"),
         ("host: a\nport: [1\n", 3, "expected", "key: value"),
         ("? [a]\n: b\n", 1, "unknown", "settings are"),
     ])

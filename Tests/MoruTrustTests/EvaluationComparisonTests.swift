@@ -142,7 +142,7 @@ import Testing
         let relabelled = try await report(references, ["mood: good", "mood: bad", "mood: bad", "mood: bad"])
         let shorter = try await report(references, Array(references.prefix(2)))
         for (before, words) in [
-            (after.json(), "no report with answers"), ([1, 2], "no report with answers"),
+            (after.json(), "not a report with answers"), ([1, 2], "not a report with answers"),
             (shorter.json(includingOutcomes: true), "is about 2 examples, not 4"),
             (relabelled.json(includingOutcomes: true), "number 3 differs"),
         ] as [(JSON, String)] {

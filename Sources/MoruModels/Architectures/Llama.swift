@@ -13,7 +13,7 @@ struct LlamaAttention: Sendable {
     let output: Linear
     let queryNorm, keyNorm: RMSNorm?
     let layer, heads, kvHeads, headDim: Int
-    /// Whether queries and keys are turned by their positions.
+    /// Whether queries and keys get rotary embedding.
     let isRotated: Bool
     let options: AttentionOptions
 
@@ -47,12 +47,12 @@ struct LlamaAttention: Sendable {
     var norms: [RMSNorm] { [queryNorm, keyNorm].compactMap { $0 } }
 }
 
-/// What follows attention in a block.
+/// The feed-forward part of a block: dense, or a mixture of experts.
 enum LlamaBlockFeedForward: Sendable {
     case dense(LlamaFeedForward)
     case experts(MixtureOfExperts)
 
-    /// Takes the weights of the block.
+    /// - Parameter weights: The weights of the whole block.
     init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
         if let layout = LlamaMember.all[configuration.modelType]?.experts, let experts = configuration.experts,
             experts.layers[layer]
@@ -86,7 +86,7 @@ enum LlamaBlockFeedForward: Sendable {
 
 /// The gated feed-forward.
 struct LlamaFeedForward: Sendable {
-    /// The gate, and what it gates.
+    /// The gate and up projections.
     let gated: LinearGroup
     let down: Linear
 
@@ -106,12 +106,12 @@ struct LlamaFeedForward: Sendable {
     var linears: [Linear] { gated.members + [down] }
 }
 
-/// One layer: attention, then the feed-forward, each normalised before and added to the residual stream.
+/// One layer: attention, then the feed-forward, each with a norm before it and added to the residual stream.
 struct LlamaBlock: DecoderBlock {
     let inputNorm, postAttentionNorm: RMSNorm
     let attention: LlamaAttention
     let feedForward: LlamaBlockFeedForward
-    /// The factor of what the block adds to the residual stream.
+    /// The scale of what the block adds to the residual stream.
     let residualScale: Float
 
     init(_ weights: Weights, _ configuration: LlamaConfiguration, layer: Int) throws(MoruError) {
@@ -150,10 +150,10 @@ public final class Llama: Decoder {
     /// The linear layers of the blocks.
     public let linears: [Linear]
     private let frequencies: RotaryFrequencies
-    /// The blocks as few rows pass them.
+    /// The blocks, prepared for passes of few rows.
     let prepared = PreparedDecoder()
 
-    /// Builds the model from its parameters.
+    /// Builds the model from its weights.
     ///
     /// - Throws: What the source of the weights throws.
     public init(_ configuration: LlamaConfiguration, _ weights: Weights) throws(MoruError) {
@@ -168,7 +168,7 @@ public final class Llama: Decoder {
         let (vectors, batch) = trunk.embedded(tokens)
         let embedded = vectors.scaled(by: configuration.multipliers.embedding)
         let angles = frequencies.angles(of: batch)
-        // The pass of single rows knows no updates of experts
+        // The pass of single rows does not support adapters on experts
         let isKnown =
             configuration.experts == nil || batch.segments.allSatisfy { $0.adapter?.layers.isEmpty ?? true }
         if !embedded.isTracked, batch.routing == nil, isKnown, let rows = batch.updatedSingleRows {
@@ -182,7 +182,7 @@ public final class Llama: Decoder {
     /// Granite divides its logits.
     public var logitTransform: LogitTransform { LogitTransform(scale: 1 / configuration.multipliers.logitsDivisor) }
 
-    /// What evens out the choices of the routers in training; nil where there are none, or nothing is asked for.
+    /// The load-balancing loss of the routers in training; nil without experts, or if the configuration asks for none.
     public var routerLoss: RouterLoss? { configuration.experts?.routerLoss }
 
     /// The facts that callers need.

@@ -18,8 +18,8 @@ public struct GGUFExport: Sendable {
         public var source: DType
         /// How the file stores it.
         public var dtype: DType
-        /// Why it is not what was asked for, where it is not.
-        public var reason: String?
+        /// Why it is not stored as requested; nil if it is.
+        public var deviation: StorageTypes.Deviation?
 
         /// The bytes in the file.
         public var byteCount: Int { dtype.byteCount(of: shape.reduce(1, *)) ?? 0 }
@@ -78,13 +78,13 @@ public struct GGUFExport: Sendable {
             places[entry.name] = tensors.count
             let value = parameter.value
             let shape = (entry.slice.map { [$0.count] } ?? []) + value.shape
-            let (dtype, reason) = try types.choose(
+            let (dtype, deviation) = try types.choose(
                 for: entry.name, shape: shape, source: value.dtype, layerCount: model.model.facts.layerCount,
                 isTied: isTied)
             tensors.append(
                 PlannedTensor(
                     name: entry.name, paths: [parameter.path], shape: shape, source: value.dtype, dtype: dtype,
-                    reason: reason))
+                    deviation: deviation))
         }
         for (name, tensor) in layout.extras {
             tensors.append(

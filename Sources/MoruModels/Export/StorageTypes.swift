@@ -33,12 +33,31 @@ public enum StorageTypes: Sendable, Hashable {
         self = match
     }
 
-    /// The format of one tensor, and why it is not the one asked for.
+    /// Why a tensor is stored in another format than the one requested.
+    public enum Deviation: Sendable, Hashable, CustomStringConvertible {
+        /// A small tensor that matters much stays f32.
+        case important
+        /// More bits where they matter.
+        case moreBits
+        /// Rows of so many elements do not fit the format's blocks.
+        case rowLength(Int, blockElements: Int)
+
+        /// The reason, for people.
+        public var description: String {
+            switch self {
+            case .important: "small, and matters much"
+            case .moreBits: "more bits where they matter"
+            case .rowLength(let columns, let blockElements): "rows of \(columns) are not a multiple of \(blockElements)"
+            }
+        }
+    }
+
+    /// The format of one tensor, and why it is not the one requested.
     ///
     /// - Throws: ``MoruError/Code/quantizationUnsupported`` where the original cannot be kept.
     func choose(
         for name: String, shape: [Int], source: DType, layerCount: Int, isTied: Bool
-    ) throws(MoruError) -> (DType, String?) {
+    ) throws(MoruError) -> (DType, Deviation?) {
         // Vectors, positions and routers are small and matter much
         if shape.count < 2 { return (.f32, nil) }
         let wanted: DType
@@ -50,18 +69,18 @@ public enum StorageTypes: Sendable, Hashable {
         case .mixture(let dtype, _): wanted = dtype
         }
         if ["position_embd", "token_types", "ffn_gate_inp"].contains(where: name.contains) {
-            return (.f32, "small, and matters much")
+            return (.f32, .important)
         }
         let better = moreBits(wanted, name: name, layerCount: layerCount, isTied: isTied)
         let columns = shape.last ?? 0
         if columns % better.blockElements == 0 {
-            return (better, better == wanted ? nil : "more bits where they matter")
+            return (better, better == wanted ? nil : .moreBits)
         }
         let fallback: [DType: DType] = [.q4_K: .q5_0, .q5_K: .q5_1, .q6_K: .q8_0]
         if let next = fallback[better], columns % next.blockElements == 0 {
-            return (next, "rows of \(columns) are not a multiple of \(better.blockElements)")
+            return (next, .rowLength(columns, blockElements: better.blockElements))
         }
-        return (.f16, "rows of \(columns) are not a multiple of 32")
+        return (.f16, .rowLength(columns, blockElements: 32))
     }
 
     /// llama.cpp's usual places: the output projection (the embedding, where it is both), and in mixtures the values and

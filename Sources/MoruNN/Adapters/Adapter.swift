@@ -1,27 +1,27 @@
 import MoruBase
 import MoruTensor
 
-/// Something small that is learnt beside a frozen model and changes what it computes.
+/// A small set of parameters, trained beside a frozen model, that changes what the model computes.
 ///
 /// An adapter acts in two places: on linear layers (``layers``), and before a sequence (``virtualTokens``). A batch
-/// carries the adapter of each of its segments, so that one forward pass serves many.
+/// carries an adapter for each of its segments, so that one forward pass serves many.
 public protocol Adapter: AnyObject, Sendable {
     /// The parameters, in a fixed order, named as in PEFT's files without their prefix.
     var parameters: [Parameter] { get }
-    /// What becomes of linear layers, by the path of each.
+    /// The changes to linear layers, by the path of each layer.
     var layers: [String: LayerAdaptation] { get }
-    /// What stands before every sequence; nil for nothing.
+    /// The virtual tokens in front of every sequence; nil for none.
     var virtualTokens: VirtualTokens? { get }
     /// Whether inputs are dropped out in training.
     var usesDropout: Bool { get }
-    /// What `adapter_config.json` of PEFT says of the adapter, the base model's name aside.
+    /// The contents of PEFT's `adapter_config.json`, except the base model's name.
     var peftConfiguration: JSONObject { get }
 }
 
 extension Adapter {
-    /// The number of trainable numbers.
+    /// The number of trainable parameters.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.value.count } }
-    /// Positions of the context that the adapter takes.
+    /// The number of context positions that the adapter occupies.
     public var virtualTokenCount: Int { virtualTokens?.count ?? 0 }
     /// Nothing.
     public var layers: [String: LayerAdaptation] { [:] }
@@ -31,16 +31,16 @@ extension Adapter {
     public var usesDropout: Bool { false }
 }
 
-/// What an adapter makes of one linear layer.
+/// How an adapter changes one linear layer.
 public enum LayerAdaptation: Sendable {
-    /// The weight is moved by a product of two small matrices.
+    /// Adds the product of two small matrices to the weight.
     case lowRank(LoRAPair)
-    /// The input's features are multiplied by a vector [1, inputs].
+    /// Multiplies the input features by a vector [1, inputs].
     case inputScale(Parameter)
-    /// The output's features, the bias included, are multiplied by a vector [outputs, 1].
+    /// Multiplies the output features, including the bias, by a vector [outputs, 1].
     case outputScale(Parameter)
 
-    /// What the layer makes of `x` [N, inputs], given the product of `x` and its weight.
+    /// The layer's output for `x` [N, inputs], given the product of `x` and its weight.
     func complete(_ product: Tensor, of x: Tensor, _ layer: Linear, _ context: LayerContext) -> Tensor {
         switch self {
         case .lowRank(let pair):
@@ -53,7 +53,7 @@ public enum LayerAdaptation: Sendable {
         }
     }
 
-    /// The parameters and the shapes that a layer asks of them.
+    /// The parameters, and the shapes that a layer requires of them.
     package func shapes(in layer: Linear) -> [(parameter: Parameter, shape: [Int])] {
         switch self {
         case .lowRank(let pair):
@@ -66,11 +66,11 @@ public enum LayerAdaptation: Sendable {
     }
 }
 
-/// What an adapter puts before every sequence. Each virtual token takes a position of the context.
+/// What an adapter puts in front of every sequence. Each virtual token occupies a position of the context.
 public enum VirtualTokens: Sendable {
     /// Vectors [tokens, D] in place of the embeddings of tokens.
     case embeddings(Parameter)
-    /// Keys (already turned by their positions) and values of every layer, as PEFT lays them out:
+    /// Keys (with rotary embedding applied) and values of every layer, as PEFT lays them out:
     /// [tokens, layers * 2 * kvHeads * headDim], a layer's keys before its values.
     case keysAndValues(Parameter)
 

@@ -2,9 +2,9 @@ import MoruTensor
 
 /// A fully connected layer, `x W^T + b`: the one place where dense, quantised and adapted weights meet.
 public final class Linear: Sendable {
-    /// The layer's place in the model, such as `model.layers.0.self_attn.q_proj`; adapters find it by this.
+    /// The layer's path in the model, such as `model.layers.0.self_attn.q_proj`, by which adapters find it.
     public let path: String
-    /// The path, for look-ups in every step.
+    /// The path in a form that is fast to look up in every step.
     let key: LayerKey
     /// [outputs, inputs], in any dtype.
     public let weight: Parameter
@@ -15,7 +15,7 @@ public final class Linear: Sendable {
     /// The number of output features.
     public let outputs: Int
 
-    /// Makes a layer of its parameters.
+    /// Makes a layer from its parameters.
     public init(path: String, weight: Parameter, bias: Parameter? = nil) {
         self.path = path
         key = LayerKey(path)
@@ -27,7 +27,7 @@ public final class Linear: Sendable {
     /// The layer's parameters.
     public var parameters: [Parameter] { [weight] + (bias.map { [$0] } ?? []) }
 
-    /// Applies the layer to `x` [N, inputs], with the adapters of the context on their rows.
+    /// Applies the layer to `x` [N, inputs], with the context's adapters acting on their rows.
     public func callAsFunction(_ x: Tensor, _ context: LayerContext = LayerContext()) -> Tensor {
         let runs = context.adaptations(of: path)
         if runs.count == 1, runs[0].rows == 0..<x.shape[0], case .inputScale(let scale) = runs[0].adaptation {
@@ -36,16 +36,16 @@ public final class Linear: Sendable {
         if let update = context.wholeUpdate(runs, rows: x.shape[0]) {
             return addingBias(x.linear([weight.tensor], updates: [update])[0], seeing: x, context)
         }
-        // What adapters add may be too little to survive in a product that is bf16 already
+        // An adapter's update may be too small to survive if it is added to a product already rounded to bf16
         return completing(x.linear(weight.tensor, as: runs.isEmpty ? nil : .f32), of: x, context, runs)
     }
 
-    /// What the layer makes of the product of `x` and its weight: the bias and the adapters added.
+    /// The layer's output, given the product of `x` and its weight: adds the bias and the adapters.
     func completing(_ product: Tensor, of x: Tensor, _ context: LayerContext) -> Tensor {
         completing(product, of: x, context, context.adaptations(of: path))
     }
 
-    /// The same, where the adapters are known already.
+    /// The same, if the adapters have been looked up already.
     func completing(
         _ product: Tensor, of x: Tensor, _ context: LayerContext, _ runs: [LayerContext.AdaptedRows]
     ) -> Tensor {
@@ -79,7 +79,7 @@ public final class Linear: Sendable {
         return gatedLinear(gate: gate, up: up, by: function, weight.tensor)
     }
 
-    /// A product with the adapters' part in it, and the bias; an observer sees what the layer read.
+    /// Adds the bias to a product that includes the adapters' part, and shows the input to the observer.
     func addingBias(_ product: Tensor, seeing x: Tensor, _ context: LayerContext) -> Tensor {
         context.observer?.observe(weight.path, x)
         return addingBias(product)

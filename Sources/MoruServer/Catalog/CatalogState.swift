@@ -1,28 +1,28 @@
 import Foundation
 import MoruBase
 
-/// Which models a catalogue has, which of them are loaded, and who uses them: a value without I/O.
+/// The models of a catalog, which of them are loaded, and how many requests use each: a value without I/O.
 ///
-/// A loaded model is a resident. An adapter's resident stands on its base's, and what uses it uses the base too. A
-/// resident that is unloaded while it is in use leaves its entry at once, and memory with its last user.
+/// A loaded model is a resident. An adapter's resident depends on its base's, so using the adapter also uses the base. A
+/// resident that is unloaded while in use leaves its entry at once, and memory when the last request on it ends.
 struct CatalogState {
-    /// A model of the catalogue.
+    /// A model of the catalog.
     struct Entry {
         var specification: ModelSpecification
         var status = Status.unloaded
-        /// How often its model was put in place of another under the same name, and 1.
+        /// How often the model under this name has been replaced, plus 1.
         var revision = 1
         /// When it was added, in seconds since 1970.
         let added = Int(Date().timeIntervalSince1970)
-        /// Whether it was handed over loaded, so that it cannot be loaded again.
+        /// Whether it was passed in already loaded, and so cannot be loaded again.
         var isGiven = false
         var isSwapping = false
 
-        /// The version that the name gives after its last `@`, or else the revision.
+        /// The version given after the last `@` of the name, or else the revision.
         var version: String { ModelSpecification.version(of: specification.name) ?? String(revision) }
     }
 
-    /// What became of an entry's model.
+    /// The state of an entry's model.
     enum Status {
         case unloaded
         case loading([Waiter])
@@ -43,10 +43,10 @@ struct CatalogState {
         let model: ServedModel
         let weightBytes: Int
         let cacheBytes: Int
-        /// What an adapter stands on.
+        /// The base of an adapter.
         let base: ID?
         var leases = 0
-        /// The larger, the later.
+        /// When it was last used; larger is later.
         var lastUse = 0
         /// Whether it has left its entry.
         var isLeaving = false
@@ -54,15 +54,15 @@ struct CatalogState {
         var bytes: Int { weightBytes + cacheBytes }
     }
 
-    /// Bytes of all residents at most; nil for no bound.
+    /// The maximum size of all residents in bytes; nil for no limit.
     let budget: Int?
     private(set) var names: [String] = []
     private(set) var entries: [String: Entry] = [:]
     private(set) var residents: [Resident.ID: Resident] = [:]
-    /// Names that stand for models, in their order.
+    /// The names of routes, in order.
     var routeNames: [String] = []
     var routes: [String: ModelRoute] = [:]
-    /// What decides where requests go.
+    /// The random choices of routes.
     var generator: SplitMix64
     private var clock = 0
     private var nextID = 0
@@ -74,7 +74,7 @@ struct CatalogState {
     /// Bytes of all residents.
     var usedBytes: Int { residents.values.reduce(0) { $0 + $1.bytes } }
 
-    /// A change to an entry; nothing where there is none of the name.
+    /// Changes an entry; does nothing if there is none of this name.
     mutating func update(_ name: String, _ change: (inout Entry) -> Void) {
         guard var entry = entries[name] else { return }
         change(&entry)
@@ -132,7 +132,7 @@ struct CatalogState {
         entries[name] = nil
     }
 
-    /// The error for a name that stands for nothing, with the nearest that does.
+    /// The error for an unknown name, with the nearest known one.
     func unknown(_ name: String) -> MoruError {
         let known = names + routeNames
         let nearest = nearestName(to: name, among: known).map { " Did you mean '\($0)'?" } ?? ""
@@ -142,7 +142,7 @@ struct CatalogState {
 
     // MARK: - Use
 
-    /// The loaded model of a name, in use from now on; nil where it is not loaded.
+    /// The loaded model of a name, marked as in use; nil if it is not loaded.
     mutating func take(_ name: String) -> Resident? {
         guard let resident = resident(of: name) else { return nil }
         use(resident.id)
@@ -157,13 +157,13 @@ struct CatalogState {
         }
     }
 
-    /// Ends a use. Returns the residents that are gone with it.
+    /// Ends a use. Returns the residents that are removed as a result.
     mutating func release(_ id: Resident.ID) -> [Resident] {
         for id in [id, residents[id]?.base].compactMap(\.self) { residents[id]?.leases -= 1 }
         return dropLeft()
     }
 
-    /// Lets the residents go that have left their entries and are not in use.
+    /// Removes the residents that have left their entries and are not in use.
     private mutating func dropLeft() -> [Resident] {
         let gone = residents.values.filter { $0.isLeaving && $0.leases == 0 }
         for resident in gone { residents[resident.id] = nil }
@@ -172,10 +172,10 @@ struct CatalogState {
 
     // MARK: - Loading and unloading
 
-    /// Puts a loaded model under its name, whose former one leaves, and makes room for it.
+    /// Makes room for a loaded model and puts it under its name, in place of a former one.
     ///
-    /// - Parameter waiting: How many are to use it from now on.
-    /// - Returns: The resident, and those that are gone.
+    /// - Parameter waiting: The number of requests that use it from now on.
+    /// - Returns: The resident, and the residents that were removed.
     /// - Throws: ``MoruError/Code/modelTooLarge`` or ``MoruError/Code/memoryInUse``; nothing has changed then.
     mutating func install(
         _ opened: OpenedModel, as name: String, base: Resident.ID? = nil, waiting: Int = 0
@@ -195,9 +195,9 @@ struct CatalogState {
         return (resident, gone)
     }
 
-    /// Takes the loaded model from a name, and those of the adapters on it. It is gone with its last user.
+    /// Takes the loaded model away from a name, and those of its adapters. Each is removed when it is no longer in use.
     ///
-    /// - Returns: Those that are gone already.
+    /// - Returns: The residents that were removed at once.
     mutating func leave(_ name: String) -> [Resident] {
         guard let resident = resident(of: name) else { return [] }
         for other in names {
@@ -208,7 +208,7 @@ struct CatalogState {
         return dropLeft()
     }
 
-    /// Unloads models that nobody uses, those unused for longest first, until there is room.
+    /// Unloads idle models, least recently used first, until there is room.
     private mutating func makeRoom(
         for opened: OpenedModel, as name: String, keeping base: Resident.ID?
     ) throws(MoruError) -> [Resident] {
@@ -226,7 +226,7 @@ struct CatalogState {
         return gone
     }
 
-    /// Whether a resident stays whatever else wants memory.
+    /// Whether a resident must not be unloaded to make room.
     private func stays(_ resident: Resident) -> Bool {
         names.contains { name in
             guard let its = self.resident(of: name), its.id == resident.id || its.base == resident.id,

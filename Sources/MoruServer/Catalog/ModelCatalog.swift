@@ -4,17 +4,17 @@ import MoruEngine
 import MoruTensor
 import Synchronization
 
-/// The models that a server serves: loaded when they are first asked for or before, unloaded when others want their
-/// memory and nobody uses them, added, replaced and removed while the server runs.
+/// The models of a server. They are loaded at start-up or on the first request, unloaded while idle if others need their
+/// memory, and can be added, replaced and removed while the server runs.
 ///
 ///     let catalog = try ModelCatalog([ModelSpecification(name: "smollm2", source: "models/smollm2.gguf")])
 ///     try await MoruServer(catalog: catalog).run()
 public final class ModelCatalog: Sendable {
     private let state: Mutex<CatalogState>
     let loader: ModelLoader
-    /// How the engines of models go about their work that are added while the server runs.
+    /// The engine configuration of models that are added while the server runs.
     let engineDefaults: EngineConfiguration
-    /// How long the error of a model that could not be loaded is given again before another attempt.
+    /// How long a failed load is reported again before the next attempt.
     private let retryPause: Duration
     /// How long a request waits for its model to load; nil for no limit.
     private let loadWait: Duration?
@@ -23,18 +23,18 @@ public final class ModelCatalog: Sendable {
     /// How long a request waits for its model to load, unless the server's configuration says otherwise.
     public static let defaultLoadWait = Duration.seconds(60)
 
-    /// A catalogue of models that are not loaded yet.
+    /// Makes a catalog of models that are not loaded yet.
     ///
     /// - Parameters:
-    ///   - specifications: The models. A base stands before its adapters.
-    ///   - budget: Bytes that weights, keys and values of all loaded models take at most; nil for no bound. An engine
-    ///     whose configuration does not say how much it keeps takes at most a quarter of it for keys and values.
-    ///   - retryPause: How long the error of a model that could not be loaded is given again before another attempt.
+    ///   - specifications: The models, each base before its adapters.
+    ///   - budget: The maximum size of the weights and KV caches of all loaded models, in bytes; nil for no limit. An
+    ///     engine whose configuration sets no limit takes at most a quarter of it for its KV cache.
+    ///   - retryPause: How long a failed load is reported again before the next attempt.
     ///   - loadWait: How long a request waits for its model to load before it is refused; nil for no limit. The model
     ///     goes on loading.
-    ///   - engineDefaults: How the engines of models go about their work that are added while the server runs.
-    ///   - seed: Decides which requests of a route go to which of its models.
-    ///   - locate: The path of what a specification names as its source.
+    ///   - engineDefaults: The engine configuration of models that are added while the server runs.
+    ///   - seed: Decides how a route distributes requests among its models.
+    ///   - locate: Resolves the source of a specification to a path.
     /// - Throws: ``MoruError/Code/serverConfiguration``, or ``MoruError/Code/modelUnknown`` for an adapter whose base is
     ///   not among those before it.
     public init(
@@ -57,7 +57,7 @@ public final class ModelCatalog: Sendable {
         loader = ModelLoader(locate: locate, defaultCacheBytes: budget.map { $0 / 4 })
     }
 
-    /// A catalogue of models that are loaded. They stay so until they are removed.
+    /// Makes a catalog of models that are already loaded. They stay loaded until they are removed.
     ///
     /// - Throws: ``MoruError/Code/serverConfiguration`` when there are none or a name occurs twice.
     public convenience init(loaded models: [ServedModel]) throws(MoruError) {
@@ -88,7 +88,7 @@ public final class ModelCatalog: Sendable {
         try state.add(specification)
     }
 
-    /// Changes or reads the state; engines that leave it are shut down.
+    /// Changes or reads the state; shuts down the engines that leave it.
     func withState<Value>(
         _ body: (inout CatalogState) throws(MoruError) -> (Value, [CatalogState.Resident])
     ) throws(MoruError) -> Value {
@@ -105,7 +105,7 @@ public final class ModelCatalog: Sendable {
     /// The model that a name stands for, or the first where none is given, to be used; it is loaded first if it is not
     /// loaded yet.
     ///
-    /// - Parameter user: Whose request it is, where a route keeps a user's requests together.
+    /// - Parameter user: The user who sends the request, for sticky routes.
     /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded or that it takes
     ///   longer than requests wait.
     func lease(_ name: String?, user: String = "") async throws(APIError) -> ModelLease {
@@ -120,7 +120,7 @@ public final class ModelCatalog: Sendable {
         }
     }
 
-    /// The model that a request chooses, to be used.
+    /// The model chosen by a request, to be used.
     func lease(_ choice: ModelChoice) async throws(APIError) -> ModelLease {
         try await lease(choice.name, user: choice.user)
     }
@@ -140,8 +140,8 @@ public final class ModelCatalog: Sendable {
         Task.detached { await leaving.end() }
     }
 
-    /// The loaded model of a name, in use from now on: whoever asks for it releases it. Several who ask at once wait for
-    /// one load.
+    /// The loaded model of a name, marked as in use: the caller must release it. Concurrent callers wait for a single
+    /// load.
     ///
     /// - Parameter limit: How long to wait for the load; nil for as long as it takes.
     /// - Throws: ``MoruError/Code/modelUnknown``, ``MoruError/Code/modelLoadFailed`` with the reason, or
@@ -202,7 +202,7 @@ public final class ModelCatalog: Sendable {
 
     // MARK: - Loading
 
-    /// Loads the models that are loaded at start, and looks where the others lie.
+    /// Loads the models that are to be loaded at start-up, and checks that the others exist.
     ///
     /// - Throws: Why one of them cannot be loaded or is not there.
     public func prepare() async throws {
@@ -226,7 +226,7 @@ public final class ModelCatalog: Sendable {
         Task.detached { await self.load(specification) }
     }
 
-    /// Loads the model of an entry that is marked as loading, and hands it to those who wait.
+    /// Loads the model of an entry that is marked as loading, and hands it to the waiting requests.
     private func load(_ specification: ModelSpecification) async {
         let name = specification.name
         do {
@@ -234,7 +234,7 @@ public final class ModelCatalog: Sendable {
         } catch {
             let waiters = state.withLock { state -> [CatalogState.Waiter] in
                 guard case .loading(let waiters) = state.entries[name]?.status else { return [] }
-                // What lacked memory may find some at once
+                // A lack of memory may be over at any moment, so the next request tries again
                 let isPassing = [.memoryInUse, .modelTooLarge].contains(error.code)
                 state.update(name) { $0.status = isPassing ? .unloaded : .failed(error, at: .now) }
                 return waiters
@@ -262,7 +262,7 @@ public final class ModelCatalog: Sendable {
         return true
     }
 
-    /// Opens what a specification names, beside the threads that serve.
+    /// Opens the files of a specification, outside the threads that serve requests.
     ///
     /// - Throws: ``MoruError/Code/modelLoadFailed``, or for an adapter what went wrong with its base.
     func open(_ specification: ModelSpecification, on base: ServedModel?) async throws(MoruError) -> OpenedModel {
@@ -286,13 +286,13 @@ public final class ModelCatalog: Sendable {
     }
 }
 
-/// Models that nobody uses any more.
+/// Models that are no longer in use.
 private final class LeavingModels: Sendable {
     private let models: Mutex<[ServedModel]>
 
     init(_ models: [ServedModel]) { self.models = Mutex(models) }
 
-    /// Ends their engines, and gives their memory back.
+    /// Shuts down their engines and returns their memory.
     func end() async {
         await shutDownEngines()
         models.withLock { $0 = [] }

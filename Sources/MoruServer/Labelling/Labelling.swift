@@ -4,25 +4,25 @@ import MoruNN
 import MoruTensor
 import MoruText
 
-/// What models that classify or embed say of texts, for every endpoint that asks: off the event loop, with the texts of
-/// other requests, and given up when the client has gone, time is up or the server stops.
+/// Classifies and embeds texts for all endpoints: off the event loop, batched with the texts of other requests, and
+/// cancelled when the client disconnects, the time is up or the server stops.
 ///
-/// All functions throw ``APIError`` for a model that does something else and for a text that it cannot take;
-/// ``MoruError/Code/engineOverloaded`` when too much waits; what ends requests (``RequestLimits``); and
-/// `CancellationError` when the client has gone.
+/// All functions throw ``APIError`` for a model that does something else and for an unsuitable text;
+/// ``MoruError/Code/engineOverloaded`` when too many texts are waiting; the errors of ``RequestLimits``; and
+/// `CancellationError` when the client has disconnected.
 struct Labelling: Sendable {
     private let engine: LabellingEngine
     private let reader = TextReader()
     private let limits: RequestLimits
 
-    /// One for a server.
+    /// Makes one for a server.
     init(_ configuration: ServerConfiguration) {
         engine = LabellingEngine(
             maximumTokens: configuration.maximumWaitingTokens, maximumSeconds: configuration.maximumWaitSeconds)
         limits = RequestLimits(configuration)
     }
 
-    /// The vectors of texts, as `moru embed` makes them.
+    /// The embeddings of texts, as computed by `moru embed`.
     func embed(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
     ) async throws -> LabelledTexts<[Float]> {
@@ -51,7 +51,7 @@ struct Labelling: Sendable {
         }
     }
 
-    /// The logits of the labels of texts, in the order of the labels, as `moru classify` has them.
+    /// The logits of texts, in the order of the labels, as computed by `moru classify`.
     func classify(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
     ) async throws -> LabelledTexts<[Float]> {
@@ -65,7 +65,7 @@ struct Labelling: Sendable {
         }
     }
 
-    /// What a model finds in texts, as `moru extract` does, and the tokens read.
+    /// The spans that a model finds in texts, as computed by `moru extract`.
     func extract(
         _ texts: TextInputs, with lease: ModelLease, _ context: ServerContext
     ) async throws -> LabelledTexts<[ExtractedSpan]> {
@@ -85,8 +85,8 @@ struct Labelling: Sendable {
         }
     }
 
-    /// How well pairs of texts fit, a row of one number each: what a cross-encoder says of them, or the cosine of their
-    /// vectors.
+    /// The scores of pairs of texts, a row of one number each: the output of a cross-encoder, or the cosine of their
+    /// embeddings.
     func score(
         _ pairs: TextPairs, with lease: ModelLease, _ context: ServerContext
     ) async throws -> LabelledTexts<[Float]> {
@@ -159,7 +159,7 @@ extension TextInputs {
 }
 
 extension ServedModel {
-    /// The model as one that makes vectors of texts.
+    /// The model as an embedder.
     ///
     /// - Throws: ``APIError`` where it does something else.
     func embedding() throws(APIError) -> TextEmbedder {
@@ -169,7 +169,7 @@ extension ServedModel {
         return embedder
     }
 
-    /// The model as one that labels whole texts.
+    /// The model as a classifier of whole texts.
     ///
     /// - Throws: ``APIError`` where it does something else.
     func classifying() throws(APIError) -> HeadedModel {

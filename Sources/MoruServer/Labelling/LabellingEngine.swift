@@ -4,12 +4,12 @@ import MoruModels
 import MoruText
 import Synchronization
 
-/// Reads texts with models that classify or embed, for many callers at once.
+/// Runs models that classify or embed, for many callers at once.
 ///
-/// Whoever waits is computed together: one batch at a time, up to a number of tokens, on a thread of the engine's own. A
-/// text's result is the same, to the last bit, whatever else is in its batch.
+/// Waiting texts are computed together: one batch at a time, up to a number of tokens, on a thread of the engine's own.
+/// A text's result is the same, to the last bit, whatever else is in its batch.
 actor LabellingEngine {
-    /// What says the same of the same tokens. Whoever waits for it holds the model.
+    /// Identifies a computation: equal ones give the same results for the same tokens. Callers keep the model alive.
     struct Model: Hashable, Sendable {
         let network: ObjectIdentifier
         let adapter: ObjectIdentifier?
@@ -18,10 +18,10 @@ actor LabellingEngine {
         let skippedTokens: Int
     }
 
-    /// What computes a row of numbers of each text of a batch.
+    /// Computes a row of numbers for each text of a batch.
     typealias Computation = @Sendable ([TokenSequence]) -> [[Float]]
 
-    /// Tokens that are read at a time, but for a longer text.
+    /// The maximum number of tokens per batch, unless a single text is longer.
     static let batchTokens = 2048
 
     private struct Job {
@@ -46,11 +46,11 @@ actor LabellingEngine {
     private var rows: [Int: [[Float]]] = [:]
     private var isDriving = false
 
-    /// An engine that waits for texts.
+    /// Makes an engine, which waits for texts.
     ///
     /// - Parameters:
-    ///   - maximumTokens: The most tokens that may wait; nil for no bound.
-    ///   - maximumSeconds: The longest likely wait; nil for no bound.
+    ///   - maximumTokens: The maximum number of waiting tokens; nil for no limit.
+    ///   - maximumSeconds: The maximum estimated wait in seconds; nil for no limit.
     init(maximumTokens: Int?, maximumSeconds: Double?) {
         inbox = Mutex(
             Inbox(admission: AdmissionControl(maximumTokens: maximumTokens, maximumSeconds: maximumSeconds)))
@@ -59,10 +59,10 @@ actor LabellingEngine {
     /// The engine's own thread.
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// Tokens that wait.
+    /// The number of waiting tokens.
     nonisolated var waitingTokens: Int { inbox.withLock { $0.admission.waitingTokens } }
 
-    /// Reads texts; to give up, cancel the task.
+    /// Computes the results of texts. To give up, cancel the task.
     ///
     /// - Parameter texts: The tokens of each, none empty.
     /// - Returns: A row of numbers for each text.
@@ -80,7 +80,7 @@ actor LabellingEngine {
                 let job = Job(id: id, model: model, texts: texts, compute: compute, continuation: continuation)
                 do {
                     try inbox.withLock { inbox in
-                        // Who is cancelled later is noted after the job
+                        // A later cancellation is recorded after the job, and so finds it
                         try Task.checkCancellation()
                         _ = try inbox.admission.admit(promptTokens: texts.tokenCount)
                         inbox.jobs.append(job)
@@ -105,7 +105,7 @@ actor LabellingEngine {
         isDriving = false
     }
 
-    /// Reads the next batch; false when nothing waits.
+    /// Computes the next batch; false when nothing is waiting.
     private func step() -> Bool {
         let (arrived, cancelled) = inbox.withLock { inbox in
             defer { (inbox.jobs, inbox.cancelled) = ([], []) }

@@ -1,9 +1,9 @@
-/// The requests whose texts wait to be read, and whose turn it is.
+/// The requests whose texts are waiting, and whose turn it is.
 ///
-/// A batch is of one model. The requests for it take turns, text by text, so that one of few texts need not wait for
-/// one of many; and the models take turns, batch by batch. A value without I/O.
+/// A batch belongs to one model. Its requests take turns text by text, so that a small request need not wait for a large
+/// one; and the models take turns batch by batch. A value without I/O.
 struct LabellingQueue<Model: Hashable & Sendable>: Sendable {
-    /// Some texts of a request that are read next.
+    /// The texts of one request in the next batch.
     struct Share: Sendable, Hashable {
         var request: Int
         var texts: Range<Int>
@@ -27,14 +27,14 @@ struct LabellingQueue<Model: Hashable & Sendable>: Sendable {
         requests.append(Request(id: id, model: model, costs: costs))
     }
 
-    /// Takes a request out.
+    /// Removes a request.
     mutating func remove(_ id: Int) { requests.removeAll { $0.id == id } }
 
-    /// Whether nothing waits.
+    /// Whether nothing is waiting.
     var isEmpty: Bool { requests.isEmpty }
 
-    /// Takes out the next batch: the texts of the model that has waited for longest, at least one, and as many as have
-    /// no more than `limit` tokens together.
+    /// Takes out the next batch: texts of the model that has waited longest, at least one, and as many as fit into
+    /// `limit` tokens.
     mutating func nextBatch(limit: Int) -> [Share] {
         guard let model = requests.first?.model else { return [] }
         let mine = requests.indices.filter { requests[$0].model == model }
@@ -57,7 +57,7 @@ struct LabellingQueue<Model: Hashable & Sendable>: Sendable {
             request.next = end
             if end < request.costs.count { unfinished.append(request) }
         }
-        // Who had nothing this time is the first of the model's next batch
+        // Requests that got nothing this time come first in the model's next batch
         let served = Set(shares.map(\.request))
         unfinished = unfinished.filter { !served.contains($0.id) } + unfinished.filter { served.contains($0.id) }
         requests = requests.filter { $0.model != model } + unfinished

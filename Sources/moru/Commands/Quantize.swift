@@ -162,7 +162,7 @@ extension GGUFExport {
             for tensor in tensors {
                 table.add(
                     tensor.name, tensor.shape.map(String.init).joined(separator: " x "), tensor.source.ggufName,
-                    tensor.dtype.ggufName, tensor.reason ?? "")
+                    tensor.dtype.ggufName, tensor.deviation?.description ?? "")
             }
             parts.append(table.text)
         }
@@ -180,8 +180,8 @@ extension GGUFExport {
         var fallbacks: [String: Int] = [:]
         for tensor in tensors {
             counts[tensor.dtype.ggufName, default: 0] += 1
-            if let reason = tensor.reason, reason.contains("no multiple") {
-                fallbacks["\(tensor.dtype.ggufName) (\(reason))", default: 0] += 1
+            if let deviation = tensor.deviation, case .rowLength = deviation {
+                fallbacks["\(tensor.dtype.ggufName) (\(deviation))", default: 0] += 1
             }
         }
         let kinds = counts.sorted { ($0.value, $1.key) > ($1.value, $0.key) }.map { "\($0.value) \($0.key)" }
@@ -200,7 +200,7 @@ extension GGUFExport.PlannedTensor {
     fileprivate var json: JSON {
         [
             "name": .string(name), "shape": .array(shape.map { .int($0) }), "from": .string(source.ggufName),
-            "to": .string(dtype.ggufName), "reason": reason.map { .string($0) } ?? .null,
+            "to": .string(dtype.ggufName), "reason": deviation.map { .string($0.description) } ?? .null,
         ]
     }
 }

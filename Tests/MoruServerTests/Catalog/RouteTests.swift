@@ -170,7 +170,7 @@ import Testing
             ("a", ModelRoute([.init("base", weight: -1)]), .routeInvalid, "the weight -1"),
             ("a", ModelRoute([.init("base", weight: .nan)]), .routeInvalid, "the weight nan"),
             ("a", ModelRoute([.init("base", weight: 0)]), .routeInvalid, "no weights above 0"),
-            ("base", ModelRoute(alias: "support@1"), .modelNameTaken, "a model 'base' already"),
+            ("base", ModelRoute(alias: "support@1"), .modelNameTaken, "already a model 'base'"),
             ("a", ModelRoute(alias: "bas"), .modelUnknown, "Did you mean 'base'?"),
         ]
         for (name, route, code, part) in wrong {

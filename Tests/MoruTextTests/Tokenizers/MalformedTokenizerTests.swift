@@ -36,12 +36,12 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""a":1"#, #""a":-1"#, "no valid id"), (#""a":1"#, #""a":99999999999"#, "no valid id"),
-        (#""a":1"#, #""a":4194305"#, "no valid id"), (#""a":1"#, #""a":"1""#, "no valid id"),
-        (#""a":1"#, #""a":1.5"#, "no valid id"), (#""a":1"#, #""a":2"#, "which another token has"),
+        (#""a":1"#, #""a":-1"#, "not a valid id"), (#""a":1"#, #""a":99999999999"#, "not a valid id"),
+        (#""a":1"#, #""a":4194305"#, "not a valid id"), (#""a":1"#, #""a":"1""#, "not a valid id"),
+        (#""a":1"#, #""a":1.5"#, "not a valid id"), (#""a":1"#, #""a":2"#, "which another token has"),
         (#"["a","b"]"#, #"["a","c"]"#, "not in the vocabulary"),
         (#"["a","b"]"#, #"["b","a"]"#, "not in the vocabulary"),
-        (#"["a","b"]"#, #"["a"]"#, "no pair"), (#"["a","b"]"#, #"["a",1]"#, "no pair"),
+        (#"["a","b"]"#, #"["a"]"#, "not a pair"), (#"["a","b"]"#, #"["a",1]"#, "not a pair"),
         (#"["a","b"]"#, #""ab""#, "space"),
         (#"["a","b"]"#, #"["","b"]"#, "empty half"), (#"["a","b"]"#, "7", "is an integer"),
         (#"[["a","b"]]"#, "{}", "not an array"), (#""unk_token":"?""#, #""unk_token":"!""#, "not in the vocabulary"),

@@ -92,10 +92,11 @@ struct SourceReaderTests {
     }
 
     @Test(arguments: [
-        ("[{\"a\":1} {\"a\":2}]", "line 1"), ("[{\"a\":1}\n", "line 2: the array does not end"), ("7", "no JSON array"),
+        ("[{\"a\":1} {\"a\":2}]", "line 1"), ("[{\"a\":1}\n", "line 2: the array does not end"),
+        ("7", "not a JSON array"),
         ("[{\"a\":1},\n]", "line 2"), ("[{\"a\":1}]\nx", "line 2: there is something"),
         ("[{\"a\":1},\n7]", "line 2: an integer where an object"), ("[{\"a\":1},\n\n{\"a\":}]", "line 3, column 6"),
-        ("[,{}]", "line 1"), ("[{\"a\": \"\\", "line 1"), ("", "no JSON array"),
+        ("[,{}]", "line 1"), ("[{\"a\": \"\\", "line 1"), ("", "not a JSON array"),
     ])
     func malformedArraysAreNamed(text: String, message: String) {
         expectError(.dataMalformed, "data.json", message) {
