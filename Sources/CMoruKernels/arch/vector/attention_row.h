@@ -27,7 +27,7 @@ static size_t row_scratch_bytes(const moru_attention *args) {
 }
 
 INLINE size_t row_bytes(const moru_dtype type, size_t elements) {
-    return type == MORU_F32 ? 4 * elements : type == MORU_BF16 ? 2 * elements : elements / 32 * sizeof(moru_q8_0);
+    return type == MORU_BF16 ? 2 * elements : elements / 32 * sizeof(moru_q8_0);
 }
 
 // Where the keys or values of tokens [16 g, 16 g + 16) lie; those that are not visible are replaced by the nearest that

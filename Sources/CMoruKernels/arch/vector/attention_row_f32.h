@@ -1,4 +1,4 @@
-// Attention of one row in f32, over keys and values in f32, bf16 or Q8_0. What is bf16 is widened 2 LANES elements at a
+// Attention of one row in f32, over keys and values in bf16 or Q8_0. What is bf16 is widened 2 LANES elements at a
 // time, to the even ones and the odd ones: queries and sums lie in that order.
 
 typedef float row_query;
@@ -44,19 +44,17 @@ typedef float row_query;
 #define ROW_KEYS(lines) (MORU_LANES == 8 && (lines) > 2 ? 2 : 4)
 #define ROW_VECTORS(lines) ((lines) == 1 ? 8 : MORU_LANES == 8 && (lines) > 2 ? 2 : 4)
 
-// Whether rows can be computed here.
+// Whether rows can be computed here. Those over keys in f32 go the way of whole sequences: with such a cache, a model
+// token by token gives the very bits of one pass over all tokens.
 static bool has_plain_row(const moru_attention *args) {
     size_t width = args->kv_type == MORU_Q8_0 ? 32 : 2 * LANES;
-    bool is_known = args->kv_type == MORU_F32 || args->kv_type == MORU_BF16 || args->kv_type == MORU_Q8_0;
+    bool is_known = args->kv_type == MORU_BF16 || args->kv_type == MORU_Q8_0;
     return is_known && args->io_type == MORU_F32 && args->head_dim % width == 0 && args->page_tokens % 16 == 0;
 }
 
 // Elements [i, i + 2 LANES) of one head's key or value.
 INLINE void load_pair(const moru_dtype type, const uint8_t *row, size_t i, vf out[2]) {
-    if (type == MORU_F32) {
-        out[0] = vload((const float *)(const void *)row + i);
-        out[1] = vload((const float *)(const void *)row + i + LANES);
-    } else if (type == MORU_BF16) {
+    if (type == MORU_BF16) {
         vu both;
         __builtin_memcpy(&both, row + 2 * i, sizeof both);
         out[0] = __builtin_bit_cast(vf, both << 16);
@@ -191,11 +189,6 @@ static void settle_sums(const moru_dtype type, float *out, size_t dim, float fac
 #undef HALVES
 #undef SCORE_VECTOR
 
-static void f32_row_pieces(const moru_attention *args, size_t begin, size_t end, size_t head_begin, size_t head_end,
-                           float *out, float *log_sums, void *scratch) {
-    row_pieces_of(MORU_F32, args, begin, end, head_begin, head_end, out, log_sums, scratch);
-}
-
 static void bf16_row_pieces(const moru_attention *args, size_t begin, size_t end, size_t head_begin, size_t head_end,
                             float *out, float *log_sums, void *scratch) {
     row_pieces_of(MORU_BF16, args, begin, end, head_begin, head_end, out, log_sums, scratch);
@@ -216,9 +209,6 @@ void MORU_NAME(attention_pieces)(const moru_attention *args, size_t begin, size_
         moru_pieces_by(MORU_NAME(attention), args, begin, end, head_begin, head_end, out, log_sums, scratch);
         return;
     }
-    switch (args->kv_type) {
-    case MORU_F32: f32_row_pieces(args, begin, end, head_begin, head_end, out, log_sums, scratch); break;
-    case MORU_BF16: bf16_row_pieces(args, begin, end, head_begin, head_end, out, log_sums, scratch); break;
-    default: q8_row_pieces(args, begin, end, head_begin, head_end, out, log_sums, scratch); break;
-    }
+    bool is_bf16 = args->kv_type == MORU_BF16;
+    (is_bf16 ? bf16_row_pieces : q8_row_pieces)(args, begin, end, head_begin, head_end, out, log_sums, scratch);
 }
