@@ -30,14 +30,14 @@ final class DecoderReads {
         return place < first.count ? first[place] : .nothing
     }
 
-    /// What a thread reads first of one row's products with weights that the threads share by what they cost.
-    private static func first(_ thread: Int, of threadCount: Int, _ weights: [FewRowsWeight]) -> UnsafeRawBufferPointer
-    {
+    /// What a thread reads first of one row's products with weights, split as ``FewRowsProducts`` splits them.
+    static func first(_ thread: Int, of threadCount: Int, _ weights: [FewRowsWeight]) -> UnsafeRawBufferPointer {
         let costs = weights.map { $0.cost(rows: 1) * $0.unitCount }
         var before = costs.reduce(0, +) * thread / threadCount
-        for (weight, cost) in zip(weights, costs) {
-            if before < cost { return weight.bytes(ofUnit: before * weight.unitCount / cost) }
-            before -= cost
+        for (weight, cost) in zip(weights, costs) where cost > 0 {
+            let unit = (before * weight.unitCount + cost - 1) / cost
+            if unit < weight.unitCount { return weight.bytes(ofUnit: unit) }
+            before = max(0, before - cost)
         }
         return .nothing
     }
