@@ -70,7 +70,9 @@ let package = Package(
         floor("MoruTrust", ["MoruEngine", "MoruTraining"]),
         floor(
             "MoruServer",
-            ["MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, serviceLifecycle, yams]),
+            [
+                "MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, nioHTTP1, serviceLifecycle, yams,
+            ]),
         .executableTarget(
             name: "moru", dependencies: ["MoruBench", "MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
             swiftSettings: strict),
