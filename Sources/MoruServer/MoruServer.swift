@@ -69,7 +69,8 @@ public struct MoruServer: Sendable {
             router: router(for: catalog, readiness),
             server: .http1(
                 configuration: .init(
-                    additionalChannelHandlers: [ConnectionMonitorHandler()], idleTimeout: .seconds(60))),
+                    additionalChannelHandlers: [ConnectionMonitorHandler(), ExpectContinueInstaller()],
+                    idleTimeout: .seconds(60))),
             configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
             onServerRunning: { [port = configuration.port] channel in onReady(channel.localAddress?.port ?? port) },
             logger: logger)
@@ -97,6 +98,7 @@ public struct MoruServer: Sendable {
         router.add(middleware: ModelHeaderMiddleware())
         router.add(middleware: ErrorMiddleware())
         if let key = configuration.apiKey { router.add(middleware: APIKeyMiddleware(key: key)) }
+        router.add(middleware: ExpectContinueMiddleware())
         let models = ModelEndpoints(catalog: catalog)
         let completions = CompletionEndpoints(catalog: catalog, configuration: configuration)
         router.route(.get, "/health", models.health)

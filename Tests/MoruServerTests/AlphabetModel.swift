@@ -53,7 +53,7 @@ func waitUntil(
 ) async throws {
     let begin = ContinuousClock.now
     while try await !condition() {
-        guard ContinuousClock.now - begin < .seconds(20) else {
+        guard ContinuousClock.now - begin < .seconds(120) else {
             Issue.record("the condition did not come about", sourceLocation: sourceLocation)
             return
         }

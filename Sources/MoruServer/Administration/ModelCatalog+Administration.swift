@@ -43,7 +43,7 @@ extension ModelCatalog {
             if case .failed = state.entries[name]?.status { state.update(name) { $0.status = .unloaded } }
             return ((), [])
         }
-        release(try await resident(of: name).id)
+        release(try await requestedResident(of: name).id)
     }
 
     /// Unloads a model and the adapters on it. Requests at work are finished; the next one loads it again.

@@ -106,13 +106,13 @@ public final class ModelCatalog: Sendable {
     /// loaded yet.
     ///
     /// - Parameter user: The user who sends the request, for sticky routes.
-    /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded or that it takes
-    ///   longer than requests wait.
+    /// - Throws: ``APIError`` that names the models there are, or says why this one cannot be loaded, that it takes
+    ///   longer than requests wait, or that the client has gone while it waited.
     func lease(_ name: String?, user: String = "") async throws(APIError) -> ModelLease {
         do {
             let name = name ?? defaultName
             let model = try withState { state throws(MoruError) in (try state.model(for: name, user: user), []) }
-            let resident = try await resident(of: model, within: loadWait)
+            let resident = try await requestedResident(of: model, within: loadWait)
             RequestRecord.current?.note(resident.model)
             return lease(on: resident)
         } catch {
@@ -140,37 +140,50 @@ public final class ModelCatalog: Sendable {
         Task.detached { await leaving.end() }
     }
 
+    /// The loaded model of a name as ``resident(of:within:)`` gives it, for the request that the current task answers:
+    /// it waits only while its client does.
+    func requestedResident(of name: String, within limit: Duration? = nil) async throws -> CatalogState.Resident {
+        if let resident = state.withLock({ $0.take(name) }) { return resident }
+        return try await ConnectionMonitor.cancellingOnClose { try await self.resident(of: name, within: limit) }
+    }
+
     /// The loaded model of a name, marked as in use: the caller must release it. Concurrent callers wait for a single
-    /// load.
+    /// load, which goes on when they are cancelled.
     ///
     /// - Parameter limit: How long to wait for the load; nil for as long as it takes.
-    /// - Throws: ``MoruError/Code/modelUnknown``, ``MoruError/Code/modelLoadFailed`` with the reason, or
-    ///   ``MoruError/Code/modelLoading`` when the time is up.
+    /// - Throws: ``MoruError/Code/modelUnknown``, ``MoruError/Code/modelLoadFailed`` with the reason,
+    ///   ``MoruError/Code/modelLoading`` when the time is up, or ``MoruError/Code/cancelled``.
     func resident(of name: String, within limit: Duration? = nil) async throws(MoruError) -> CatalogState.Resident {
         if let resident = state.withLock({ $0.take(name) }) { return resident }
         let id = lastWaiterID.add(1, ordering: .relaxed).newValue
         var timer: Task<Void, any Error>?
-        let result = await withCheckedContinuation { continuation in
-            ask(for: name, CatalogState.Waiter(id: id) { continuation.resume(returning: $0) })
-            timer = limit.map { limit in
-                Task {
-                    try await Task.sleep(for: limit)
-                    self.endWait(of: id, for: name, after: limit)
+        let cancelled = MoruError(.cancelled, "the request was cancelled while the model '\(name)' was being loaded")
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                ask(for: name, CatalogState.Waiter(id: id) { continuation.resume(returning: $0) })
+                // Whoever is cancelled before that is not found by the handler
+                if Task.isCancelled { endWait(of: id, for: name, with: cancelled) }
+                timer = limit.map { limit in
+                    Task {
+                        try await Task.sleep(for: limit)
+                        let error = MoruError(
+                            .modelLoading, "the model '\(name)' is still being loaded after \(limit)",
+                            remedy: "ask again when it has been loaded, or raise the server's --load-wait")
+                        self.endWait(of: id, for: name, with: error)
+                    }
                 }
             }
+        } onCancel: {
+            endWait(of: id, for: name, with: cancelled)
         }
         timer?.cancel()
         return try result.get()
     }
 
     /// Refuses a request that still waits for its model.
-    private func endWait(of id: CatalogState.Waiter.ID, for name: String, after limit: Duration) {
+    private func endWait(of id: CatalogState.Waiter.ID, for name: String, with error: MoruError) {
         let waiter = state.withLock { $0.removeWaiter(id, of: name) }
-        waiter?.resume(
-            .failure(
-                MoruError(
-                    .modelLoading, "the model '\(name)' is still being loaded after \(limit)",
-                    remedy: "ask again when it has been loaded, or raise the server's --load-wait")))
+        waiter?.resume(.failure(error))
     }
 
     private enum Step {

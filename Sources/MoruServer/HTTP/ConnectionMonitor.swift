@@ -11,7 +11,21 @@ final class ConnectionMonitor: Sendable {
         var actions: [Int: @Sendable () -> Void] = [:]
     }
 
+    /// The connection of the request that the current task answers.
+    @TaskLocal static var channel: (any Channel)?
+
     private let state = Mutex(State())
+
+    /// Runs an operation, and cancels it when the client of the request that the current task answers, if it answers
+    /// any, goes away.
+    ///
+    /// - Throws: What the operation throws, and `CancellationError` when the client is gone already.
+    static func cancellingOnClose<Value: Sendable>(
+        _ operation: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        guard let channel else { return try await operation() }
+        return try await ConnectionMonitorHandler.monitor(of: channel).cancellingOnClose(operation)
+    }
 
     /// Runs an operation, and cancels it when the client goes away.
     ///
@@ -71,10 +85,12 @@ final class ConnectionMonitorHandler: ChannelInboundHandler, RemovableChannelHan
 
     /// The monitor of a connection.
     ///
-    /// - Throws: When the connection has lost its handlers, which it does when it is closed.
+    /// - Throws: `CancellationError` when the connection has lost its handlers, which it does when it is closed.
     static func monitor(of channel: any Channel) async throws -> ConnectionMonitor {
-        try await channel.eventLoop.submit {
-            try channel.pipeline.syncOperations.handler(type: ConnectionMonitorHandler.self).monitor
+        let monitor = try await channel.eventLoop.submit {
+            try? channel.pipeline.syncOperations.handler(type: ConnectionMonitorHandler.self).monitor
         }.get()
+        guard let monitor else { throw CancellationError() }
+        return monitor
     }
 }

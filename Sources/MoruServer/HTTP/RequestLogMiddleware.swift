@@ -17,7 +17,9 @@ struct RequestLogMiddleware: RouterMiddleware {
         let end = RequestEnd(request: request, begin: .now, context: context, meter: meter)
         var response: Response
         do {
-            response = try await RequestRecord.$current.withValue(context.record) { try await next(request, context) }
+            response = try await RequestRecord.$current.withValue(context.record) {
+                try await ConnectionMonitor.$channel.withValue(context.channel) { try await next(request, context) }
+            }
         } catch {
             end.note(status: 500)
             throw error

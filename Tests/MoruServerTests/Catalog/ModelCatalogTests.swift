@@ -161,6 +161,45 @@ import Testing
         #expect(throws: MoruError.self) { try ModelCatalog(loadWait: .seconds(-1)) }
     }
 
+    @Test func whoGoesAwayNoLongerWaitsForTheModel() async throws {
+        let source = try files.llama("a", seed: 1)
+        let isSlow = Atomic(false)
+        let gate = DispatchSemaphore(value: 0)
+        let catalog = try ModelCatalog([files.specification("a", source)], loadWait: nil) { source in
+            if isSlow.load(ordering: .relaxed) { gate.wait() }
+            return source
+        }
+        func waiting() -> Int {
+            catalog.read { if case .loading(let waiters) = $0.entries["a"]?.status { waiters.count } else { 0 } }
+        }
+        try await TestServer.run(catalog) { server async throws in
+            isSlow.store(true, ordering: .relaxed)
+            let body: JSON = ["model": "a", "prompt": "abc", "max_tokens": 1]
+            for path in ["/v1/completions", "/admin/models/load"] {
+                let asking = Task {
+                    try await server.postAndHangUp(path, path.hasPrefix("/v1") ? body : ["model": "a"])
+                }
+                try await waitUntil { waiting() == 1 }
+                asking.cancel()
+                _ = await asking.result
+                try await waitUntil { waiting() == 0 }
+                let gone: [String: String] = ["endpoint": path, "method": "POST", "model": "", "status": "499"]
+                try await waitUntil { try await server.metrics().value("moru_http_requests_total", gone) == 1 }
+            }
+            #expect(try await states(server) == ["loading"], "others may still want it")
+            gate.signal()
+            try await waitUntil { try await states(server) == ["ready"] }
+            #expect(catalog.read { $0.resident(of: "a")?.leases } == 0, "nobody who has gone uses it")
+        }
+        // Cancelled before it waits
+        let other = try files.catalog([files.specification("a", source)])
+        let cancelled = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await other.resident(of: "a")
+        }
+        await #expect(throws: MoruError.self) { try await cancelled.value }
+    }
+
     @Test func whatIsLoadedAtStartIsThereOrThereIsNoServer() async throws {
         var specification = files.specification("a", try files.llama("a", seed: 1))
         specification.loadsAtStart = true
