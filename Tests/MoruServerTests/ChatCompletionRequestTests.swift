@@ -91,9 +91,15 @@ private func body(_ more: String = "") throws -> JSON {
             "invalid_value"
         ),
         (#""functions": [{"name": "f"}]"#, "functions", "unsupported_parameter"),
-        (#""response_format": {"type": "json"}"#, "response_format.type", "invalid_value"),
+        (#""response_format": {"type": "xml"}"#, "response_format.type", "invalid_value"),
+        (#""response_format": {"type": "json"}"#, "response_format.value", "missing_required_parameter"),
+        (#""response_format": {"type": "regex"}"#, "response_format.value", "missing_required_parameter"),
         (#""response_format": {"type": "json_schema"}"#, "response_format.json_schema", "missing_required_parameter"),
-        (#""response_format": {"type": "json_object", "schema": {}}"#, "response_format.schema", "unknown_parameter"),
+        (
+            #""response_format": {"type": "json_object", "schema": {}, "value": {}}"#, "response_format.value",
+            "unknown_parameter"
+        ),
+        (#""response_format": {"type": "text", "schema": {}}"#, "response_format.schema", "unknown_parameter"),
         (#""guided_choice": []"#, "guided_choice", "invalid_type"),
         (#""guided_regex": "a", "guided_choice": ["a"]"#, "guided_choice", "invalid_value"),
         (
@@ -127,6 +133,15 @@ private func body(_ more: String = "") throws -> JSON {
         (#""guided_json": "{\"type\": \"null\"}""#, .jsonSchema(["type": "null"])),
         (#""json_schema": {"type": "null"}"#, .jsonSchema(["type": "null"])),
         (#""grammar": "root ::= [a]""#, .gbnf("root ::= [a]")),
+        (#""response_format": {"type": "json_object", "schema": {"type": "null"}}"#, .jsonSchema(["type": "null"])),
+        (#""response_format": {"type": "json_schema", "schema": {"type": "null"}}"#, .jsonSchema(["type": "null"])),
+        (#""response_format": {"type": "json_object", "value": {"type": "null"}}"#, .jsonSchema(["type": "null"])),
+        (#""response_format": {"type": "json", "value": {"type": "null"}}"#, .jsonSchema(["type": "null"])),
+        (
+            #""response_format": {"type": "json_schema", "value": {"name": "n", "schema": {"type": "null"}}}"#,
+            .jsonSchema(["type": "null"])
+        ),
+        (#""response_format": {"type": "regex", "value": "a+"}"#, .regex("a+")),
     ])
     func readsEachName(fields: String, structure: StructuredOutput) throws {
         #expect(try ChatCompletionRequest(body(fields)).fields.structure.structure == structure)

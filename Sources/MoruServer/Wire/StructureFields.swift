@@ -76,19 +76,28 @@ struct StructureFields: Sendable, Hashable {
     }
 
     /// `{"type": "text"}`, `{"type": "json_object"}` or `{"type": "json_schema", "json_schema": {"name", "schema"}}`;
-    /// flat, what is in `json_schema` stands beside `type`.
+    /// flat, what is in `json_schema` stands beside `type`. llama.cpp's clients name a `schema` beside either type; those
+    /// of Text Generation Inference, such as `huggingface_hub`, put a schema or a regular expression into `value`.
     private static func format(_ value: JSON, path: String, isFlat: Bool) throws(APIError) -> StructuredOutput? {
         var format = try RequestObject(value, path: path)
         guard let type = try format.string("type") else { throw .missing("\(path).type") }
         var result: StructuredOutput?
         switch type {
         case "text": break
-        case "json_object": result = .jsonObject
-        case "json_schema" where isFlat: result = .jsonSchema(try schema(of: &format))
+        case "json_object":
+            let schema = format.value("schema") ?? format.value("value")
+            result = schema.map { .jsonSchema($0) } ?? .jsonObject
+        case "json": result = .jsonSchema(try format.required("value"))
+        case "json_schema" where isFlat || format.value("schema") != nil:
+            result = .jsonSchema(try schema(of: &format))
         case "json_schema":
-            var wrapper = try RequestObject(try format.required("json_schema"), path: "\(path).json_schema")
+            let key = format.value("value") == nil ? "json_schema" : "value"
+            var wrapper = try RequestObject(try format.required(key), path: "\(path).\(key)")
             result = .jsonSchema(try schema(of: &wrapper))
             try wrapper.finish()
+        case "regex":
+            guard let pattern = try format.string("value") else { throw .missing("\(path).value") }
+            result = .regex(pattern)
         default:
             throw .wrongValue("\(path).type", "is '\(type)', and must be one of text, json_object and json_schema")
         }
