@@ -84,15 +84,17 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
         }
         let before = resources().seconds
         let elapsed = clock.measure {
-            // As a run has it
+            // As a run has it that clips no gradients; nor do the peers
             Runtime.withPanels(panels) {
-                let (loss, gradients) = Runtime.withByteProducts {
+                optimizer.beginStep(learningRate: subject.learningRate)
+                let loss = Runtime.withByteProducts {
                     valueAndGradients(of: subject.parameters) {
                         Runtime.withRecomputation(recomputes) { task.summedLoss(of: examples) }
                             * (1 / Float(tokensAStep))
+                    } whenComplete: {
+                        optimizer.move($0, against: $1)
                     }
                 }
-                optimizer.update(gradients, learningRate: subject.learningRate)
                 losses.append(Double(loss.scalar))
             }
         }

@@ -45,22 +45,34 @@ public final class Parameter: Sendable {
     }
 
     /// The value; tracked if a gradient with respect to this parameter is being computed.
-    public var tensor: Tensor {
-        if let leaves = GradientScope.leaves, let leaf = leaves[ObjectIdentifier(self)] { return leaf }
-        return value
+    public var tensor: Tensor { GradientScope.followed?.leaf(of: self) ?? value }
+}
+
+/// Parameters that gradients are being computed of.
+private final class FollowedParameters: Sendable {
+    let leaves: GradientLeaves
+    private let indices: [ObjectIdentifier: Int]
+
+    init(_ parameters: [Parameter]) {
+        leaves = GradientLeaves(parameters.map(\.value))
+        indices = Dictionary(
+            parameters.enumerated().map { (ObjectIdentifier($1), $0) }, uniquingKeysWith: { first, _ in first })
     }
+
+    /// The tracked copy of a parameter's value; nil for a parameter that is not followed.
+    func leaf(of parameter: Parameter) -> Tensor? { indices[ObjectIdentifier(parameter)].map { leaves[$0] } }
 }
 
 private enum GradientScope {
-    @TaskLocal static var leaves: [ObjectIdentifier: Tensor]?
+    @TaskLocal static var followed: FollowedParameters?
 }
 
 /// Whether gradients of parameters are being computed.
-package var followsParameters: Bool { GradientScope.leaves != nil }
+package var followsParameters: Bool { GradientScope.followed != nil }
 
 /// How the layers of a model keep the activations between products: as training does while gradients of parameters are
 /// computed (``Runtime/activationType``), in f32 otherwise.
-package var activationType: DType { GradientScope.leaves == nil ? .f32 : Runtime.shared.activationType }
+package var activationType: DType { followsParameters ? Runtime.shared.activationType : .f32 }
 
 /// Evaluates a loss and its gradients with respect to parameters.
 ///
@@ -72,10 +84,31 @@ package var activationType: DType { GradientScope.leaves == nil ? .f32 : Runtime
 public func valueAndGradients(
     of parameters: [Parameter], _ body: () throws -> Tensor
 ) rethrows -> (value: Tensor, gradients: [Tensor]) {
-    try valueAndGradients(at: parameters.map(\.value)) { leaves in
-        let byParameter = Dictionary(
-            zip(parameters.map(ObjectIdentifier.init), leaves), uniquingKeysWith: { first, _ in first })
-        return try GradientScope.$leaves.withValue(byParameter, operation: body)
+    var gradients = [Tensor?](repeating: nil, count: parameters.count)
+    let value = try valueAndGradients(of: parameters, body) { gradients[$0] = $1 }
+    return (value, gradients.compactMap { $0 })
+}
+
+/// Evaluates a loss, and hands over the gradient of each parameter as soon as it is complete, so that all of them need
+/// never be in memory together: ``Optimizer/move(_:against:)`` may take it at once, since nothing reads the parameter any
+/// more (Lv et al., 2023: LOMO).
+///
+/// - Parameters:
+///   - parameters: The parameters to differentiate by; their values must be f32.
+///   - body: Computes a scalar.
+///   - whenComplete: Called once for each parameter, by its number, with a gradient of its shape.
+/// - Returns: The loss.
+/// - Throws: What `body` or `whenComplete` throws; what had been handed over by then stays as it was left.
+@discardableResult
+public func valueAndGradients(
+    of parameters: [Parameter], _ body: () throws -> Tensor,
+    whenComplete: (_ index: Int, _ gradient: Tensor) throws -> Void
+) rethrows -> Tensor {
+    let followed = FollowedParameters(parameters)
+    return try valueAndGradients(at: followed.leaves) {
+        try GradientScope.$followed.withValue(followed, operation: body)
+    } whenComplete: {
+        try whenComplete($0, $1)
     }
 }
 
@@ -85,14 +118,14 @@ public func valueAndGradients(
 public func recomputed(
     _ inputs: [Tensor], dropout: DropoutSource?, _ body: @escaping ([Tensor]) -> [Tensor]
 ) -> [Tensor] {
-    guard let leaves = GradientScope.leaves else { return body(inputs) }
+    guard let followed = GradientScope.followed else { return body(inputs) }
     let begin = dropout?.state
     return recomputed(inputs) { inputs in
         // The gradients are taken outside the scope in which the part was recorded
-        let isAgain = GradientScope.leaves == nil
+        let isAgain = GradientScope.followed == nil
         let end = dropout?.state
         if isAgain, let dropout, let begin { dropout.state = begin }
         defer { if isAgain, let dropout, let end { dropout.state = end } }
-        return GradientScope.$leaves.withValue(leaves) { body(inputs) }
+        return GradientScope.$followed.withValue(followed) { body(inputs) }
     }
 }

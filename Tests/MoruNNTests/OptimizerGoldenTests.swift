@@ -49,7 +49,8 @@ import Testing
     @Test(arguments: cases.map(\.name)) func goesOnFromItsState(_ name: String) throws {
         let settings = try #require(Self.cases.first { $0.name == name }).settings
         let reference = parameters()
-        #expect(settings.stateCount(of: reference) == settings.make(reference).state.reduce(0) { $0 + $1.tensor.count })
+        #expect(
+            settings.stateBytes(of: reference) == settings.make(reference).state.reduce(0) { $0 + $1.tensor.byteCount })
         var optimizer = settings.make(reference)
         for step in 0..<3 { optimizer.update(gradients(reference, step: step), learningRate: 0.02) }
         let others = zip(parameters(), reference).map { Parameter($0.path, $1.value) }

@@ -83,7 +83,7 @@ import Testing
         muon.update([.ones([3, 2]), .ones([3, 2])], learningRate: 0.1)
         #expect(
             muon.state.map(\.name) == [
-                "layers.0.w.momentum", "embed_tokens.weight.first_moment", "embed_tokens.weight.second_moment",
+                "embed_tokens.weight.first_moment", "embed_tokens.weight.second_moment", "layers.0.w.momentum",
             ])
         expectClose(table.value.values(), Array(repeating: 0.9, count: 6))
     }

@@ -1,6 +1,7 @@
-import MoruTensor
 import MoruTestKit
 import Testing
+
+@testable import MoruTensor
 
 /// What the goldens of single operations do not show of the backward pass.
 @Suite struct GradientScopeTests {
@@ -47,6 +48,55 @@ import Testing
             let many = x.linear(w, alpha: 1.5, adding: y)
             expectClose(x.rows(0..<3).linear(w, alpha: 1.5, adding: y.rows(0..<3)), many.rows(0..<3))
             expectClose(x.rows(0..<3).linear(w, alpha: 1.5), x.linear(w, alpha: 1.5).rows(0..<3))
+        }
+    }
+
+    /// Handed over as soon as the first use has been gone through, in the order of the backward pass; what nothing
+    /// depends on comes last.
+    @Test(arguments: [false, true]) func gradientsAreHandedOverWhenTheyAreComplete(recomputes: Bool) {
+        let inputs = ["tied", "unused", "early", "late"].map { Deterministic.tensor($0, [4, 4]) }
+        func function(_ tied: Tensor, _ early: Tensor, _ late: Tensor) -> Tensor {
+            let layer = { (x: [Tensor]) in [x[0].linear(early) * x[0]] }
+            let first = recomputes ? recomputed([tied * tied], layer)[0] : layer([tied * tied])[0]
+            return first.linear(late).linear(tied).sum()
+        }
+        let together = valueAndGradients(at: inputs) { function($0[0], $0[2], $0[3]) }
+        let leaves = GradientLeaves(inputs)
+        var order: [Int] = []
+        let value = valueAndGradients(at: leaves) {
+            function(leaves[0], leaves[2], leaves[3])
+        } whenComplete: { index, gradient in
+            order.append(index)
+            #expect(gradient.values() == together.gradients[index].values(), "\(index)")
+        }
+        #expect(order == [3, 2, 0, 1])
+        #expect(value.scalar == together.value.scalar && !value.isTracked)
+        #expect(together.gradients[1].values().allSatisfy { $0 == 0 })
+    }
+
+    @Test func aFailureWhileGradientsAreHandedOverEndsThePass() {
+        struct Refusal: Error {}
+        var order: [Int] = []
+        let leaves = GradientLeaves([.ones([2]), .ones([2])])
+        #expect(throws: Refusal.self) {
+            try valueAndGradients(at: leaves) {
+                (leaves[0] * leaves[0] * leaves[1]).sum()
+            } whenComplete: { index, _ in
+                order.append(index)
+                throw Refusal()
+            }
+        }
+        #expect(order == [1])
+    }
+
+    @Test func aTensorIsNotReadOnceItsGradientIsComplete() async {
+        await #expect(processExitsWith: .failure) {
+            let leaves = GradientLeaves([.ones([2]), .ones([2])])
+            _ = valueAndGradients(at: leaves) {
+                (leaves[0] * leaves[0] * leaves[1]).sum()
+            } whenComplete: { _, _ in
+                _ = leaves[1]
+            }
         }
     }
 }

@@ -35,62 +35,41 @@ public struct Adafactor: Optimizer {
 
     /// The settings.
     public let configuration: Configuration
-    /// The parameters that a step moves.
-    public let parameters: [Parameter]
-    /// Steps taken so far.
-    public private(set) var step = 0
-    private let treatments: [ParameterTreatment]
-    private var rows: [Tensor], columns: [Tensor]
+    /// The parameters, how far they have come, and what is remembered of them.
+    public var progress: OptimizerProgress
 
     /// An optimizer that has taken no step; see ``AdamW/init(_:_:treatments:)``.
     public init(
         _ parameters: [Parameter], _ configuration: Configuration = Configuration(),
         treatments: [ParameterTreatment]? = nil
     ) {
-        self.parameters = parameters
         self.configuration = configuration
-        self.treatments = treatments ?? ParameterTreatment.usual(parameters)
-        rows = parameters.map { parameter in
-            let value = parameter.value
-            return .zeros([value.rank > 1 ? value.count / max(1, value.shape[value.rank - 1]) : 1])
-        }
-        columns = parameters.map { .zeros([$0.value.shape.last ?? 1]) }
+        progress = OptimizerProgress(parameters, treatments)
+        forget()
     }
 
-    /// Moves every parameter against its gradient.
-    public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float) {
-        requireOneEach(gradients)
-        step += 1
-        for (index, parameter) in parameters.enumerated() {
-            let treatment = treatments[index]
-            let rate = learningRate * treatment.rateFactor
-            let numbers = AdafactorStep(
-                share: Float(pow(Double(step), Double(configuration.decayExponent))),
-                rate: min(rate, Float(1 / Double(step).squareRoot())),
-                decay: treatment.decays ? rate * configuration.weightDecay : 0, epsilon1: configuration.epsilon1,
-                epsilon2: configuration.epsilon2, clipThreshold: configuration.clipThreshold,
-                gradientScale: gradientScale)
-            parameter.update {
-                $0.step(numbers, gradient: gradients[index], rows: &rows[index], columns: &columns[index])
-            }
-        }
+    /// The second moments of a matrix's rows, and of its columns or a vector's elements.
+    public func memory(of shape: [Int], isTable: Bool) -> [OptimizerMemory] {
+        let columns = OptimizerMemory("columns", [shape.last ?? 1])
+        guard shape.count > 1 else { return [columns] }
+        return [OptimizerMemory("rows", [shape.reduce(1, *) / max(1, columns.shape[0])]), columns]
     }
 
-    /// The second moments of each parameter's columns, and of a matrix's rows.
-    public var state: [(name: String, tensor: Tensor)] {
-        parameters.indices.flatMap { index -> [(name: String, tensor: Tensor)] in
-            let parameter = parameters[index]
-            let vector = (name: "\(parameter.path).columns", tensor: columns[index])
-            return parameter.value.rank > 1 ? [("\(parameter.path).rows", rows[index]), vector] : [vector]
+    /// Moves the value of one parameter.
+    public func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor]) {
+        let number = Double(step.number)
+        let numbers = AdafactorStep(
+            share: Float(pow(number, Double(configuration.decayExponent))),
+            rate: min(step.learningRate, Float(1 / number.squareRoot())),
+            decay: step.learningRate * step.weightDecay(configuration.weightDecay), epsilon1: configuration.epsilon1,
+            epsilon2: configuration.epsilon2, clipThreshold: configuration.clipThreshold,
+            gradientScale: step.gradientScale)
+        guard value.rank > 1 else {
+            var rows = Tensor.zeros([1])
+            return value.step(numbers, gradient: gradient, rows: &rows, columns: &memory[0])
         }
-    }
-
-    /// Takes up a saved state.
-    public mutating func restore(step: Int, _ tensor: (String) -> Tensor) {
-        self.step = step
-        for (index, parameter) in parameters.enumerated() {
-            columns[index] = tensor("\(parameter.path).columns")
-            if parameter.value.rank > 1 { rows[index] = tensor("\(parameter.path).rows") }
+        memory.withUnsafeMutableBufferPointer {
+            value.step(numbers, gradient: gradient, rows: &$0[0], columns: &$0[1])
         }
     }
 }

@@ -1,4 +1,3 @@
-import Foundation
 import MoruTensor
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
@@ -25,12 +24,8 @@ public struct AdamW: Optimizer {
 
     /// The settings.
     public let configuration: Configuration
-    /// The parameters that a step moves.
-    public let parameters: [Parameter]
-    /// Steps taken so far.
-    public private(set) var step = 0
-    private let treatments: [ParameterTreatment]
-    private var first: [Tensor], second: [Tensor]
+    /// The parameters, how far they have come, and what is remembered of them.
+    public var progress: OptimizerProgress
 
     /// An optimizer that has taken no step.
     ///
@@ -39,44 +34,35 @@ public struct AdamW: Optimizer {
         _ parameters: [Parameter], _ configuration: Configuration = Configuration(),
         treatments: [ParameterTreatment]? = nil
     ) {
-        self.parameters = parameters
         self.configuration = configuration
-        self.treatments = treatments ?? ParameterTreatment.usual(parameters)
-        first = parameters.map { .zeros($0.value.shape) }
-        second = parameters.map { .zeros($0.value.shape) }
+        progress = OptimizerProgress(parameters, treatments)
+        forget()
     }
 
-    /// Moves every parameter against its gradient.
-    public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float) {
-        requireOneEach(gradients)
-        step += 1
-        for (index, parameter) in parameters.enumerated() {
-            let treatment = treatments[index]
-            let numbers = AdamWStep(
-                learningRate: learningRate * treatment.rateFactor, beta1: configuration.beta1,
-                beta2: configuration.beta2, epsilon: configuration.epsilon,
-                weightDecay: treatment.decays ? configuration.weightDecay : 0, step: step,
-                gradientScale: gradientScale)
-            parameter.update {
-                $0.step(numbers, gradient: gradients[index], first: &first[index], second: &second[index])
-            }
+    /// Both moments.
+    public func memory(of shape: [Int], isTable: Bool) -> [OptimizerMemory] { configuration.memory(of: shape) }
+
+    /// Moves the value of one parameter.
+    public func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor]) {
+        configuration.apply(step, to: &value, gradient: gradient, memory: &memory)
+    }
+}
+
+extension AdamW.Configuration {
+    func memory(of shape: [Int]) -> [OptimizerMemory] {
+        [OptimizerMemory("first_moment", shape), OptimizerMemory("second_moment", shape)]
+    }
+
+    /// The numbers of a step for one parameter.
+    func numbers(_ step: OptimizerStep) -> AdamWStep {
+        AdamWStep(
+            learningRate: step.learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon,
+            weightDecay: step.weightDecay(weightDecay), step: step.number, gradientScale: step.gradientScale)
+    }
+
+    func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor]) {
+        memory.withUnsafeMutableBufferPointer {
+            value.step(numbers(step), gradient: gradient, first: &$0[0], second: &$0[1])
         }
-    }
-
-    /// The state that a resumed run needs, by name: the moments of each parameter.
-    public var state: [(name: String, tensor: Tensor)] {
-        parameters.indices.flatMap { index in
-            [
-                ("\(parameters[index].path).first_moment", first[index]),
-                ("\(parameters[index].path).second_moment", second[index]),
-            ]
-        }
-    }
-
-    /// Takes up a saved state.
-    public mutating func restore(step: Int, _ tensor: (String) -> Tensor) {
-        self.step = step
-        first = parameters.map { tensor("\($0.path).first_moment") }
-        second = parameters.map { tensor("\($0.path).second_moment") }
     }
 }

@@ -23,46 +23,27 @@ public struct Lion: Optimizer {
 
     /// The settings.
     public let configuration: Configuration
-    /// The parameters that a step moves.
-    public let parameters: [Parameter]
-    /// Steps taken so far.
-    public private(set) var step = 0
-    private let treatments: [ParameterTreatment]
-    private var moments: [Tensor]
+    /// The parameters, how far they have come, and what is remembered of them.
+    public var progress: OptimizerProgress
 
     /// An optimizer that has taken no step; see ``AdamW/init(_:_:treatments:)``.
     public init(
         _ parameters: [Parameter], _ configuration: Configuration = Configuration(),
         treatments: [ParameterTreatment]? = nil
     ) {
-        self.parameters = parameters
         self.configuration = configuration
-        self.treatments = treatments ?? ParameterTreatment.usual(parameters)
-        moments = parameters.map { .zeros($0.value.shape) }
+        progress = OptimizerProgress(parameters, treatments)
+        forget()
     }
 
-    /// Moves every parameter against the sign of its momentum.
-    public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float) {
-        requireOneEach(gradients)
-        step += 1
-        for (index, parameter) in parameters.enumerated() {
-            let treatment = treatments[index]
-            let numbers = LionStep(
-                learningRate: learningRate * treatment.rateFactor, beta1: configuration.beta1,
-                beta2: configuration.beta2, weightDecay: treatment.decays ? configuration.weightDecay : 0,
-                gradientScale: gradientScale)
-            parameter.update { $0.step(numbers, gradient: gradients[index], moment: &moments[index]) }
-        }
-    }
+    /// The momentum.
+    public func memory(of shape: [Int], isTable: Bool) -> [OptimizerMemory] { [OptimizerMemory("momentum", shape)] }
 
-    /// The momentum of each parameter.
-    public var state: [(name: String, tensor: Tensor)] {
-        zip(parameters, moments).map { ("\($0.path).momentum", $1) }
-    }
-
-    /// Takes up a saved state.
-    public mutating func restore(step: Int, _ tensor: (String) -> Tensor) {
-        self.step = step
-        moments = parameters.map { tensor("\($0.path).momentum") }
+    /// Moves the value of one parameter against the sign of its momentum.
+    public func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor]) {
+        let numbers = LionStep(
+            learningRate: step.learningRate, beta1: configuration.beta1, beta2: configuration.beta2,
+            weightDecay: step.weightDecay(configuration.weightDecay), gradientScale: step.gradientScale)
+        value.step(numbers, gradient: gradient, moment: &memory[0])
     }
 }

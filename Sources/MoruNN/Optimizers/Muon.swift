@@ -31,59 +31,37 @@ public struct Muon: Optimizer {
 
     /// The settings.
     public let configuration: Configuration
-    /// The parameters that a step moves.
-    public let parameters: [Parameter]
-    /// Steps taken so far.
-    public var step: Int { rest.step }
-    private let treatments: [ParameterTreatment]
-    /// The numbers of the parameters that are orthogonalised, and of the others.
-    private let matrices: [Int], others: [Int]
-    private var moments: [Tensor]
-    private var rest: AdamW
+    /// The parameters, how far they have come, and what is remembered of them.
+    public var progress: OptimizerProgress
 
     /// An optimizer that has taken no step; see ``AdamW/init(_:_:treatments:)``.
     public init(
         _ parameters: [Parameter], _ configuration: Configuration = Configuration(),
         treatments: [ParameterTreatment]? = nil
     ) {
-        let treatments = treatments ?? ParameterTreatment.usual(parameters)
-        let isMatrix = zip(parameters, treatments).map { $0.value.rank == 2 && !$1.isTable }
-        let others = parameters.indices.filter { !isMatrix[$0] }
-        self.parameters = parameters
         self.configuration = configuration
-        self.treatments = treatments
-        self.others = others
-        matrices = parameters.indices.filter { isMatrix[$0] }
-        moments = matrices.map { .zeros(parameters[$0].value.shape) }
-        rest = AdamW(
-            others.map { parameters[$0] }, configuration.rest, treatments: others.map { treatments[$0] })
+        progress = OptimizerProgress(parameters, treatments)
+        forget()
     }
 
-    /// Moves every parameter.
-    public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float) {
-        requireOneEach(gradients)
-        rest.update(others.map { gradients[$0] }, learningRate: learningRate, gradientScale: gradientScale)
-        for (position, index) in matrices.enumerated() {
-            let (parameter, gradient) = (parameters[index], gradients[index])
-            moments[position].approach(gradient, by: 1 - configuration.momentum, scale: gradientScale)
-            var direction = gradient * gradientScale
-            direction.approach(moments[position], by: configuration.momentum)
-            direction = direction.orthogonalized(steps: configuration.iterations)
-            let rate = learningRate * treatments[index].rateFactor
-            let size = 0.2 * Float(max(gradient.shape[0], gradient.shape[1])).squareRoot()
-            let decay = treatments[index].decays ? configuration.weightDecay : 0
-            parameter.update { $0.move(along: direction, by: -rate * size, keeping: 1 - rate * decay) }
+    /// The momentum of a matrix, and the moments of the rest.
+    public func memory(of shape: [Int], isTable: Bool) -> [OptimizerMemory] {
+        isOrthogonalized(shape, isTable) ? [OptimizerMemory("momentum", shape)] : configuration.rest.memory(of: shape)
+    }
+
+    private func isOrthogonalized(_ shape: [Int], _ isTable: Bool) -> Bool { shape.count == 2 && !isTable }
+
+    /// Moves the value of one parameter.
+    public func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor]) {
+        guard isOrthogonalized(value.shape, step.treatment.isTable) else {
+            return configuration.rest.apply(step, to: &value, gradient: gradient, memory: &memory)
         }
-    }
-
-    /// The momentum of each matrix, and the moments of the rest.
-    public var state: [(name: String, tensor: Tensor)] {
-        zip(matrices, moments).map { ("\(parameters[$0].path).momentum", $1) } + rest.state
-    }
-
-    /// Takes up a saved state.
-    public mutating func restore(step: Int, _ tensor: (String) -> Tensor) {
-        rest.restore(step: step, tensor)
-        moments = matrices.map { tensor("\(parameters[$0].path).momentum") }
+        memory[0].approach(gradient, by: 1 - configuration.momentum, scale: step.gradientScale)
+        var direction = gradient * step.gradientScale
+        direction.approach(memory[0], by: configuration.momentum)
+        direction = direction.orthogonalized(steps: configuration.iterations)
+        let size = 0.2 * Float(max(value.shape[0], value.shape[1])).squareRoot()
+        let decay = step.weightDecay(configuration.weightDecay)
+        value.move(along: direction, by: -step.learningRate * size, keeping: 1 - step.learningRate * decay)
     }
 }

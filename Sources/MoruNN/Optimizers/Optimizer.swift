@@ -1,142 +1,144 @@
 import MoruTensor
 
-/// Moves parameters against their gradients.
+/// Moves parameters against their gradients, each on its own.
 ///
 /// An optimizer keeps what it remembers of earlier steps in tensors that have names, so that a checkpoint can hold them.
 public protocol Optimizer: Sendable {
+    /// The parameters, how far they have come, and what is remembered of them.
+    var progress: OptimizerProgress { get set }
+    /// What is remembered of a parameter.
+    ///
+    /// - Parameters:
+    ///   - shape: The shape of the parameter.
+    ///   - isTable: Whether it is a table of vectors; see ``ParameterTreatment/isTable``.
+    func memory(of shape: [Int], isTable: Bool) -> [OptimizerMemory]
+    /// Moves the value of one parameter.
+    ///
+    /// - Parameters:
+    ///   - step: What the step does to this parameter.
+    ///   - value: The parameter's value.
+    ///   - gradient: Of the value's shape.
+    ///   - memory: As ``memory(of:isTable:)`` describes it.
+    func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor])
+}
+
+/// A tensor that an optimizer remembers of a parameter; zeros before the first step.
+public struct OptimizerMemory: Sendable, Hashable {
+    /// The tensor's name, after the parameter's path and a dot.
+    public var name: String
+    /// Its shape.
+    public var shape: [Int]
+    /// Its format.
+    public var dtype = DType.f32
+
+    /// Makes a description.
+    public init(_ name: String, _ shape: [Int], _ dtype: DType = .f32) {
+        (self.name, self.shape, self.dtype) = (name, shape, dtype)
+    }
+
+    var byteCount: Int { dtype.byteCount(of: shape.reduce(1, *)) ?? 0 }
+}
+
+/// What one step of an optimizer does to one parameter.
+public struct OptimizerStep: Sendable, Hashable {
+    /// The step's number, counted from 1.
+    public var number: Int
+    /// The rate for this parameter.
+    public var learningRate: Float
+    /// What the gradient is multiplied by first.
+    public var gradientScale: Float
+    /// How the parameter is treated otherwise.
+    public var treatment: ParameterTreatment
+
+    /// A weight decay, where it applies.
+    func weightDecay(_ decay: Float) -> Float { treatment.decays ? decay : 0 }
+}
+
+/// The parameters of an optimizer, how far they have come, and what it remembers of them.
+public struct OptimizerProgress: Sendable {
     /// The parameters that a step moves.
-    var parameters: [Parameter] { get }
+    public let parameters: [Parameter]
+    let treatments: [ParameterTreatment]
+    fileprivate(set) var step = 0
+    fileprivate var learningRate: Float = 0, gradientScale: Float = 1
+    /// What is remembered of each parameter.
+    fileprivate var memories: [[Tensor]] = []
+
+    init(_ parameters: [Parameter], _ treatments: [ParameterTreatment]?) {
+        self.parameters = parameters
+        self.treatments = treatments ?? ParameterTreatment.usual(parameters)
+    }
+}
+
+extension Optimizer {
+    /// The parameters that a step moves.
+    public var parameters: [Parameter] { progress.parameters }
     /// Steps taken so far.
-    var step: Int { get }
-    /// Moves every parameter.
+    public var step: Int { progress.step }
+
+    /// Remembers nothing.
+    mutating func forget() {
+        progress.memories = memories.map { $0.map { Tensor(zeroed: $0.shape, $0.dtype) } }
+    }
+
+    private var memories: [[OptimizerMemory]] {
+        zip(parameters, progress.treatments).map { memory(of: $0.value.shape, isTable: $1.isTable) }
+    }
+
+    /// Begins a step, in which ``move(_:against:)`` is called once for each parameter, in any order.
+    ///
+    /// - Parameters:
+    ///   - learningRate: The rate of this step.
+    ///   - gradientScale: What the gradients are multiplied by first; see ``clippingScale(_:maximumNorm:)``.
+    public mutating func beginStep(learningRate: Float, gradientScale: Float = 1) {
+        progress.step += 1
+        (progress.learningRate, progress.gradientScale) = (learningRate, gradientScale)
+    }
+
+    /// Moves the parameter with a number.
+    ///
+    /// - Parameter gradient: Of the parameter's shape.
+    public mutating func move(_ index: Int, against gradient: Tensor) {
+        let treatment = progress.treatments[index]
+        let step = OptimizerStep(
+            number: progress.step, learningRate: progress.learningRate * treatment.rateFactor,
+            gradientScale: progress.gradientScale, treatment: treatment)
+        var memory: [Tensor] = []
+        // Held by nobody else, so that it is written in place
+        swap(&memory, &progress.memories[index])
+        parameters[index].update { apply(step, to: &$0, gradient: gradient, memory: &memory) }
+        swap(&memory, &progress.memories[index])
+    }
+
+    /// Takes a whole step.
     ///
     /// - Parameters:
     ///   - gradients: One for each parameter, of its shape.
     ///   - learningRate: The rate of this step.
     ///   - gradientScale: What the gradients are multiplied by first; see ``clippingScale(_:maximumNorm:)``.
-    mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float)
-    /// The state that a resumed run needs, by name; f32.
-    var state: [(name: String, tensor: Tensor)] { get }
+    public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float = 1) {
+        precondition(
+            gradients.count == parameters.count, "\(gradients.count) gradients, \(parameters.count) parameters")
+        beginStep(learningRate: learningRate, gradientScale: gradientScale)
+        for (index, gradient) in gradients.enumerated() { move(index, against: gradient) }
+    }
+
+    /// The state that a resumed run needs, by name.
+    public var state: [(name: String, tensor: Tensor)] {
+        zip(zip(parameters, memories), progress.memories).flatMap { pair, tensors in
+            zip(pair.1, tensors).map { ("\(pair.0.path).\($0.name)", $1) }
+        }
+    }
+
     /// Takes up a saved state.
     ///
     /// - Parameters:
     ///   - step: Steps taken when it was saved.
     ///   - tensor: Looks a state tensor up by the names that ``state`` gives; each must be of the shape there.
-    mutating func restore(step: Int, _ tensor: (String) -> Tensor)
-}
-
-extension Optimizer {
-    /// Moves every parameter against its gradient as it is.
-    public mutating func update(_ gradients: [Tensor], learningRate: Float) {
-        update(gradients, learningRate: learningRate, gradientScale: 1)
-    }
-
-    func requireOneEach(_ gradients: [Tensor]) {
-        precondition(
-            gradients.count == parameters.count, "\(gradients.count) gradients, \(parameters.count) parameters")
-    }
-}
-
-/// Which optimizer moves the parameters, and how.
-public struct OptimizerSettings: Sendable, Hashable {
-    /// The optimizers.
-    public enum Kind: String, Sendable, Hashable, CaseIterable {
-        /// Adam with decoupled weight decay: ``AdamW``.
-        case adamw
-        /// Little memory, by factored second moments: ``Adafactor``.
-        case adafactor
-        /// The sign of a momentum: ``Lion``.
-        case lion
-        /// Orthogonalised momentum for matrices: ``Muon``.
-        case muon
-        /// Gradient descent: ``SGD``.
-        case sgd
-    }
-
-    /// Which optimizer.
-    public var kind: Kind
-    /// Decay of the first and of the second moment; nil for the optimizer's usual ones. Adafactor and SGD have none.
-    public var beta1: Float?, beta2: Float?
-    /// What is added to the root of the second moment (AdamW, Muon's AdamW); nil for 1e-8.
-    public var epsilon: Float?
-    /// The momentum of SGD and of Muon; nil for their usual one.
-    public var momentum: Float?
-    /// Whether SGD's momentum looks ahead (Nesterov, 1983). Muon's always does.
-    public var isNesterov: Bool
-    /// The share of each matrix that a step of rate 1 would take away.
-    public var weightDecay: Float
-    /// Whether embedding tables and output heads decay too.
-    public var decaysEmbeddings: Bool
-    /// Whether vectors (norms, biases) decay too.
-    public var decaysVectors: Bool
-    /// What each layer's learning rate is multiplied by from one layer to the one below it (Clark et al., 2020); 1 for
-    /// the same rate everywhere.
-    public var layerDecay: Float
-
-    /// Makes settings.
-    public init(
-        _ kind: Kind = .adamw, beta1: Float? = nil, beta2: Float? = nil, epsilon: Float? = nil,
-        momentum: Float? = nil, isNesterov: Bool = false, weightDecay: Float = 0, decaysEmbeddings: Bool = true,
-        decaysVectors: Bool = false, layerDecay: Float = 1
-    ) {
-        self.kind = kind
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.epsilon = epsilon
-        self.momentum = momentum
-        self.isNesterov = isNesterov
-        self.weightDecay = weightDecay
-        self.decaysEmbeddings = decaysEmbeddings
-        self.decaysVectors = decaysVectors
-        self.layerDecay = layerDecay
-    }
-
-    /// How many numbers the optimizer of some parameters remembers; what its ``Optimizer/state`` will hold.
-    public func stateCount(of parameters: [Parameter]) -> Int {
-        zip(parameters, treatments(of: parameters)).reduce(0) { sum, pair in
-            let (value, treatment) = (pair.0.value, pair.1)
-            switch kind {
-            case .adamw: return sum + 2 * value.count
-            case .lion: return sum + value.count
-            case .sgd: return sum + (momentum ?? 0.9 > 0 ? value.count : 0)
-            case .muon: return sum + (value.rank == 2 && !treatment.isTable ? 1 : 2) * value.count
-            case .adafactor:
-                let columns = value.shape.last ?? 1
-                return sum + columns + (value.rank > 1 ? value.count / max(1, columns) : 0)
-            }
-        }
-    }
-
-    /// The optimizer of these settings, which has taken no step.
-    public func make(_ parameters: [Parameter]) -> any Optimizer {
-        let treatments = treatments(of: parameters)
-        switch kind {
-        case .adamw:
-            return AdamW(
-                parameters,
-                AdamW.Configuration(
-                    beta1: beta1 ?? 0.9, beta2: beta2 ?? 0.999, epsilon: epsilon ?? 1e-8, weightDecay: weightDecay),
-                treatments: treatments)
-        case .adafactor:
-            return Adafactor(parameters, Adafactor.Configuration(weightDecay: weightDecay), treatments: treatments)
-        case .lion:
-            return Lion(
-                parameters,
-                Lion.Configuration(beta1: beta1 ?? 0.9, beta2: beta2 ?? 0.99, weightDecay: weightDecay),
-                treatments: treatments)
-        case .muon:
-            return Muon(
-                parameters,
-                Muon.Configuration(
-                    momentum: momentum ?? 0.95, weightDecay: weightDecay,
-                    rest: AdamW.Configuration(
-                        beta1: beta1 ?? 0.9, beta2: beta2 ?? 0.95, epsilon: epsilon ?? 1e-8, weightDecay: weightDecay)),
-                treatments: treatments)
-        case .sgd:
-            return SGD(
-                parameters,
-                SGD.Configuration(momentum: momentum ?? 0.9, isNesterov: isNesterov, weightDecay: weightDecay),
-                treatments: treatments)
+    public mutating func restore(step: Int, _ tensor: (String) -> Tensor) {
+        progress.step = step
+        progress.memories = zip(parameters, memories).map { parameter, memory in
+            memory.map { tensor("\(parameter.path).\($0.name)") }
         }
     }
 }

@@ -21,49 +21,31 @@ public struct SGD: Optimizer {
 
     /// The settings.
     public let configuration: Configuration
-    /// The parameters that a step moves.
-    public let parameters: [Parameter]
-    /// Steps taken so far.
-    public private(set) var step = 0
-    private let treatments: [ParameterTreatment]
-    private var moments: [Tensor?]
+    /// The parameters, how far they have come, and what is remembered of them.
+    public var progress: OptimizerProgress
 
     /// An optimizer that has taken no step; see ``AdamW/init(_:_:treatments:)``.
     public init(
         _ parameters: [Parameter], _ configuration: Configuration = Configuration(),
         treatments: [ParameterTreatment]? = nil
     ) {
-        self.parameters = parameters
         self.configuration = configuration
-        self.treatments = treatments ?? ParameterTreatment.usual(parameters)
-        moments = parameters.map { configuration.momentum > 0 ? .zeros($0.value.shape) : nil }
+        progress = OptimizerProgress(parameters, treatments)
+        forget()
     }
 
-    /// Moves every parameter against its gradient.
-    public mutating func update(_ gradients: [Tensor], learningRate: Float, gradientScale: Float) {
-        requireOneEach(gradients)
-        step += 1
-        for (index, parameter) in parameters.enumerated() {
-            let treatment = treatments[index]
-            let numbers = SGDStep(
-                learningRate: learningRate * treatment.rateFactor, momentum: configuration.momentum,
-                isNesterov: configuration.isNesterov, weightDecay: treatment.decays ? configuration.weightDecay : 0,
-                gradientScale: gradientScale)
-            parameter.update { $0.step(numbers, gradient: gradients[index], moment: &moments[index]) }
-        }
+    /// The momentum, where there is one.
+    public func memory(of shape: [Int], isTable: Bool) -> [OptimizerMemory] {
+        configuration.momentum > 0 ? [OptimizerMemory("momentum", shape)] : []
     }
 
-    /// The momentum of each parameter, where there is one.
-    public var state: [(name: String, tensor: Tensor)] {
-        zip(parameters, moments).compactMap { parameter, moment in
-            moment.map { ("\(parameter.path).momentum", $0) }
-        }
-    }
-
-    /// Takes up a saved state.
-    public mutating func restore(step: Int, _ tensor: (String) -> Tensor) {
-        self.step = step
-        guard configuration.momentum > 0 else { return }
-        moments = parameters.map { tensor("\($0.path).momentum") }
+    /// Moves the value of one parameter.
+    public func apply(_ step: OptimizerStep, to value: inout Tensor, gradient: Tensor, memory: inout [Tensor]) {
+        let numbers = SGDStep(
+            learningRate: step.learningRate, momentum: configuration.momentum, isNesterov: configuration.isNesterov,
+            weightDecay: step.weightDecay(configuration.weightDecay), gradientScale: step.gradientScale)
+        var moment = memory.popLast()
+        value.step(numbers, gradient: gradient, moment: &moment)
+        memory = moment.map { [$0] } ?? []
     }
 }

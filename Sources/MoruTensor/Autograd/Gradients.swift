@@ -8,17 +8,14 @@
 public func valueAndGradients(
     at inputs: [Tensor], _ body: ([Tensor]) throws -> Tensor
 ) rethrows -> (value: Tensor, gradients: [Tensor]) {
-    let leaves = inputs.map { $0.detached().with(node: GradientNode()) }
-    let value = try body(leaves)
-    precondition(value.count == 1, "gradients need a scalar, the function returned shape \(value.shape)")
-    // What was recorded before the leaves were made cannot depend on them: it belongs to an outer computation
-    let first = leaves.compactMap { $0.node?.number }.min() ?? Int.max
-    var pending = backpropagate(
-        from: [(value, Tensor.filled(1, value.shape))], to: leaves.compactMap(\.node), since: first)
-    let gradients = leaves.map { leaf in
-        leaf.node.flatMap { pending.removeValue(forKey: ObjectIdentifier($0)) } ?? Tensor.zeros(leaf.shape)
+    let leaves = GradientLeaves(inputs)
+    var gradients = [Tensor?](repeating: nil, count: inputs.count)
+    let value = try valueAndGradients(at: leaves) {
+        try body(inputs.indices.map { leaves[$0] })
+    } whenComplete: {
+        gradients[$0] = $1
     }
-    return (value.detached(), gradients)
+    return (value, gradients.compactMap { $0 })
 }
 
 /// Walks the recorded operations from the last to the first and sums what reaches each node.
@@ -27,10 +24,12 @@ public func valueAndGradients(
 ///   - values: Where to begin, with the gradients of these tensors.
 ///   - leaves: Nodes from which nothing is passed on.
 ///   - first: Nodes with smaller numbers are left alone, except that leaves get their gradients.
-/// - Returns: The gradients of the leaves that any arrived at, by the identity of their nodes.
+///   - whenComplete: Takes the gradient of a leaf once nothing more will arrive there; not called where nothing arrived.
+/// - Throws: What `whenComplete` throws.
 func backpropagate(
-    from values: [(tensor: Tensor, gradient: Tensor)], to leaves: [GradientNode], since first: Int
-) -> [ObjectIdentifier: Tensor] {
+    from values: [(tensor: Tensor, gradient: Tensor)], to leaves: [GradientNode], since first: Int,
+    whenComplete: (_ leaf: GradientNode, _ gradient: Tensor) throws -> Void
+) rethrows {
     var pending: [ObjectIdentifier: Tensor] = [:]
     var roots: [GradientNode] = []
     for (tensor, gradient) in values {
@@ -39,14 +38,29 @@ func backpropagate(
         roots.append(root)
     }
     let ends = Set(leaves.map(ObjectIdentifier.init))
-    for node in reachableNodes(from: roots, since: first) where !ends.contains(ObjectIdentifier(node)) {
-        guard let gradient = pending.removeValue(forKey: ObjectIdentifier(node)) else { continue }
-        for (input, part) in node.propagate(gradient) ?? []
-        where input.number >= first || ends.contains(ObjectIdentifier(input)) {
-            part.add(to: &pending[ObjectIdentifier(input)])
+    let nodes = reachableNodes(from: roots, since: first).filter { !ends.contains(ObjectIdentifier($0)) }
+    var lastUses: [ObjectIdentifier: Int] = [:]
+    for (position, node) in nodes.enumerated() {
+        for case let input? in node.inputs where ends.contains(ObjectIdentifier(input)) {
+            lastUses[ObjectIdentifier(input)] = position
         }
     }
-    return pending
+    var completed = Dictionary(grouping: leaves) { lastUses[ObjectIdentifier($0)] ?? nodes.count }
+    func complete(_ position: Int) throws {
+        for leaf in completed.removeValue(forKey: position) ?? [] {
+            if let gradient = pending.removeValue(forKey: ObjectIdentifier(leaf)) { try whenComplete(leaf, gradient) }
+        }
+    }
+    for (position, node) in nodes.enumerated() {
+        if let gradient = pending.removeValue(forKey: ObjectIdentifier(node)) {
+            for (input, part) in node.propagate(gradient) ?? []
+            where input.number >= first || ends.contains(ObjectIdentifier(input)) {
+                part.add(to: &pending[ObjectIdentifier(input)])
+            }
+        }
+        try complete(position)
+    }
+    try complete(nodes.count)
 }
 
 /// The nodes numbered from `first` on that lead to the roots, the latest first.

@@ -21,7 +21,10 @@ public func recomputed(_ inputs: [Tensor], _ body: @escaping ([Tensor]) -> [Tens
         let again = record()
         let leaves = again.leaves.map(\.node)
         let seeds = zip(again.results, gradients).compactMap { result, gradient in gradient.map { (result, $0) } }
-        let arrived = backpropagate(from: seeds, to: leaves.compactMap { $0 } + outer, since: again.first)
+        var arrived: [ObjectIdentifier: Tensor] = [:]
+        backpropagate(from: seeds, to: leaves.compactMap { $0 } + outer, since: again.first) {
+            arrived[ObjectIdentifier($0)] = $1
+        }
         return (leaves + outer).map { node in node.flatMap { arrived[ObjectIdentifier($0)] } }
     }
 }

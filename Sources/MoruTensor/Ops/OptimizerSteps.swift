@@ -37,6 +37,12 @@ extension Tensor {
 }
 
 extension Tensor {
+    /// A tensor whose bytes are all 0.
+    package init(zeroed shape: [Int], _ dtype: DType) {
+        self.init(uninitialized: shape, dtype: dtype)
+        storage.base.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
+    }
+
     /// The same values in memory of their own.
     package func copied() -> Tensor {
         let copy = Tensor(uninitialized: shape, dtype: dtype)

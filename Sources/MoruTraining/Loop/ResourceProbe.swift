@@ -32,12 +32,12 @@ struct ResourceProbe {
         let room = givenRoom ?? MachineRoom(for: directory)
         let survey = survey()
         let parameters = method.parameters
-        let bytes = parameters.reduce(0) { $0 + $1.value.count * MemoryLayout<Float>.stride }
-        let optimizerBytes = 4 * settings.optimizer.stateCount(of: parameters)
+        let bytes = parameterBytes
+        let optimizerBytes = settings.optimizer.stateBytes(of: parameters)
         let averageBytes = settings.averageDecay == nil ? 0 : bytes
         var estimate = ResourceEstimate(
             weightBytes: Allocator.shared.statistics.liveBytes,
-            gradientBytes: survey.hasAccumulation ? 2 * bytes : bytes,
+            gradientBytes: keepsGradients(survey) ? bytes : 0,
             optimizerBytes: optimizerBytes + averageBytes, activationBytes: 0, secondsPerStep: 0, seconds: 0,
             diskBytes: 0, peakDiskBytes: 0, room: room)
         setDisk(&estimate, checkpoint: bytes + optimizerBytes + averageBytes, result: method.resultBytes ?? bytes)
@@ -46,17 +46,17 @@ struct ResourceProbe {
         try requireMemory(estimate, activations: nil, survey)
 
         // the first pass asks the system for its memory and reads weights from the disk, the next has them
-        _ = try pass([survey.smallest], gradientBytes: bytes)
-        let small = try pass([survey.smallest], gradientBytes: bytes)
+        _ = try pass([survey.smallest], survey)
+        let small = try pass([survey.smallest], survey)
         if survey.typical.count > 1 {
-            let one = try pass(Array(survey.typical.prefix(1)), gradientBytes: bytes)
+            let one = try pass(Array(survey.typical.prefix(1)), survey)
             let guess = BatchCost(
                 small: (small.inputs, Double(small.activationBytes)), large: (one.inputs, Double(one.activationBytes)))
             try requireMemory(estimate, activations: (guess, survey.largestInputs), survey)
         }
         // While the first unpacks weights, there is less of the rest than there will be
-        let first = try pass(survey.typical, gradientBytes: bytes)
-        var large = try pass(survey.typical, gradientBytes: bytes)
+        let first = try pass(survey.typical, survey)
+        var large = try pass(survey.typical, survey)
         large.seconds = min(large.seconds, first.seconds)
         let memory = BatchCost(
             small: (small.inputs, Double(small.activationBytes)), large: (large.inputs, Double(large.activationBytes)))
@@ -78,6 +78,10 @@ struct ResourceProbe {
         estimate.seconds =
             steps * perStep + (try measuringSeconds(steps)) + savingSeconds(estimate, steps, directory)
         return estimate
+    }
+
+    private var parameterBytes: Int {
+        method.parameters.reduce(0) { $0 + $1.value.count * MemoryLayout<Float>.stride }
     }
 
     // MARK: What the run will see
@@ -117,14 +121,26 @@ struct ResourceProbe {
 
     // MARK: Measuring
 
+    /// Whether the gradients of all parameters are ever in memory together: summed over batches, or to be clipped.
+    private func keepsGradients(_ survey: Survey) -> Bool {
+        survey.hasAccumulation || !settings.movesDuringBackwardPass
+    }
+
     /// Passes a batch forward and back.
-    private func pass(_ examples: [Int], gradientBytes: Int) throws -> Pass {
+    private func pass(_ examples: [Int], _ survey: Survey) throws -> Pass {
         Allocator.shared.resetPeak()
         let dropout = method.usesDropout ? DropoutSource(seed: 0) : nil
+        // While gradients are summed up, those of a batch are added one by one to what is there from the start
+        let collects = keepsGradients(survey) && !survey.hasAccumulation
         let started = clock.now
-        _ = try valueAndGradients(of: method.parameters) {
+        var gradients: [Tensor] = []
+        try valueAndGradients(of: method.parameters) {
             try task.summedLoss(of: examples, in: .training, dropout: dropout)
+        } whenComplete: { _, gradient in
+            if collects { gradients.append(gradient) }
         }
+        let gradientBytes = gradients.reduce(0) { $0 + $1.byteCount }
+        gradients = []
         let seconds = started.duration(to: clock.now) / .seconds(1)
         // What stays, such as weights that were unpacked, is no activation
         let after = Allocator.shared.statistics
@@ -229,8 +245,8 @@ struct ResourceProbe {
         guard needed > available else { return }
         var remedies: [String] = []
         if let activations, plan.batchSize > 1, survey.largestExample > 0 {
-            // Summing batches up takes a second set of gradients; and a tenth is left for what a line does not see
-            let moreGradients = survey.hasAccumulation ? 0 : estimate.gradientBytes
+            // Summing batches up keeps gradients; and a tenth is left for what a line does not see
+            let moreGradients = survey.hasAccumulation ? 0 : parameterBytes
             let inputs = activations.cost.inputs(within: 0.9 * Double(available - fixed - moreGradients))
             let perExample = max(1, activations.inputs / plan.batchSize)
             // With batches of other sizes their largest may be made of the longest examples
@@ -244,13 +260,8 @@ struct ResourceProbe {
             }
         }
         if remedies.isEmpty, fixed > available {
-            if settings.optimizer.kind != .adafactor {
-                var frugal = settings.optimizer
-                frugal.kind = .adafactor
-                let state = 4 * frugal.stateCount(of: method.parameters)
-                if estimate.gradientBytes + state < available {
-                    remedies.append("training.optimizer=adafactor would leave room")
-                }
+            if let frugal = frugalSettings(estimate, within: available, survey) {
+                remedies.append("\(frugal) would leave room")
             }
             if method.resultName != RunDirectory.adapterName {
                 remedies.append("method=lora moves a small part of the parameters")
@@ -263,5 +274,19 @@ struct ResourceProbe {
             .runMemory,
             "the run would need \(ByteCount.text(needed)) of memory beyond the model, "
                 + "\(ByteCount.text(available)) are available", remedy: remedies.joined(separator: "; "))
+    }
+
+    /// Settings with which gradients and the optimizer's memory would fit, the nearest first.
+    private func frugalSettings(_ estimate: ResourceEstimate, within available: Int, _ survey: Survey) -> String? {
+        let rest = estimate.optimizerBytes - settings.optimizer.stateBytes(of: method.parameters)
+        var frugal = settings.optimizer
+        frugal.kind = .adafactor
+        let state = frugal.stateBytes(of: method.parameters)
+        let choices: [(text: String, bytes: Int)] = [
+            ("training.clip_norm=0", survey.hasAccumulation ? .max : estimate.optimizerBytes),
+            ("training.optimizer=adafactor", estimate.gradientBytes + state + rest),
+            ("training.optimizer=adafactor with training.clip_norm=0", survey.hasAccumulation ? .max : state + rest),
+        ]
+        return choices.first { $0.bytes < available - estimate.unpackedBytes }?.text
     }
 }

@@ -81,27 +81,34 @@ struct TrainingRun {
         let sizes = batches.joined().map { task.size(of: $0, in: .training) }
         let share = 1 / Float(max(1, sizes.reduce(0) { $0 + $1.targets }))
         let inputs = sizes.reduce(0) { $0 + $1.inputs }
+        let rate = schedule.rate(at: index)
         var loss = 0.0
-        var gradients: [Tensor] = []
+        var gradients = StepGradients(method.parameters.count)
         for (number, batch) in batches.enumerated() {
             if number > 0, isCancelled() { return nil }
             let dropout = method.usesDropout ? DropoutSource(seed: dropoutSeed(index, number)) : nil
-            let (value, parts) = try valueAndGradients(of: method.parameters) {
-                try task.summedLoss(of: batch, in: .training, dropout: dropout) * share
-            }
-            loss += Double(value.scalar)
-            if gradients.isEmpty {
-                gradients = parts
-            } else {
-                for (index, part) in parts.enumerated() { gradients[index].move(along: part, by: 1) }
+            let movesNow = settings.movesDuringBackwardPass && number == batches.count - 1
+            try valueAndGradients(of: method.parameters) {
+                let value = try task.summedLoss(of: batch, in: .training, dropout: dropout) * share
+                loss += Double(value.scalar)
+                // Before anything moves
+                guard loss.isFinite else { throw diverged("the loss is \(Self.name(loss))") }
+                if movesNow { state.optimizer.beginStep(learningRate: rate) }
+                return value
+            } whenComplete: { index, part in
+                gradients.add(part, at: index)
+                if movesNow { try move(index, &gradients, loss: loss) }
             }
         }
-        guard loss.isFinite else { throw diverged("the loss is \(Self.name(loss))") }
-        let norm = globalNorm(gradients)
-        guard norm.isFinite else { throw diverged("the gradient's norm is \(Self.name(norm)), at a loss of \(loss)") }
-        let rate = schedule.rate(at: index)
-        state.optimizer.update(
-            gradients, learningRate: rate, gradientScale: clippingScale(norm, maximumNorm: settings.clipNorm))
+        let norm = gradients.norm
+        if !settings.movesDuringBackwardPass {
+            guard norm.isFinite else {
+                throw diverged("the gradient's norm is \(Self.name(norm)), at a loss of \(loss)")
+            }
+            state.optimizer.beginStep(
+                learningRate: rate, gradientScale: clippingScale(norm, maximumNorm: settings.clipNorm))
+            for index in method.parameters.indices { try move(index, &gradients, loss: loss) }
+        }
         state.average?.update()
         state.stopping.lossSum += loss
         state.stopping.lossCount += 1
@@ -119,6 +126,16 @@ struct TrainingRun {
             gradientNorm: norm, inputsPerSecond: Double(inputs) / max(1e-9, seconds(since: started)),
             secondsLeft: secondsPerStep * Double(totalSteps - progress.steps),
             peakMemoryBytes: Allocator.shared.statistics.peakBytes)
+    }
+
+    /// Moves a parameter against its gradient, which is then freed.
+    private mutating func move(_ index: Int, _ gradients: inout StepGradients, loss: Double) throws {
+        guard let gradient = gradients.take(index) else {
+            // Parameters nearer to the loss have moved, but a run saves whole steps only
+            throw diverged(
+                "the gradient of \(state.optimizer.parameters[index].path) is not finite, at a loss of \(loss)")
+        }
+        state.optimizer.move(index, against: gradient)
     }
 
     private func dropoutSeed(_ step: Int, _ batch: Int) -> UInt64 {

@@ -131,7 +131,9 @@ extension Recipe {
         "training.ema_decay":
             "Decay of a moving average of the weights, which is evaluated and saved in their place; 0.999 is "
             + "usual.",
-        "training.clip_norm": "Gradients with a larger norm are scaled down to this; 0 turns it off.",
+        "training.clip_norm":
+            "Gradients with a larger norm are scaled down to this; 0 turns it off, and lets each parameter move during "
+            + "the backward pass, so that the gradients of all are never in memory together.",
         "training.seed": "Decides the order of the data, the initial values of new parameters, and dropout.",
         "training.evaluate_every": "Steps between evaluations on the validation data; the last step always evaluates.",
         "training.evaluate_at_start": "Whether to evaluate before the first step too.",

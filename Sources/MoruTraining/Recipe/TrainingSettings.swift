@@ -41,7 +41,8 @@ public struct TrainingSettings: Sendable, Hashable {
     public var averageDecay: Float?
     /// When the run ends because it no longer gets better.
     public var earlyStopping = EarlyStopping()
-    /// Gradients are scaled down to this norm when they exceed it; 0 leaves them alone.
+    /// Gradients are scaled down to this norm when they exceed it; 0 leaves them alone, and needs less memory: nothing
+    /// has to be known of all gradients together, so that each parameter moves as soon as its own is complete.
     public var clipNorm: Float = 1
     /// Decides the order of the data, the adapter's start and dropout.
     public var seed: UInt64 = 0
@@ -63,6 +64,10 @@ public struct TrainingSettings: Sendable, Hashable {
 
     /// The defaults.
     public init() {}
+
+    /// Whether parameters move during the backward pass, and gradients are never in memory together (Lv et al., 2023:
+    /// LOMO). The numbers are the same.
+    var movesDuringBackwardPass: Bool { clipNorm == 0 }
 
     /// The steps of a run over data that takes `stepsPerEpoch` steps to pass.
     func totalSteps(stepsPerEpoch: Int) -> Int {

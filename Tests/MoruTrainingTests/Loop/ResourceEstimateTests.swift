@@ -14,8 +14,8 @@ import Testing
 @Suite struct ResourceEstimateTests {
     /// A model of some size, so that activations stand out.
     private static func trainer(
-        full: Bool, batchSize: Int, accumulation: Int = 1, _ optimizer: OptimizerSettings.Kind = .adamw,
-        shape: [String: JSON] = [:]
+        full: Bool, batchSize: Int, accumulation: Int = 1, clipNorm: Float = 1,
+        _ optimizer: OptimizerSettings.Kind = .adamw, shape: [String: JSON] = [:]
     ) throws -> Trainer {
         var configuration = try #require(TestModels.tinyLlamaConfiguration.object)
         configuration["hidden_size"] = 128
@@ -36,6 +36,7 @@ import Testing
         var settings = TrainingSettings()
         settings.batchSize = batchSize
         settings.gradientAccumulation = accumulation
+        settings.clipNorm = clipNorm
         settings.precision = .f32
         settings.optimizer = OptimizerSettings(optimizer)
         return Trainer(task: task, method: method, settings: settings)
@@ -53,24 +54,30 @@ import Testing
     }
 
     @Test(arguments: [
-        (false, 8, 1, "adamw"), (false, 2, 3, "lion"), (true, 4, 1, "adamw"), (true, 2, 4, "adafactor"),
-        (true, 8, 1, "muon"),
+        (false, 8, 1, 1, "adamw"), (false, 2, 3, 1, "lion"), (true, 4, 1, 1, "adamw"), (true, 2, 4, 1, "adafactor"),
+        (true, 8, 1, 1, "muon"), (true, 1, 1, 0, "adamw"), (true, 2, 3, 0, "adamw"),
     ])
-    func memoryAndDiskAreAsTold(full: Bool, batchSize: Int, accumulation: Int, optimizer: String) async {
+    func memoryAndDiskAreAsTold(
+        full: Bool, batchSize: Int, accumulation: Int, clipNorm: Int, optimizer: String
+    ) async {
         await #expect(processExitsWith: .success) {
             [
                 full = full as Bool, batchSize = batchSize as Int, accumulation = accumulation as Int,
-                optimizer = optimizer as String
+                clipNorm = clipNorm as Int, optimizer = optimizer as String
             ] in
-            try Self.compare(full: full, batchSize: batchSize, accumulation: accumulation, optimizer)
+            try Self.compare(
+                full: full, batchSize: batchSize, accumulation: accumulation, clipNorm: Float(clipNorm), optimizer)
         }
     }
 
-    private static func compare(full: Bool, batchSize: Int, accumulation: Int, _ optimizer: String) throws {
+    private static func compare(
+        full: Bool, batchSize: Int, accumulation: Int, clipNorm: Float, _ optimizer: String
+    ) throws {
         let folder = try TemporaryFolder()
         let run = folder.path + "/run"
         let kind = try #require(OptimizerSettings.Kind(rawValue: optimizer))
-        var trainer = try trainer(full: full, batchSize: batchSize, accumulation: accumulation, kind)
+        var trainer = try trainer(
+            full: full, batchSize: batchSize, accumulation: accumulation, clipNorm: clipNorm, kind)
         trainer.estimates = true
         var estimate: ResourceEstimate?
         var peak = 0
@@ -211,6 +218,35 @@ import Testing
         #expect(kept.losses.count == 5 && kept.losses == again.losses)
         #expect(again.told.activationBytes < kept.told.activationBytes)
         #expect(again.told.peakMemoryBytes < kept.told.peakMemoryBytes && again.peak < kept.peak)
+    }
+
+    @Test func movingDuringTheBackwardPassTakesLessAndIsSuggested() async {
+        await #expect(processExitsWith: .success) { try Self.moveAtOnce() }
+    }
+
+    private static func moveAtOnce() throws {
+        let folder = try TemporaryFolder()
+        let shape: [String: JSON] = ["num_hidden_layers": 8]
+        func run(_ name: String, clipNorm: Float) throws -> Measured {
+            let made = try Self.trainer(full: true, batchSize: 1, clipNorm: clipNorm, shape: shape)
+            var settings = made.settings
+            settings.recomputesActivations = true
+            var trainer = Trainer(task: made.task, method: made.method, settings: settings)
+            trainer.estimates = true
+            return try measure(trainer, in: "\(folder.path)/\(name)")
+        }
+        let whole = try run("whole", clipNorm: 1e30)
+        let during = try run("during", clipNorm: 0)
+        #expect(during.losses == whole.losses && whole.losses.count == 40)
+        let bytes = whole.told.gradientBytes
+        #expect(bytes > 0 && during.told.gradientBytes == 0)
+        // What is left are gradients of a layer at a time
+        #expect(whole.peak - during.peak > bytes / 2, "\(whole.peak) and \(during.peak) of \(bytes)")
+        var tight = try Self.trainer(full: true, batchSize: 1, shape: shape)
+        tight.room = MachineRoom(memoryBytes: whole.told.optimizerBytes + bytes / 2, diskBytes: nil)
+        expectError(.runMemory, "training.clip_norm=0 would leave room") {
+            _ = try tight.estimate(writingTo: folder.path + "/tight")
+        }
     }
 
     @Test func aLineGoesThroughBothBatches() {
