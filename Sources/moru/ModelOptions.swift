@@ -4,6 +4,7 @@ import MoruBase
 import MoruModels
 import MoruNN
 import MoruStore
+import MoruTensor
 
 /// The model that a command works with.
 struct ModelArgument: ParsableArguments {
@@ -30,6 +31,29 @@ struct ModelArgument: ParsableArguments {
             throw MoruError(.modelNotFound, "the model \(name) is not here", remedy: "fetch it with: moru pull \(name)")
         }
         return path
+    }
+}
+
+/// How weights are stored that a command writes.
+struct StoredWeights: ParsableArguments {
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case f32, bf16, f16
+    }
+
+    @Option(
+        name: .customLong("dtype"),
+        help: "The weights' format. Default: unchanged, but quantised weights become f32 outside GGUF.")
+    var format: Format?
+
+    /// Nil for the format that the weights have.
+    var dtype: DType? { format.flatMap { DType(rawValue: $0.rawValue) } }
+
+    /// What a model's weights take outside GGUF, where none are quantised.
+    func bytes(of model: PretrainedModel) -> Int {
+        model.model.parameters.reduce(0) { sum, parameter in
+            let kept = parameter.value.dtype
+            return sum + parameter.value.count * (dtype ?? (kept.isQuantized ? .f32 : kept)).blockBytes
+        }
     }
 }
 

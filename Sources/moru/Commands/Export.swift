@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import MoruBase
 import MoruModels
-import MoruTensor
 
 /// `moru export`: a model in the layout of another program.
 struct Export: ParsableCommand {
@@ -33,8 +32,7 @@ struct Export: ParsableCommand {
     var format: Layout
     @Option(help: ArgumentHelp("The directory or file to write.", valueName: "path"), completion: .file())
     var output: String
-    @Option(help: "The weights' format: f32, bf16 or f16. Default: unchanged.")
-    var dtype: DType?
+    @OptionGroup var stored: StoredWeights
     @Option(
         name: .customLong("adapter"),
         help: ArgumentHelp("An adapter to merge into the weights first; may be repeated.", valueName: "directory"))
@@ -44,36 +42,27 @@ struct Export: ParsableCommand {
     var isDryRun = false
     @OptionGroup var printing: OutputOptions
 
-    func validate() throws {
-        if let dtype, ![.f32, .bf16, .f16].contains(dtype) {
-            throw ValidationError("--dtype is f32, bf16 or f16; `moru quantize` writes fewer bits.")
-        }
-    }
-
     func run() throws {
         let loaded = try model.load()
         var parts: [AdapterMerge.Part] = []
         for path in adapters {
             parts.append(AdapterMerge.Part(try AdapterDirectory.load(from: path, for: loaded.model), name: path))
         }
-        if !parts.isEmpty { try AdapterMerge(parts, into: loaded.model).apply(dtype: dtype) }
+        if !parts.isEmpty { try AdapterMerge(parts, into: loaded.model).apply(dtype: stored.dtype) }
         var report = JSONObject([
             ("model", .string(loaded.path)), ("output", .string(output)), ("format", .string(format.rawValue)),
             ("dry_run", .bool(isDryRun)),
         ])
         if format == .gguf {
             try OutputPath.requireFile(output, apart: [loaded.path])
-            try GGUFExport(loaded, types: dtype.map { .uniform($0) } ?? .original).finish(
+            try GGUFExport(loaded, types: stored.dtype.map { .uniform($0) } ?? .original).finish(
                 loaded, to: output, evaluation: evaluation, held: nil, isDryRun: isDryRun, json: printing.json,
                 report: &report)
             return
         }
         try OutputPath.requireApart(output, from: [loaded.path], marker: "config.json")
-        let bytes = loaded.model.parameters.reduce(0) { sum, parameter in
-            let kept = parameter.value.dtype
-            return sum + parameter.value.count * (dtype ?? (kept.isQuantized ? .f32 : kept)).blockBytes
-        }
-        if !isDryRun { try loaded.save(to: output, dtype: dtype) }
+        let bytes = stored.bytes(of: loaded)
+        if !isDryRun { try loaded.save(to: output, dtype: stored.dtype) }
         let loss = isDryRun ? nil : try evaluation.loss(of: output, from: loaded, held: nil)
         report["bytes"] = .int(bytes)
         report["loss"] = loss?.json

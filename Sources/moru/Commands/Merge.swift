@@ -65,8 +65,7 @@ struct Merge: ParsableCommand {
     @Option(
         help: ArgumentHelp("The output directory of the merged model.", valueName: "directory"), completion: .directory)
     var output: String
-    @Option(help: "The weights' format: f32, bf16 or f16. Default: unchanged; quantised weights become f32.")
-    var dtype: DType?
+    @OptionGroup var stored: StoredWeights
     @Flag(name: .customLong("dry-run"), help: "Check everything and report what would be done, without doing it.")
     var isDryRun = false
     @OptionGroup var printing: OutputOptions
@@ -86,7 +85,6 @@ struct Merge: ParsableCommand {
         if method != .ties, density != nil || scale != nil {
             throw ValidationError("--density and --lambda are for --method ties.")
         }
-        if let dtype, ![.f32, .bf16, .f16].contains(dtype) { throw ValidationError("--dtype is f32, bf16 or f16.") }
     }
 
     func run() throws {
@@ -100,7 +98,7 @@ struct Merge: ParsableCommand {
             report["method"] = .string(method?.rawValue ?? "")
             report["tensors"] = .int(merge.tensorCount)
             report["notes"] = .array(merge.notes.map { .string($0) })
-            if !isDryRun { try merge.apply(dtype: dtype) { line.update($0, of: merge.tensorCount) } }
+            if !isDryRun { try merge.apply(dtype: stored.dtype) { line.update($0, of: merge.tensorCount) } }
         } else {
             let merge = try adapterMerge(base)
             report["adapters"] = .array(
@@ -111,12 +109,12 @@ struct Merge: ParsableCommand {
                     ]
                 })
             report["layers"] = .int(merge.layers.count)
-            if !isDryRun { try merge.apply(dtype: dtype) { line.update($0, of: merge.layers.count) } }
+            if !isDryRun { try merge.apply(dtype: stored.dtype) { line.update($0, of: merge.layers.count) } }
         }
         line.finish()
-        report["bytes"] = .int(storedBytes(base))
+        report["bytes"] = .int(stored.bytes(of: base))
         report["dry_run"] = .bool(isDryRun)
-        if !isDryRun { try base.save(to: output, dtype: dtype) }
+        if !isDryRun { try base.save(to: output, dtype: stored.dtype) }
         Terminal.result(printing.json ? JSON.object(report).text(pretty: true) : Self.text(report))
     }
 
@@ -145,14 +143,6 @@ struct Merge: ParsableCommand {
             case .linear, nil: .linear
             }
         return try ModelMerge(parts, into: base, how, ignoringTokenizers: ignoresTokenizers)
-    }
-
-    /// What the weights take on disk.
-    private func storedBytes(_ base: PretrainedModel) -> Int {
-        base.model.parameters.reduce(0) { sum, parameter in
-            let stored = dtype ?? (parameter.value.dtype.isQuantized ? .f32 : parameter.value.dtype)
-            return sum + parameter.value.count * stored.blockBytes
-        }
     }
 
     private static func text(_ report: JSONObject) -> String {
@@ -191,5 +181,3 @@ enum OutputPath {
         }
     }
 }
-
-extension DType: ExpressibleByArgument {}
