@@ -76,7 +76,7 @@ final class EncodingSession: @unchecked Sendable {
         case .split(let pattern, let behavior, let inverted):
             var pieces: [PreTokenizer.Behavior.Piece] = []
             var position = 0
-            while let match = pattern.firstMatch(bytes, 0, count, from: position) {
+            pattern.forEachMatch(in: bytes, count) { match in
                 if match.start > position { pieces.append(.init(start: position, end: match.start, isMatch: inverted)) }
                 pieces.append(.init(start: match.start, end: match.end, isMatch: !inverted))
                 position = match.end

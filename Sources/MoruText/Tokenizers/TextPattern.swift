@@ -5,26 +5,32 @@ enum TextPattern: Sendable {
     case literal([UInt8])
     case regex(RegexProgram)
 
-    /// The next non-empty match at or after `position`, or nil.
-    func firstMatch(
-        _ bytes: UnsafePointer<UInt8>, _ start: Int, _ end: Int, from position: Int
-    ) -> (start: Int, end: Int)? {
+    /// Calls a closure with each non-empty match, from the first to the last.
+    func forEachMatch(
+        in bytes: UnsafePointer<UInt8>, _ count: Int, _ body: (_ match: (start: Int, end: Int)) -> Void
+    ) {
+        var position = 0
         switch self {
-        case .regex(let program): return program.firstMatch(bytes, start, end, from: position)
+        case .regex(let program):
+            var search = RegexSearch(program, bytes, 0, count)
+            while let match = search.next(from: position) {
+                body(match)
+                position = match.end
+            }
         case .literal(let text):
-            guard let first = text.first else { return nil }
-            var position = position
-            while position + text.count <= end {
+            guard let first = text.first else { return }
+            while position + text.count <= count {
                 if bytes[position] == first,
                     text.withUnsafeBufferPointer({ text in
                         text.baseAddress.map { spansEqual($0, bytes + position, text.count) } ?? false
                     })
                 {
-                    return (position, position + text.count)
+                    body((position, position + text.count))
+                    position += text.count
+                } else {
+                    position += 1
                 }
-                position += 1
             }
-            return nil
         }
     }
 
@@ -35,7 +41,7 @@ enum TextPattern: Sendable {
             var result: [UInt8] = []
             result.reserveCapacity(text.count + text.count / 4)
             var position = 0
-            while let match = firstMatch(bytes, 0, text.count, from: position) {
+            forEachMatch(in: bytes, text.count) { match in
                 result.append(contentsOf: buffer[position..<match.start])
                 result.append(contentsOf: replacement)
                 position = match.end

@@ -87,6 +87,55 @@ import Testing
         }
     }
 
+    /// Files whose steps make a short text exhaust the memory.
+    @Test func refusesStepsThatMakeTextsTooLong() throws {
+        func load(normalizers: String? = nil, preTokenizers: String? = nil, decoders: String? = nil) throws {
+            var text = Self.unigram
+            func put(_ steps: String?, _ old: String, _ name: String, _ list: String) throws {
+                guard let steps else { return }
+                let end = text
+                text = text.replacing(old, with: #""\#(name)":{"type":"Sequence","\#(list)":[\#(steps)]}"#)
+                try #require(text != end)
+            }
+            try put(normalizers, #""normalizer":{"type":"Nmt"}"#, "normalizer", "normalizers")
+            let metaspace = #"{"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":true}"#
+            try put(preTokenizers, #""pre_tokenizer":"# + metaspace, "pre_tokenizer", "pretokenizers")
+            let decoder = #""decoder":{"type":"Metaspace","replacement":"▁","prepend_scheme":"first"}"#
+            try put(decoders, decoder, "decoder", "decoders")
+            _ = try Tokenizer(json: try JSON.parse(text, source: "t"), source: "t.json").encode("a b")
+        }
+        func replace(_ old: String, _ new: String) -> String {
+            #"{"type":"Replace","pattern":{"String":"\#(old)"},"content":"\#(new)"}"#
+        }
+        func refused(_ field: String, _ body: () throws -> Void) {
+            let error = #expect(throws: MoruError.self) { try body() }
+            #expect(error?.code == .tokenizerUnsupported && error?.remedy != nil)
+            #expect(error?.message.hasPrefix("t.json: \(field), with the steps after it, can make") == true, "\(error?.message ?? "none")")
+        }
+        let thousand = String(repeating: "a", count: 1000)
+        let hostile = (0..<5).map { _ in replace("a", thousand) }.joined(separator: ",")
+        refused("normalizer.normalizers[4]") { try load(normalizers: hostile) }
+        refused("decoder") { try load(decoders: hostile) }
+        let doubling = (0..<8).map { _ in replace("a", "aa") }.joined(separator: ",")
+        refused("normalizer.normalizers[3]") { try load(normalizers: doubling) }
+        let regex = #"{"type":"Replace","pattern":{"Regex":"[^b]"},"content":"cccccccccccc"}"#
+        refused("normalizer.normalizers[0]") { try load(normalizers: regex + "," + regex) }
+        let prepend = #"{"type":"Prepend","prepend":"\#(thousand)"}"#
+        refused("normalizer.normalizers[0]") { try load(normalizers: prepend) }
+        // What one step puts in, the Unicode form after it may make into anything
+        let mixing = [replace("b", "aaaaaaaaaaaa"), #"{"type":"NFKC"}"#, replace("a", "cccccccccccc")]
+        refused("normalizer.normalizers[0]") { try load(normalizers: mixing.joined(separator: ",")) }
+        let bytes = #"{"type":"ByteLevel","add_prefix_space":true,"use_regex":false}"#
+        refused("pre_tokenizer") { try load(preTokenizers: (0..<8).map { _ in bytes }.joined(separator: ",")) }
+        refused("normalizer.normalizers[3]") {
+            try load(normalizers: (0..<8).map { _ in #"{"type":"ByteLevel"}"# }.joined(separator: ","))
+        }
+        // Many steps that each name a symbol, none of which grows what another has put in
+        let names = "½¼¾°©®™€£¥§¶…–—•".map { replace(String($0), " name of \($0.unicodeScalars.first?.value ?? 0) ") }
+        try load(normalizers: names.joined(separator: ","), decoders: names.joined(separator: ","))
+        try load(normalizers: #"{"type":"NFKC"},{"type":"Lowercase"},{"type":"NFKD"},"# + replace(" ", "▁"))
+    }
+
     /// Damaged files either load or are refused with a typed error; what loads encodes and decodes anything.
     @Test(arguments: [valid, unigram, wordPiece])
     func damagedFilesNeverCrash(sample: String) {

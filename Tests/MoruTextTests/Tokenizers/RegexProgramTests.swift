@@ -6,14 +6,20 @@ import Testing
 @Suite struct RegexProgramTests {
     private func matches(_ pattern: String, _ text: String) throws -> [String] {
         let program = try RegexProgram(pattern)
-        let bytes = Array(text.utf8)
-        var found: [String] = []
-        var position = 0
-        while let match = program.firstMatch(bytes, 0, bytes.count, from: position) {
-            found.append(String(decoding: bytes[match.start..<match.end], as: UTF8.self))
-            position = match.end
+        return Array(text.utf8).withUnsafeBufferPointer { text in
+            guard let bytes = text.baseAddress else { return [] }
+            var found: [String] = []
+            var position = 0
+            var search = RegexSearch(program, bytes, 0, text.count)
+            while let match = search.next(from: position) {
+                // Without backtracking there is the same match
+                let table = RegexTable(program, bytes, 0, text.count, from: match.start)
+                #expect(table.match(at: match.start) == match.end)
+                found.append(String(decoding: text[match.start..<match.end], as: UTF8.self))
+                position = match.end
+            }
+            return found
         }
-        return found
     }
 
     @Test func repeatsGreedilyLazilyAndPossessively() throws {
@@ -61,8 +67,72 @@ import Testing
     }
 
     @Test func aPatternMadeToExplodeEnds() throws {
-        let text = [UInt8](repeating: 0x61, count: 64)
-        #expect(try RegexProgram("(?:a|a)+b").match(text, 0, text.count, at: 0) == nil)
+        let run = [UInt8](repeating: 0x61, count: 64)
+        try run.withUnsafeBufferPointer { text in
+            var search = RegexSearch(
+                try RegexProgram("(?:a|a)+b"), try #require(text.baseAddress), 0, text.count)
+            #expect(search.match(at: 0) == nil)
+            #expect(search.usesTable)
+        }
+        // Matches that backtracking finds only after more steps than there are in a lifetime
+        let program = try RegexProgram(#"(?:a|a)+c|(?:(?:a|a)+?b)++(?!b)|(?:a|aa)+\z"#)
+        try (run + [0x62] + run).withUnsafeBufferPointer { text in
+            var search = RegexSearch(program, try #require(text.baseAddress), 0, text.count)
+            #expect(search.next(from: 0).map { [$0.start, $0.end] } == [0, 65])
+            #expect(search.next(from: 65).map { [$0.start, $0.end] } == [65, 129])
+            #expect(search.usesTable && search.next(from: 129) == nil)
+        }
+        // And all matches of a long text that takes backtracking a square of its length
+        let longer = try RegexProgram("a*b|a")
+        try [UInt8](repeating: 0x61, count: 20_000).withUnsafeBufferPointer { text in
+            var search = RegexSearch(longer, try #require(text.baseAddress), 0, text.count)
+            var count = 0
+            while let match = search.next(from: count), match == (count, count + 1) { count += 1 }
+            #expect(count == text.count && search.usesTable)
+        }
+    }
+
+    /// Patterns and texts at random: each match is that of backtracking, where that comes to an end.
+    @Test func aTableGivesTheMatchesOfBacktracking() throws {
+        var generator = SystemRandomNumberGenerator()
+        func random(_ depth: Int) -> String {
+            let sets = ["a", "b", "[ab]", "[^a]", ".", "é", #"\s"#, " "]
+            let places = [#"\A"#, #"\z"#, "(?<=a)", "(?<!b)", "(?=a|b)", "(?!b)", #"(?!\S)"#, "(?=a+?b)"]
+            let counts = ["*", "+", "?", "*?", "+?", "??", "*+", "++", "?+", "{2}", "{1,3}", "{0,2}", "{2,}"]
+            switch Int.random(in: 0...(depth > 3 ? 2 : 7), using: &generator) {
+            case 0...1: return sets.randomElement(using: &generator) ?? "a"
+            case 2: return (sets.randomElement(using: &generator) ?? "a") + (counts.randomElement(using: &generator) ?? "")
+            case 3: return random(depth + 1) + random(depth + 1)
+            case 4: return "(?:\(random(depth + 1))|\(random(depth + 1)))"
+            case 5: return "(?:\(random(depth + 1)))" + (counts.randomElement(using: &generator) ?? "")
+            case 6: return "(?>\(random(depth + 1)))" + random(depth + 1)
+            default: return (places.randomElement(using: &generator) ?? "") + random(depth + 1)
+            }
+        }
+        let pieces = ["a", "a", "b", "é", " ", "\n"].map { Array($0.utf8) } + [[0xC3]]
+        var count = 0
+        for _ in 0..<3000 {
+            let pattern = random(0)
+            guard let program = try? RegexProgram(pattern) else { continue }
+            count += 1
+            let bytes = (0..<Int.random(in: 1...12, using: &generator)).flatMap { _ in
+                pieces.randomElement(using: &generator) ?? []
+            }
+            let difference = bytes.withUnsafeBufferPointer { text -> Int? in
+                guard let base = text.baseAddress else { return nil }
+                let table = RegexTable(program, base, 0, text.count, from: 0)
+                return (0...text.count).first { position in
+                    var steps = 100_000
+                    let expected = program.match(base, 0, text.count, at: position, steps: &steps)
+                    return steps >= 0 && table.match(at: position) != expected
+                }
+            }
+            if let difference {
+                Issue.record("\(pattern) over \(bytes) at \(difference)")
+                return
+            }
+        }
+        #expect(count > 1000)
     }
 
     /// The hand-written scanners against the patterns they stand for, over random text with invalid bytes.
@@ -81,7 +151,8 @@ import Testing
             }
             var position = 0
             while position < text.count {
-                let expected = program.match(text, 0, text.count, at: position)
+                var steps = Int.max
+                let expected = program.match(text, 0, text.count, at: position, steps: &steps)
                 let end = scanner.wordEnd(text, position, text.count, .shared)
                 if end != expected {
                     Issue.record("\(text) at \(position): \(end), the pattern says \(String(describing: expected))")

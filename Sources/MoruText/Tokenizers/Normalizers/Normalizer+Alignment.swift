@@ -64,7 +64,7 @@ extension Normalizer {
         text.bytes.withUnsafeBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return }
             var position = 0
-            while let match = pattern.firstMatch(base, 0, count, from: position) {
+            pattern.forEachMatch(in: base, count) { match in
                 result.append(text.slice(position..<match.start))
                 result.append(replacement, from: text.origin(of: match.start..<match.end))
                 position = match.end

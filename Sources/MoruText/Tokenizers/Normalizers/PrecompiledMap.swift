@@ -5,6 +5,8 @@ import MoruBase
 struct PrecompiledMap: Sendable {
     private let units: [UInt32]
     private let replacements: [UInt8]
+    /// The longest published one has 33 bytes.
+    private static let longestReplacement = 255
 
     /// Reads the map.
     ///
@@ -25,6 +27,10 @@ struct PrecompiledMap: Sendable {
         replacements = Array(data[(4 + size)...])
         guard String(validating: replacements, as: UTF8.self) != nil else {
             throw malformed("has replacements that are not UTF-8")
+        }
+        let longest = replacements.split(separator: 0).map(\.count).max() ?? 0
+        guard longest <= Self.longestReplacement else {
+            throw malformed("replaces a character by \(longest) bytes, and the limit is \(Self.longestReplacement)")
         }
     }
 

@@ -108,10 +108,17 @@ struct Section {
 
     /// A pattern, `{"String": ...}` or `{"Regex": ...}`.
     func pattern() throws(MoruError) -> TextPattern {
-        if case .string(let text) = json { return .literal(Array(text.utf8)) }
-        if let literal = optional("String") { return .literal(Array(try literal.string().utf8)) }
+        if case .string = json { return try literal() }
+        if let section = optional("String") { return try section.literal() }
         if let regex = optional("Regex") { return .regex(try program(regex.string())) }
         throw malformed("has neither \"String\" nor \"Regex\"")
+    }
+
+    private func literal() throws(MoruError) -> TextPattern {
+        let text = Array(try string().utf8)
+        // It is compared at every place of a text
+        guard text.count <= 1000 else { throw unsupported("has \(text.count) bytes, and a pattern may have 1000") }
+        return .literal(text)
     }
 
     func program(_ pattern: String) throws(MoruError) -> RegexProgram {

@@ -23,8 +23,10 @@ extension Tokenizer {
         parts.unknown = read.unknown
         parts.preTokenizers = preTokenizers
         parts.normalizer = try document.optional("normalizer").map(Normalizer.init)
+        try Self.checkGrowth(parts, document)
         if let decoder = document.optional("decoder") {
             parts.decoders = try TokenDecoder.read(decoder)
+            try TokenDecoder.checkGrowth(parts.decoders, decoder)
         } else {
             parts.joinsWithSpaces = true
         }
@@ -40,6 +42,15 @@ extension Tokenizer {
         }
         try Self.checkIDs(parts, source: source)
         self.init(parts)
+    }
+
+    /// Refuses steps that make texts too long.
+    private static func checkGrowth(_ parts: TokenizerParts, _ document: Section) throws(MoruError) {
+        var growth = TextGrowth()
+        for step in parts.preTokenizers.reversed() { step.addGrowth(to: &growth) }
+        if let section = document.optional("pre_tokenizer"), let error = growth.excess(section) { throw error }
+        guard let normalizer = parts.normalizer, let section = document.optional("normalizer") else { return }
+        try normalizer.addGrowth(to: &growth, section)
     }
 
     private static func addedToken(_ section: Section, vocabulary: Vocabulary) throws(MoruError) -> AddedToken {

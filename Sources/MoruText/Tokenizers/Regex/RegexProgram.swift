@@ -1,15 +1,15 @@
 import MoruBase
 
 /// A compiled regular expression that runs over UTF-8 bytes with an explicit stack, so that no text can overflow
-/// the call stack.
+/// the call stack. It backtracks; where that takes too long, a ``RegexTable`` finds the same matches (``RegexSearch``).
 struct RegexProgram: Sendable {
-    private enum Instruction: Sendable {
+    enum Instruction: Sendable {
         case set(ScalarSet)
         /// A run of one set: the common case, without an instruction a scalar.
         case loop(ScalarSet, minimum: Int, maximum: Int, possessive: Bool)
         case split(Int, Int)
         case jump(Int)
-        case atomic(end: Int)
+        case atomic(end: Int, mayBeEmpty: Bool)
         case lookahead(end: Int, negated: Bool)
         case lookbehind(ScalarSet, negated: Bool)
         case startOfText
@@ -24,13 +24,16 @@ struct RegexProgram: Sendable {
         var floor: Int
     }
 
-    /// Steps one attempt may take before it counts as no match: only a pattern made to explode reaches it.
-    private static let maximumSteps = 1_000_000
-    private static let maximumInstructions = 20_000
+    private static let maximumStates = 20_000
+    /// Each takes four bytes for each byte of a text in a ``RegexTable``.
+    private static let maximumAtomicGroups = 32
 
     /// The text of the pattern.
     let pattern: String
-    private var program: [Instruction] = []
+    private(set) var program: [Instruction] = []
+    /// In how many states a match may be: an instruction is one, a bounded run one for each count.
+    private(set) var stateCount = 0
+    private var atomicCount = 0
 
     /// Compiles a pattern.
     ///
@@ -42,8 +45,13 @@ struct RegexProgram: Sendable {
     }
 
     private mutating func emit(_ instruction: Instruction) throws(MoruError) {
-        if program.count >= Self.maximumInstructions {
-            throw MoruError(.tokenizerUnsupported, "regular expression \"\(pattern.prefix(200))\" is too large")
+        stateCount += instruction.stateCount
+        if case .atomic = instruction { atomicCount += 1 }
+        if stateCount > Self.maximumStates || atomicCount > Self.maximumAtomicGroups {
+            throw MoruError(
+                .tokenizerUnsupported, "regular expression \"\(pattern.prefix(200))\" is too large",
+                remedy: "use smaller counts and fewer groups: a pattern may have \(Self.maximumStates) states and "
+                    + "\(Self.maximumAtomicGroups) atomic or possessive groups")
         }
         program.append(instruction)
     }
@@ -55,7 +63,7 @@ struct RegexProgram: Sendable {
         case .alternatives(let nodes): try compile(alternatives: nodes)
         case .repeated(let node, let minimum, let maximum, let greed):
             try compile(repeated: node, minimum, maximum, greed)
-        case .atomic(let node): try compile(enclosed: node) { .atomic(end: $0) }
+        case .atomic(let node): try compile(atomic: node)
         case .lookahead(let node, let negated):
             try compile(enclosed: node) { .lookahead(end: $0, negated: negated) }
         case .lookbehind(let set, let negated): try emit(.lookbehind(set, negated: negated))
@@ -90,7 +98,7 @@ struct RegexProgram: Sendable {
             return
         }
         if greed == .possessive {
-            try compile(enclosed: .repeated(node, minimum: minimum, maximum: maximum, .greedy)) { .atomic(end: $0) }
+            try compile(atomic: .repeated(node, minimum: minimum, maximum: maximum, .greedy))
             return
         }
         for _ in 0..<minimum { try compile(node) }
@@ -114,11 +122,16 @@ struct RegexProgram: Sendable {
         for split in splits { program[split] = branch(split + 1, program.count) }
     }
 
+    private mutating func compile(atomic node: RegexNode) throws(MoruError) {
+        let mayBeEmpty = node.matchesEmpty
+        try compile(enclosed: node) { .atomic(end: $0, mayBeEmpty: mayBeEmpty) }
+    }
+
     private mutating func compile(
         enclosed node: RegexNode, _ instruction: (Int) -> Instruction
     ) throws(MoruError) {
         let start = program.count
-        try emit(.atomic(end: 0))
+        try emit(instruction(0))
         try compile(node)
         try emit(.accept)
         program[start] = instruction(program.count)
@@ -126,22 +139,13 @@ struct RegexProgram: Sendable {
 
     /// The end of the match that starts exactly at `position`, or nil.
     ///
-    /// - Parameter start: Where the text begins, for look-behind and anchors.
-    func match(_ bytes: UnsafePointer<UInt8>, _ start: Int, _ end: Int, at position: Int) -> Int? {
-        var steps = 0
-        return run(from: 0, bytes, start, end, position, &steps)
-    }
-
-    /// The next non-empty match at or after `position`, or nil.
-    func firstMatch(
-        _ bytes: UnsafePointer<UInt8>, _ start: Int, _ end: Int, from position: Int
-    ) -> (start: Int, end: Int)? {
-        var position = position
-        while position < end {
-            if let stop = match(bytes, start, end, at: position), stop > position { return (position, stop) }
-            position += decodeScalar(bytes, position, end).length
-        }
-        return nil
+    /// - Parameters:
+    ///   - start: Where the text begins, for look-behind and anchors.
+    ///   - steps: How many steps the attempt may take; what is left of them, below zero where they did not suffice.
+    func match(
+        _ bytes: UnsafePointer<UInt8>, _ start: Int, _ end: Int, at position: Int, steps: inout Int
+    ) -> Int? {
+        run(from: 0, bytes, start, end, position, &steps)
     }
 
     private func run(
@@ -151,8 +155,8 @@ struct RegexProgram: Sendable {
         var instruction = entry
         var position = origin
         while true {
-            steps += 1
-            if steps > Self.maximumSteps { return nil }
+            steps -= 1
+            if steps < 0 { return nil }
             var failed = false
             switch program[instruction] {
             case .accept: return position
@@ -175,6 +179,7 @@ struct RegexProgram: Sendable {
                     if count == minimum { floor = position }
                 }
                 instruction += 1
+                steps -= count
                 if count < minimum {
                     failed = true
                 } else if !possessive, position > floor {
@@ -184,15 +189,18 @@ struct RegexProgram: Sendable {
                 retries.append(Retry(instruction: second, position: position, floor: -1))
                 instruction = first
             case .jump(let target): instruction = target
-            case .atomic(let exit):
+            case .atomic(let exit, _):
                 if let stop = run(from: instruction + 1, bytes, start, end, position, &steps) {
                     position = stop
                     instruction = exit
+                } else if steps < 0 {
+                    return nil
                 } else {
                     failed = true
                 }
             case .lookahead(let exit, let negated):
                 let found = run(from: instruction + 1, bytes, start, end, position, &steps) != nil
+                if steps < 0 { return nil }
                 failed = found == negated
                 instruction = exit
             case .lookbehind(let set, let negated):
@@ -219,5 +227,13 @@ struct RegexProgram: Sendable {
             instruction = retry.instruction
             position = retry.position
         }
+    }
+}
+
+extension RegexProgram.Instruction {
+    /// In how many states a match may be here.
+    var stateCount: Int {
+        // Beyond the minimum, an unbounded run need not count
+        if case .loop(_, let minimum, let maximum, _) = self { (maximum == Int.max ? minimum : maximum) + 1 } else { 1 }
     }
 }
