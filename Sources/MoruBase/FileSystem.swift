@@ -35,6 +35,13 @@ public enum FileSystem {
         return isPath(path) && stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
     }
 
+    /// The path of what `path` leads to, without links; `path` itself where nothing is there.
+    package static func resolved(_ path: String) -> String {
+        guard isPath(path), let real = realpath(path, nil) else { return path }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
     /// The names in a directory, sorted.
     ///
     /// - Throws: ``MoruError/Code/fileNotFound`` or ``MoruError/Code/fileUnreadable``.

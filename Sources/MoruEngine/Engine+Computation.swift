@@ -4,6 +4,13 @@ import MoruNN
 import MoruTensor
 
 extension Engine {
+    /// What is known of the model's parameters, which are looked through once its output is not finite.
+    enum ParameterCheck {
+        case pending
+        case allFinite
+        case damaged(path: String)
+    }
+
     /// One forward pass over some runs.
     func compute(_ runs: [StepRun], _ outcomes: inout [SequenceID: StepResult.Outcome]) {
         var batch = TokenBatch()
@@ -100,9 +107,12 @@ extension Engine {
     }
 
     private func notFinite(_ request: GenerationRequest) -> MoruError {
-        if damagedParameter == nil { damagedParameter = .some(model.firstNonFiniteParameter()) }
-        let adapterParameter = request.adapter?.parameters.first { !$0.value.converted(to: .f32).isFinite }?.path
-        if let path = (damagedParameter ?? nil) ?? adapterParameter {
+        if case .pending = parameterCheck {
+            parameterCheck = model.firstNonFiniteParameter().map { .damaged(path: $0) } ?? .allFinite
+        }
+        var path = request.adapter?.parameters.first { !$0.value.converted(to: .f32).isFinite }?.path
+        if case .damaged(let own) = parameterCheck { path = own }
+        if let path {
             return MoruError(
                 .logitsNotFinite, "the model's output is not finite, because its parameter \(path) is not",
                 remedy: "the file is damaged or its training diverged: fetch it again, or train with a lower rate")

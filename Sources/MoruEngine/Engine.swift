@@ -38,7 +38,7 @@ public actor Engine {
     var sequences: [SequenceID: ActiveSequence] = [:]
     private var isDriving = false
     var counts = EngineStatistics()
-    var damagedParameter: String??
+    var parameterCheck = ParameterCheck.pending
     var speculationPlanner: SpeculationPlanner
 
     private struct Inbox {
@@ -175,6 +175,7 @@ public actor Engine {
     /// adapter, before the next request.
     public func forgetPrefixes() {
         scheduler.forgetContents()
+        parameterCheck = .pending
         disk?.keys.renew()
     }
 

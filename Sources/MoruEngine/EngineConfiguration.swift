@@ -76,9 +76,14 @@ public struct EngineConfiguration: Sendable, Hashable {
         self.contextLength = contextLength
     }
 
+    /// The largest ``maximumSequences`` and ``tokenBudget`` that make sense on any machine.
+    private static let (sequenceLimit, budgetLimit) = (1 << 16, 1 << 24)
+
     /// Changes how many sequences are computed together, leaving prompts the same share of a step.
     public mutating func changeMaximumSequences(to count: Int) {
-        tokenBudget += count - maximumSequences
+        // A senseless count is left for ``validate(for:)`` to refuse, and not added up
+        let limit = Self.sequenceLimit
+        if 0...limit ~= count, 0...limit ~= maximumSequences { tokenBudget += count - maximumSequences }
         maximumSequences = count
     }
 
@@ -94,9 +99,10 @@ public struct EngineConfiguration: Sendable, Hashable {
                     + "which is not a multiple of \(cacheFormat.dtype.blockElements)",
                 remedy: "use bf16")
         }
-        guard maximumSequences >= 1 else {
+        guard 1...Self.sequenceLimit ~= maximumSequences else {
             throw MoruError(
-                .engineConfiguration, "maximumSequences is \(maximumSequences)", remedy: "use 1 or more")
+                .engineConfiguration, "maximumSequences is \(maximumSequences)",
+                remedy: "use 1 to \(Self.sequenceLimit)")
         }
         let least = maximumSequences + Scheduler.Limits.leastChunk()
         guard tokenBudget >= least else {
@@ -104,6 +110,10 @@ public struct EngineConfiguration: Sendable, Hashable {
                 .engineConfiguration,
                 "a token budget of \(tokenBudget) leaves too few tokens for prompts beside \(maximumSequences) sequences",
                 remedy: "use \(least) or more, such as \(maximumSequences + 512)")
+        }
+        guard tokenBudget <= Self.budgetLimit else {
+            throw MoruError(
+                .engineConfiguration, "the token budget is \(tokenBudget)", remedy: "use at most \(Self.budgetLimit)")
         }
         if let maximumWaitingTokens, maximumWaitingTokens < 0 {
             throw MoruError(

@@ -42,7 +42,7 @@ public struct Settings: Sendable {
             case .adminKey: "the key required for changing what a server serves"
             case .threads: "threads that compute (environment only)"
             case .cpu: "a weaker instruction set: scalar, avx2, avx512... (environment only)"
-            case .precision: "auto, or f32 for products without bf16 rounding (environment only)"
+            case .precision: "how far products may round: auto, f32, bf16 or int8 (environment only)"
             }
         }
 

@@ -58,6 +58,22 @@ struct EngineTests {
         }
     }
 
+    @Test("counts that make no sense are refused, however large", arguments: [.min, -1, 0, 1 << 17, .max] as [Int])
+    func senselessCounts(count: Int) throws {
+        let model = Self.counting()
+        var changed = EngineConfiguration()
+        changed.changeMaximumSequences(to: count)
+        for configuration in [
+            changed, EngineConfiguration(maximumSequences: count), EngineConfiguration(tokenBudget: min(count, 0)),
+            EngineConfiguration(tokenBudget: max(count, .max)),
+        ] {
+            let error = #expect(throws: MoruError.self) { try configuration.validate(for: model) }
+            #expect(error?.code == .engineConfiguration)
+        }
+        changed.changeMaximumSequences(to: 32)
+        #expect(throws: Never.self) { try changed.validate(for: model) }
+    }
+
     @Test("log-probabilities are the model's own, whatever the sampling")
     func logProbabilities() async throws {
         let logits: [Float] = [0.5, 2, -1, 1]
@@ -207,5 +223,23 @@ struct EngineTests {
         #expect(error?.code == .logitsNotFinite && error?.message.contains(parameter.path) == true)
         let scoring = GenerationRequest(prompt: [1, 2, 3], maximumTokens: 0, promptLogProbabilities: 0)
         #expect(try await Engine(model: broken).code(scoring)?.code == .logitsNotFinite)
+    }
+
+    @Test("after a change of the model its parameters are looked through again")
+    func notFiniteAfterChange() async throws {
+        let model = try TestModels.tinyLlama(seed: 1)
+        let engine = try Engine(model: model)
+        let parameters = ["layers.0.mlp", "layers.1.mlp"].compactMap { part in
+            model.parameters.first { $0.path.contains(part) }
+        }
+        try #require(parameters.count == 2)
+        for parameter in parameters {
+            let intact = parameter.value
+            parameter.value = intact * .nan
+            await engine.forgetPrefixes()
+            let error = await engine.code(GenerationRequest(prompt: [1, 2, 3], maximumTokens: 3))
+            #expect(error?.message.contains(parameter.path) == true)
+            parameter.value = intact
+        }
     }
 }

@@ -112,6 +112,24 @@ struct SchedulerTests {
         #expect(scheduler.isIdle && scheduler.schedule().runs.isEmpty)
     }
 
+    @Test("what was computed before contents were forgotten reaches nobody else, also by way of a running sequence")
+    func forgettingWhileRunning() {
+        var scheduler = scheduler(sequences: 1, tokens: 200, context: 300)
+        func request(_ id: Int, _ prompt: [Int32], generating count: Int) -> StepPlan {
+            scheduler.add(id, prompt: prompt, maximumTokens: count, endIDs: [])
+            let plan = step(&scheduler).plan
+            if id == 0 { scheduler.forgetContents() }
+            while !scheduler.isIdle { _ = step(&scheduler) }
+            return plan
+        }
+        let prompt = (0..<40).map { Int32($0) }
+        // Fills its first page after contents were forgotten
+        _ = request(0, prompt, generating: 60)
+        let next = prompt + Array(repeating: 7, count: 60)
+        #expect(request(1, next, generating: 1).starts.map(\.positions) == [0])
+        #expect(request(2, next, generating: 1).starts.map(\.positions) == [64])
+    }
+
     @Test("a failed sequence is forgotten, the others go on")
     func failure() {
         var scheduler = scheduler()

@@ -244,8 +244,9 @@ public final class PrefixDirectory: Sendable {
             try FileSystem.write(file, to: path(of: key))
             state.withLock { state in
                 state.pending.remove(key)
-                state.entries[key] = Entry(bytes: file.count, used: state.tick())
-                state.statistics.bytes += file.count
+                // Engines of the same model may both have had the page to write
+                let former = state.entries.updateValue(Entry(bytes: file.count, used: state.tick()), forKey: key)
+                state.statistics.bytes += file.count - (former?.bytes ?? 0)
                 state.statistics.written += 1
             }
             makeRoom()

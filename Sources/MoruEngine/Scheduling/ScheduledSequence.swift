@@ -24,6 +24,9 @@ struct ScheduledSequence: Sendable {
     /// The pages of its cache, and how many of them are full and known to the ledger.
     var pages: [PageID] = []
     var enteredPages = 0
+    /// Whether the pages that it fills are for others too; not where contents were forgotten since it began, for its
+    /// cache then holds what an earlier state of the model computed.
+    var sharesPages = true
     /// The step in which it last had a long run, and how many it had.
     var lastTurn = 0
     var turns = 0

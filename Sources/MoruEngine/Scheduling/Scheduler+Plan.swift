@@ -37,6 +37,8 @@ extension Scheduler {
         var sequence = running.removeLast()
         ledger.release(sequence.pages)
         (sequence.pages, sequence.enteredPages, sequence.computed) = ([], 0, 0)
+        // It is computed again from its beginning
+        sequence.sharesPages = true
         plan.preempted.append(sequence.id)
         preempted.insertByID(sequence)
     }

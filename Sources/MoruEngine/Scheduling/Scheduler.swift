@@ -116,7 +116,10 @@ package struct Scheduler: Sendable {
     }
 
     /// Lets no later sequence begin with what has been computed so far, because the model or an adapter has changed.
-    package mutating func forgetContents() { ledger.forgetContents() }
+    package mutating func forgetContents() {
+        ledger.forgetContents()
+        for place in running.indices { running[place].sharesPages = false }
+    }
 
     /// Takes in what a step brought about, and says what follows, in the order of the plan.
     package mutating func apply(_ plan: StepPlan, _ result: StepResult) -> [SchedulerEvent] {
@@ -177,7 +180,7 @@ package struct Scheduler: Sendable {
 
     /// Lets others begin with the pages that a sequence has filled.
     private mutating func enterFullPages(_ place: Int) {
-        guard sharesPages else { return }
+        guard sharesPages, running[place].sharesPages else { return }
         let full = (running[place].virtualTokens + running[place].computed) / SequenceCache.pageTokens
         while running[place].enteredPages < full {
             let page = running[place].enteredPages

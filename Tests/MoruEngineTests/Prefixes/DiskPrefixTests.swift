@@ -1,3 +1,4 @@
+import Dispatch
 import MoruBase
 import MoruModels
 import MoruNN
@@ -196,6 +197,20 @@ struct DiskPrefixTests {
         }
         #expect(try await ask(folder, model, request(3), maximumBytes: room).fromDisk == 256)
         #expect(try await ask(folder, model, request(1), maximumBytes: room).fromDisk == 0)
+    }
+
+    @Test("a page that several engines write at once is counted once")
+    func oncePerPage() throws {
+        let folder = TestNeeds.temporaryPath("prefixes")
+        defer { FileSystem.remove(folder) }
+        let directory = try PrefixDirectory(path: folder, maximumBytes: 1 << 20)
+        let identity = PrefixIdentity(computation: ContentHash().digest, tokens: [1, 2, 3], longCount: 0)
+        let page = [UInt8](repeating: 7, count: 4096)
+        DispatchQueue.concurrentPerform(iterations: 16) { _ in
+            page.withUnsafeBytes { directory.writeNow(identity, $0) }
+        }
+        #expect(directory.statistics.pages == 1)
+        #expect(directory.statistics.bytes == PrefixFile.byteCount(identity, pageBytes: page.count))
     }
 
     @Test("a folder is for one process, and half-written files go")

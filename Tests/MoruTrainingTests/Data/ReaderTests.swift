@@ -120,6 +120,15 @@ struct SourceReaderTests {
         #expect(try records(DataSource(folder.path + "/b/")) == Array(expected.dropFirst()))
     }
 
+    @Test func linksThatLeadBackAddNothing() throws {
+        _ = try folder.write("one", to: "a/one.txt")
+        for (link, target) in [("a/again", ".."), ("a/self", "."), ("b", "a")] {
+            try FileManager.default.createSymbolicLink(
+                atPath: folder.path + "/" + link, withDestinationPath: target)
+        }
+        #expect(try records(DataSource(folder.path)).count == 1)
+    }
+
     @Test func foldersAndPatternsOfDataFiles() throws {
         _ = try folder.write("{\"n\":1}\n", to: "b.jsonl")
         _ = try folder.write("n\n2\n", to: "a.csv")

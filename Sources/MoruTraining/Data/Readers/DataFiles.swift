@@ -92,7 +92,10 @@ public struct DataFiles: Sendable, Hashable {
         let root = root.count > 1 && root.hasSuffix("/") ? String(root.dropLast()) : root
         var (texts, data, arrays, others): ([String], [String], [String], [String]) = ([], [], [], [])
         var pending = [root]
+        // A link may lead back to a folder above it
+        var seen: Set<String> = []
         while let folder = pending.popLast() {
+            guard seen.insert(FileSystem.resolved(folder)).inserted else { continue }
             for name in try FileSystem.list(folder) where !name.hasPrefix(".") {
                 let path = "\(folder)/\(name)"
                 let (stem, suffix) = Self.nameAndExtension(path)

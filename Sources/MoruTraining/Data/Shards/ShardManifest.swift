@@ -51,6 +51,8 @@ public struct ShardManifest: Sendable, Hashable {
     public var tokenBytes: Int { vocabularySize <= 1 << 16 ? 2 : 4 }
 
     private static let (format, version) = ("moru-token-shards", 1)
+    /// More than any memory holds, and few enough that sizes in bytes can be counted.
+    private static let maximumShardTokens = 1 << 40
 
     /// The manifest as `manifest.json` holds it.
     var json: JSON {
@@ -79,7 +81,8 @@ public struct ShardManifest: Sendable, Hashable {
         func count(_ json: JSON, _ key: String) -> Int? { json[key]?.int.flatMap { $0 >= 0 ? $0 : nil } }
         guard json["format"]?.string == Self.format, json["version"]?.int == Self.version,
             let tokenizer = json["tokenizer"]?.string, let vocabularySize = count(json, "vocabulary_size"),
-            let isMasked = json["masked"]?.bool, let shardTokens = count(json, "shard_tokens"), shardTokens > 1,
+            let isMasked = json["masked"]?.bool, let shardTokens = count(json, "shard_tokens"),
+            2...Self.maximumShardTokens ~= shardTokens,
             let sources = json["sources"]?.array, let shards = json["shards"]?.array,
             let splitDocuments = count(json, "split_documents")
         else { return nil }
@@ -95,8 +98,8 @@ public struct ShardManifest: Sendable, Hashable {
                 Source(path: path, fingerprint: fingerprint, documents: documents, tokens: tokens, bytes: bytes))
         }
         for shard in shards {
-            guard let documents = count(shard, "documents"), let tokens = count(shard, "tokens"), documents > 0,
-                tokens <= shardTokens, let checksum = shard["checksum"]?.string
+            guard let documents = count(shard, "documents"), let tokens = count(shard, "tokens"),
+                tokens <= shardTokens, 1...max(1, tokens) ~= documents, let checksum = shard["checksum"]?.string
             else { return nil }
             self.shards.append(Shard(documents: documents, tokens: tokens, checksum: checksum))
         }
