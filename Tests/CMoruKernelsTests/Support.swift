@@ -4,7 +4,7 @@ import Foundation
 import MoruBase
 import Testing
 
-/// One instruction-set level under test.
+/// One instruction-set level under test. Unchecked: its table of functions is a constant.
 struct Level: CustomTestStringConvertible, @unchecked Sendable {
     let table: UnsafePointer<moru_kernels>
     let byteTable: UnsafePointer<moru_byte_kernels>

@@ -7,61 +7,13 @@
 #ifndef MORU_KERNELS_H
 #define MORU_KERNELS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "moru_attention.h"
+#include "moru_rows.h"
+#include "moru_types.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-// Storage formats. The block formats follow GGUF: 32 elements a block for the `_0`/`_1` family, 256 for the `_K` family.
-typedef enum {
-    MORU_F32 = 0,
-    MORU_F16 = 1,
-    MORU_BF16 = 2,
-    MORU_Q4_0 = 3,
-    MORU_Q4_1 = 4,
-    MORU_Q5_0 = 5,
-    MORU_Q5_1 = 6,
-    MORU_Q8_0 = 7,
-    MORU_Q2_K = 8,
-    MORU_Q3_K = 9,
-    MORU_Q4_K = 10,
-    MORU_Q5_K = 11,
-    MORU_Q6_K = 12,
-    MORU_DTYPE_COUNT = 13
-} moru_dtype;
-
-static inline size_t moru_block_elements(moru_dtype type) {
-    if (type <= MORU_BF16) return 1;
-    return type <= MORU_Q8_0 ? 32 : 256;
-}
-
-size_t moru_block_bytes(moru_dtype type);
-// Whether `quantize` can write this format (all can be read). Quantising to a format that cannot be written is an error
-// of the caller and leaves the output as it was.
-bool moru_can_quantize(moru_dtype type);
-// Whether `quantize_rows` can.
-bool moru_can_quantize_rows(moru_dtype type);
-
-// Instruction-set levels, weakest first within an architecture.
-typedef enum {
-    MORU_CPU_SCALAR = 0,
-    MORU_CPU_NEON = 1,
-    MORU_CPU_AVX2 = 2,         // AVX2, FMA, F16C
-    MORU_CPU_AVX2_VNNI = 3,    // the above with AVX-VNNI
-    MORU_CPU_AVX512 = 4,       // AVX-512 F, BW, DQ, VL
-    MORU_CPU_AVX512_BF16 = 5,  // the above with VNNI and BF16
-    MORU_CPU_AMX = 6           // the above with AMX tiles for bf16 and int8
-} moru_cpu_level;
-
-const char *moru_cpu_level_name(moru_cpu_level level);
-// What this CPU and operating system offer; for AMX this asks the kernel for the tile permission.
-moru_cpu_level moru_cpu_best_level(void);
-// The name, as in /proc/cpuinfo, of the instruction set at `index` among those found that kernels use; NULL beyond the
-// last.
-const char *moru_cpu_feature(size_t index);
 
 // C[m, n] = alpha * A[m, k] * op(B) + (accumulate ? C : 0), added up in f32.
 typedef struct {
@@ -177,140 +129,6 @@ typedef struct {
 
 // The kernels for a level that this CPU can run.
 const moru_byte_kernels *moru_byte_kernels_for(moru_cpu_level level);
-
-// Scaled dot-product attention for the rows of one sequence, its keys and values in pages.
-typedef struct {
-    size_t rows;             // query rows
-    size_t first_position;   // absolute position of query row 0
-    size_t kv_count;         // keys present: positions 0 ..< kv_count
-    size_t key_begin;        // those before this one are not seen
-    size_t heads, kv_heads, head_dim;
-    const void *q;           // [rows, heads, head_dim], io_type
-    size_t q_row_stride;
-    const void *const *k_pages;  // each page [page_tokens, kv_heads, head_dim], kv_type, kv_row_stride between tokens
-    const void *const *v_pages;
-    size_t page_tokens;
-    size_t kv_row_stride;    // in elements
-    bool causal;             // key j is visible to position p when j <= p
-    size_t window;           // 0, or: only when p - j < window
-    float scale;
-    float softcap;           // 0, or: scores become softcap * tanh(score / softcap)
-    void *out;               // [rows, heads, head_dim], io_type
-    size_t out_row_stride;
-    float *log_sum_exp;      // [rows, heads] for the backward pass, or NULL
-    bool allow_bf16;         // factors may be rounded to bf16 where that is faster; accumulation and softmax stay f32
-    moru_dtype io_type;      // MORU_F32 or MORU_BF16
-    moru_dtype kv_type;      // MORU_F32, MORU_BF16, or (forward only) MORU_Q8_0, whose blocks hold 32 elements of one head:
-                             // head_dim and kv_row_stride are then multiples of 32
-} moru_attention;
-
-// Attention of a single row, all of f32, in pieces of keys, so that threads share one head's: each piece is a softmax of
-// its own, and they are joined by their sums. Piece i has the keys from MORU_PIECE_KEYS * i on.
-enum { MORU_PIECE_KEYS = 128 };
-
-// The pieces that the row sees.
-void moru_attention_pieces(const moru_attention *args, size_t *begin, size_t *end);
-// Joins `count` pieces of heads [head_begin, head_end): out [count, heads, head_dim] and log_sums [count, heads] to
-// args->out.
-void moru_attention_join(const moru_attention *args, size_t count, const float *out, const float *log_sums,
-                         size_t head_begin, size_t head_end);
-
-typedef struct {
-    size_t (*scratch_bytes)(const moru_attention *args);
-    // Pieces [begin, end) of whole groups of heads that share keys, to out[end - begin, heads, head_dim] and their
-    // logarithms of sums to log_sums[end - begin, heads].
-    void (*pieces)(const moru_attention *args, size_t begin, size_t end, size_t head_begin, size_t head_end, float *out,
-                   float *log_sums, void *scratch);
-} moru_row_attention;
-
-// The kernels for a level that this CPU can run.
-const moru_row_attention *moru_row_attention_for(moru_cpu_level level);
-
-// What attention_backward adds to moru_attention (which must have one page, and out/log_sum_exp filled).
-typedef struct {
-    const void *d_out;  // like out
-    void *d_q;          // like q, overwritten
-    void *d_k;          // like a k page, but io_type; overwritten for keys 0 ..< kv_count
-    void *d_v;
-} moru_attention_gradient;
-
-// Residual addition and RMS normalisation in one: sum = x + residual, y = sum * inverse_rms * w, for rows of
-// [rows, dim]. All types are MORU_F32 or MORU_BF16; what follows the sum is computed from its stored (rounded) value.
-typedef struct {
-    size_t dim;
-    const void *x;          // x_type
-    const void *residual;   // sum_type, or NULL for zeros
-    void *sum;              // sum_type, may be residual itself; NULL when there is no residual
-    const float *w;
-    float epsilon;
-    void *y;                // y_type
-    float *inverse_rms;     // [rows], or NULL
-    moru_dtype x_type, sum_type, y_type;
-} moru_add_rms_norm;
-
-// Its gradient: dx = (gradient of the sum through the norm) + residual gradient, which is that of x and of residual.
-typedef struct {
-    size_t dim;
-    const void *dy;          // dy_type
-    const void *sum;         // sum_type: what was normalised
-    const float *w, *inverse_rms;
-    const void *d_residual;  // dx_type: the gradient that reaches the sum from elsewhere, or NULL
-    void *dx;                // dx_type, may be d_residual itself
-    void *dx_narrow;         // the same in bf16, or NULL
-    float *dw;               // [dim], added to; NULL when the weight is frozen
-    moru_dtype dy_type, sum_type, dx_type;
-} moru_add_rms_norm_gradient;
-
-// Elementwise activation functions.
-typedef enum { MORU_SILU, MORU_GELU, MORU_GELU_TANH, MORU_RELU, MORU_TANH, MORU_IDENTITY } moru_activation;
-
-// What follows a product: y = f(x + bias) for rows [rows, dim], which may be parts of longer rows.
-typedef struct {
-    moru_activation function;
-    size_t dim;
-    const float *x;
-    size_t x_row_stride;  // in elements
-    const float *bias;    // [dim], or NULL
-    void *y;              // y_type
-    size_t y_row_stride;
-    moru_dtype y_type;    // MORU_F32 or MORU_BF16
-} moru_biased_activation;
-
-// Layer normalisation of x + bias for rows [rows, dim], in place, and a copy of it in another type.
-typedef struct {
-    size_t dim;
-    float *x;
-    const float *bias;   // [dim], or NULL
-    const float *w, *b;  // b [dim], or NULL
-    float epsilon;
-    void *copy;          // copy_type, or NULL
-    moru_dtype copy_type;
-} moru_biased_layer_norm;
-
-// y = f(gate) * up, where f is one of the first three, for rows [rows, dim] of f32 or bf16, which may lie side by side in the rows of one product; and its
-// gradient, d_gate and d_up (input_row_stride apart, may be gate and up themselves) from dy (like y).
-typedef struct {
-    moru_activation function;
-    size_t dim;
-    const void *gate, *up;    // input_type
-    size_t input_row_stride;  // in elements
-    void *y;                  // output_type; the gradient computes it again, unless it is NULL
-    size_t output_row_stride;
-    const void *dy;           // output_type; the gradient only
-    void *d_gate, *d_up;      // input_type; the gradient only
-    moru_dtype input_type, output_type;
-} moru_gated;
-
-// Rotary embedding (as `rope`) of rows [rows, heads, head_dim] of f32 or bf16 that may be parts of longer rows.
-typedef struct {
-    size_t heads, head_dim, rotated;
-    const void *x;                // type
-    void *y;                      // type, may be x
-    size_t x_row_stride, y_row_stride;  // in elements
-    const float *cosines, *sines;       // [rows, rotated / 2]
-    bool interleaved, inverse;
-    moru_dtype type;
-} moru_rope;
 
 typedef struct {
     float learning_rate, beta1, beta2, epsilon, weight_decay;
@@ -508,7 +326,8 @@ static inline void moru_prefetch(const void *bytes, size_t count) {
 const moru_kernels *moru_kernels_for(moru_cpu_level level);
 
 // Whether a level's products (bf16, packed weights, bytes) run and are right, tried in a child process, so that an
-// instruction that faults does no harm. Takes about a millisecond; meant for levels that not every machine which reports them can run (AMX).
+// instruction that faults does no harm. Takes about a millisecond; meant for levels that not every machine which reports
+// them can run (AMX).
 bool moru_cpu_level_works(moru_cpu_level level);
 
 #ifdef __cplusplus

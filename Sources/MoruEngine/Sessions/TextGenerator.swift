@@ -166,7 +166,7 @@ public struct TextGenerator: Sendable {
 }
 
 /// Reads an engine's events as events of text, in the task of whoever reads those: a task of its own would be one more to
-/// wake for every token. Like any asynchronous stream it is read by one task at a time.
+/// wake for every token. Unchecked: like any asynchronous stream it is read by one task at a time.
 private final class TextReader: @unchecked Sendable {
     private var events: AsyncThrowingStream<GenerationEvent, any Error>.Iterator
     private let cancellation: Cancellation

@@ -1,6 +1,9 @@
 import Synchronization
 
 /// One step of a gradient computation: which nodes an operation's inputs came from, and its backward rule.
+///
+/// Unchecked: who records an operation makes its node, and after that only the backward pass changes it, which runs on
+/// the thread that takes the gradients.
 final class GradientNode: @unchecked Sendable {
     /// Gradients of the inputs, given the gradient of the output; nil where an input needs none.
     typealias BackwardRule = (Tensor) -> [Tensor?]

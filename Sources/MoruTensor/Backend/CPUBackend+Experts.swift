@@ -9,7 +9,7 @@ extension CPUBackend {
         let probabilities = Tensor(uninitialized: [rows, experts])
         let weights = Tensor(uninitialized: [rows, used])
         let choices = [Int32](unsafeUninitializedCapacity: rows * used) { choices, count in
-            nonisolated(unsafe) let chosen = choices
+            nonisolated(unsafe) let chosen = choices  // each range of rows writes its own elements
             forRows(rows, dim: experts * 4) { begin, end in
                 kernels.softmax(logits.floats, probabilities.floats, experts, begin, end)
                 for row in begin..<end {

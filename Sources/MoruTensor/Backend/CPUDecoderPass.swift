@@ -3,7 +3,7 @@ import CMoruKernels
 /// A decoder's layers on the CPU.
 ///
 /// Layers that follow each other are passed in one go (``CPUDecoderRows``). Only mixtures of experts, whose products
-/// depend on what their routers choose, are computed between two of them.
+/// depend on what their routers choose, are computed between two of them. Unchecked: only the initializer writes.
 final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
     private let backend: CPUBackend
     /// What the layers without references are made of.

@@ -33,7 +33,7 @@ public struct CacheLayout: Sendable, Hashable {
 /// Memory for the pages of many sequences' caches, known by number. Who holds which page is decided by others; the same
 /// page may be read by many.
 ///
-/// Not safe for concurrent use: whoever steps the sequences owns it.
+/// Not safe for concurrent use, and unchecked: whoever steps the sequences owns it.
 public final class PageStore: @unchecked Sendable {
     /// What a page holds.
     public let layout: CacheLayout

@@ -5,7 +5,7 @@ import MoruBase
 /// The pages are the cache's own and grow with it, or those of a ``PageStore`` that it was told to use, some of which
 /// other sequences may read too.
 ///
-/// Not safe for concurrent use: whoever steps the sequence owns it.
+/// Not safe for concurrent use, and unchecked: whoever steps the sequence owns it.
 public final class SequenceCache: @unchecked Sendable {
     /// Tokens a page.
     public static let pageTokens = 64

@@ -27,7 +27,7 @@ extension ThreadPool {
     }
 }
 
-/// Where threads stand in steps that they do together.
+/// Where threads stand in steps that they do together. Unchecked: what changes after the initializer is atomic.
 private final class StepSequence: @unchecked Sendable {
     /// A step, its parts, and those of them that are not done.
     private struct Progress {

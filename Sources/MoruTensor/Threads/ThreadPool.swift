@@ -109,6 +109,8 @@ private final class Loop {
 }
 
 /// What the threads of a pool share. `ticket` packs generation (24 bits), count (20) and next index (20).
+///
+/// Unchecked: all is atomic or a lock, but for the loop and its generation, which whoever made `busy` true owns.
 private final class Shared: @unchecked Sendable {
     static let maximumCount = 1 << 20 - 1
     private static let spins = 4000

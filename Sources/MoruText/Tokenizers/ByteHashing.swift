@@ -55,7 +55,7 @@ func tableCapacity(for count: Int) -> Int {
 
 /// An open-addressing map from a pair of 32-bit numbers to a 64-bit value: merges of a BPE model, edges of a trie.
 ///
-/// Filled once, then only read, so that many threads may share it.
+/// Unchecked: filled once, then only read, so that many threads may share it.
 final class PairMap: @unchecked Sendable {
     /// What ``find(_:_:)`` returns for a pair that is not there; never a stored value.
     static let missing = UInt64.max

@@ -1,5 +1,5 @@
-/// What one call of encode works with: buffers and a cache of words. Sessions are pooled by their tokenizer; one is
-/// never used by two calls at a time, which is why it may be handed from thread to thread.
+/// What one call of encode works with: buffers and a cache of words. Unchecked: sessions are pooled by their tokenizer,
+/// which hands each to one call at a time.
 final class EncodingSession: @unchecked Sendable {
     private let parts: TokenizerParts
     private let table = UnicodeTable.shared

@@ -2,8 +2,8 @@ import MoruBase
 
 /// The pieces of a vocabulary by id and ids by piece: one arena of bytes and an open-addressing table over it.
 ///
-/// Filled once, then only read, so that many threads may share it. Pieces are compared byte by byte: two that are
-/// canonically equivalent in Unicode are still two.
+/// Unchecked: filled once, then only read, so that many threads may share it. Pieces are compared byte by byte: two that
+/// are canonically equivalent in Unicode are still two.
 final class Vocabulary: @unchecked Sendable {
     /// The largest id taken from a file; real vocabularies stay below a tenth of it.
     static let maximumID = 1 << 22
