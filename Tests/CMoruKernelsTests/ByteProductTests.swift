@@ -1,4 +1,5 @@
 import CMoruKernels
+import MoruTestKit
 import Testing
 
 @Suite("Products of bytes")
@@ -84,7 +85,7 @@ struct ByteProductTests {
                 return Self.product(level, a, b, rows: 0..<rows, n: n, k: k, split: split, adding: addend)
             }
             let found = run(level)
-            #expect(found == run(Level.all[0]), "\(rows)x\(n)x\(k)")
+            expectEqual(found, run(Level.all[0]), "\(rows)x\(n)x\(k)")
             var expected: [Double] = [], largest = 1e-6
             for row in 0..<rows {
                 for column in 0..<n {
@@ -115,7 +116,7 @@ struct ByteProductTests {
         for count in [1, 3, 8, 17, 33] {
             for row in stride(from: 0, through: rows - count, by: count) {
                 let alone = Self.product(level, a, b, rows: row..<row + count, n: n, k: k, split: 96)
-                #expect(alone == Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
+                expectEqual(alone, Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
             }
         }
     }

@@ -1,4 +1,5 @@
 import CMoruKernels
+import MoruTestKit
 import Testing
 
 /// The fused row kernels over every combination of types, against their parts in f32.
@@ -146,7 +147,7 @@ struct FusedRowTests {
                     }
                 }
             }
-            #expect(again == y, "the gradient computes the result again")
+            expectEqual(again, y, "the gradient computes the result again")
             let found = dequantized(outType, y, count: rows * dim)
             let foundGradient = dequantized(inType, gradient, count: rows * wide)
             for row in 0..<rows {
@@ -206,8 +207,8 @@ struct FusedRowTests {
                         Array(sines[row * half..<(row + 1) * half]), &expected, heads, size.headDim, size.rotated,
                         interleaved, inverse, 0, 1)
                     expectClose(Array(found[part]), doubles(expected), tolerance: tolerance(type))
-                    #expect(
-                        found[part.upperBound..<(row + 1) * stride] == x.floats[part.upperBound..<(row + 1) * stride])
+                    expectEqual(
+                        found[part.upperBound..<(row + 1) * stride], x.floats[part.upperBound..<(row + 1) * stride])
                 }
             }
         }

@@ -1,4 +1,5 @@
 import CMoruKernels
+import MoruTestKit
 import Testing
 
 @Suite("Low-rank updates of few rows")
@@ -93,8 +94,8 @@ struct LowRankTests {
             }
             for row in 0..<5 {
                 let alone = update.run(level, rows: row..<row + 1, rankSplit: rank, split: n)
-                #expect(alone.y == Array(whole.y[row * n..<(row + 1) * n]), "row \(row)")
-                #expect(alone.inner == Array(whole.inner[row * rank..<(row + 1) * rank]), "row \(row)")
+                expectEqual(alone.y, Array(whole.y[row * n..<(row + 1) * n]), "row \(row)")
+                expectEqual(alone.inner, Array(whole.inner[row * rank..<(row + 1) * rank]), "row \(row)")
             }
         }
     }

@@ -1,4 +1,5 @@
 import CMoruKernels
+import MoruTestKit
 import Testing
 
 /// Few rows against dense weights; quantised ones: PackedTests.
@@ -58,7 +59,7 @@ struct MatvecTests {
             for column in 0..<n {
                 let own = Array(weights[column * rowBytes..<(column + 1) * rowBytes])
                 let alone = product(level, format, weights: own, x: x, rows: rows, n: 1, k: k, split: 0)
-                #expect(alone == (0..<rows).map { whole[$0 * n + column] }, "k \(k), column \(column)")
+                expectEqual(alone, (0..<rows).map { whole[$0 * n + column] }, "k \(k), column \(column)")
             }
         }
     }
@@ -74,7 +75,7 @@ struct MatvecTests {
         for row in 0..<rows {
             let own = Array(x[row * k..<(row + 1) * k])
             let alone = product(level, format, weights: weights, x: own, rows: 1, n: n, k: k, split: 0)
-            #expect(alone == Array(whole[row * n..<(row + 1) * n]), "row \(row)")
+            expectEqual(alone, Array(whole[row * n..<(row + 1) * n]), "row \(row)")
         }
     }
 }

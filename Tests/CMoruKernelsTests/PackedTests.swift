@@ -1,4 +1,5 @@
 import CMoruKernels
+import MoruTestKit
 import Testing
 
 @Suite("Products with packed quantised weights")
@@ -140,7 +141,7 @@ struct PackedTests {
                 for row in stride(from: 0, through: rows - count, by: count) {
                     let some = Array(x[row * k..<(row + count) * k])
                     let alone = product(level, w, some, rows: count, closely: closely)
-                    #expect(alone == Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
+                    expectEqual(alone, Array(whole[row * n..<(row + count) * n]), "\(count) rows from \(row) on")
                 }
             }
         }
@@ -158,7 +159,7 @@ struct PackedTests {
         #expect(whole.allSatisfy { $0.isFinite })
         for row in [0, 100, 199] {
             let alone = product(level, w, Array(x[row * k..<(row + 1) * k]), rows: 1, closely: true)
-            #expect(alone == Array(whole[row * n..<(row + 1) * n]))
+            expectEqual(alone, Array(whole[row * n..<(row + 1) * n]))
         }
     }
 
@@ -169,7 +170,7 @@ struct PackedTests {
         defer { w.packed.deallocate() }
         for (rows, closely) in [(3, false), (50, false), (3, true), (50, true)] {
             let reference = product(Level.all[0], w, x, rows: rows, closely: closely)
-            #expect(product(level, w, x, rows: rows, closely: closely) == reference)
+            expectEqual(product(level, w, x, rows: rows, closely: closely), reference)
         }
     }
 

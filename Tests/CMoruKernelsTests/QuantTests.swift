@@ -1,5 +1,6 @@
 import CMoruKernels
 import Foundation
+import MoruTestKit
 import Testing
 
 @Suite("Storage formats")
@@ -70,7 +71,7 @@ struct QuantTests {
             var actual = [UInt8](
                 repeating: 0, count: values.count / moru_block_elements(format) * moru_block_bytes(format))
             level.functions.quantize(format, values, &actual, values.count)
-            #expect(actual == bytes(entry.bytes), "\(entry.format)")
+            expectEqual(actual, bytes(entry.bytes), "\(entry.format)")
         }
     }
 
@@ -170,7 +171,7 @@ struct QuantTests {
             for weights in [nil, importance] {
                 let found = quantizedRows(level, format, values, weights, columns: columns)
                 let expected = quantizedRows(reference, format, values, weights, columns: columns)
-                #expect(found == expected, "\(rows) x \(columns)")
+                expectEqual(found, expected, "\(rows) x \(columns)")
                 var again = [Float](repeating: .nan, count: values.count)
                 level.functions.dequantize(format, found, &again, again.count)
                 #expect(!again.contains { !$0.isFinite })

@@ -65,7 +65,7 @@ import Testing
         for cache in [DType.f32, .bf16, .q8_0] {
             let plain = hidden(model, sequences, nil, cache)
             let operations = hidden(model, sequences, adapter, cache)
-            #expect(plain == operations, "\(dtype), cache \(cache)")
+            expectEqual(plain, operations, "\(dtype), cache \(cache)")
             let isFinite = plain.joined().allSatisfy { $0.isFinite }
             #expect(isFinite)
         }
@@ -76,9 +76,9 @@ import Testing
         let model = try TestModels.tinyLlama(seed: 6)
         let together = hidden(model, [[[1, 2, 3]], [[4, 5]], [[6]]], nil, .bf16)[0]
         let apart = [[1, 2, 3], [4, 5], [6]].map { hidden(model, [[$0]], nil, .bf16)[0] }
-        #expect(together == Array(apart.joined()))
+        expectEqual(together, Array(apart.joined()))
         let tokenByToken = hidden(model, [[[1], [2], [3]]], nil, .bf16)
-        #expect(apart[0] == Array(tokenByToken.joined()))
+        expectEqual(apart[0], Array(tokenByToken.joined()))
     }
 
     private func lowRank(_ model: any LanguageModel, rank: Int, targets: [String], seed: UInt64) throws -> LoRAAdapter {
@@ -120,12 +120,12 @@ import Testing
             IA3Configuration(targets: ["v_proj"], inputTargets: []), adapting: model.linears)
         let adapters: [(any Adapter)?] = [first, first, nil, second, second, second, first]
         let together = states(model, adapters)
-        #expect(states(model, adapters + [scales]).dropLast() == together[...])
+        expectEqual(states(model, adapters + [scales]).dropLast(), together[...])
         let plain = states(model, adapters.map { _ in nil })
         for (index, adapter) in adapters.enumerated() {
             var others: [(any Adapter)?] = Array(repeating: nil, count: index + 1)
             others[index] = adapter
-            #expect(states(model, others)[index] == together[index], "row \(index)")
+            expectEqual(states(model, others)[index], together[index], "row \(index)")
             #expect((plain[index] == together[index]) == (adapter == nil), "row \(index)")
         }
     }
@@ -148,7 +148,7 @@ import Testing
         let before = states(one, [adapter])
         #expect(try before == fresh(1) && before == states(other, [adapter]))
         move(adapter, seed: 2)
-        #expect(try states(one, [adapter]) == fresh(2))
+        try expectEqual(states(one, [adapter]), fresh(2))
         #expect(states(other, [adapter]) == states(one, [adapter]) && states(one, [adapter]) != before)
         // In place, as optimizers do it
         for pair in adapter.pairs.values { pair.b.update { $0 = $0 * 2 } }
@@ -160,10 +160,10 @@ import Testing
                 for index in 0..<value.count { value.floats[index] /= 2 }
             }
         }
-        #expect(try states(one, [adapter]) == fresh(2))
+        try expectEqual(states(one, [adapter]), fresh(2))
         convertWeights(of: one, to: .q8_0)
         let requantised = states(one, [adapter])
         convertWeights(of: other, to: .q8_0)
-        #expect(requantised == states(other, [adapter]))
+        expectEqual(requantised, states(other, [adapter]))
     }
 }

@@ -59,7 +59,7 @@ import Testing
         var row = 0
         for text in texts {
             let alone = model.hiddenStates(TokenBatch([text]))
-            #expect(together.rows(row..<row + text.count).values() == alone.values(), "\(text.count) tokens")
+            expectEqual(together.rows(row..<row + text.count), alone, "\(text.count) tokens")
             row += text.count
         }
     }
@@ -117,7 +117,7 @@ import Testing
         for forHead in [true, false] {
             let loaded = try PretrainedTextModel.load(directory, forHead: forHead)
             #expect(loaded.isEncoder && loaded.base.facts == model.facts)
-            #expect(states(loaded.base, tokens).values() == states(model, tokens).values())
+            expectEqual(states(loaded.base, tokens), states(model, tokens))
             #expect(loaded.weights.contains("classifier.weight") == hasHead)
             let prefix = hasHead || forHead ? try Encoders.prefix(of: loaded.configuration, source: "") + "." : ""
             #expect(loaded.base.parameters.first?.path == prefix + "embeddings.word_embeddings.weight")
@@ -138,7 +138,7 @@ import Testing
         }
         try Safetensors.write(tensors, to: directory + "/model.safetensors")
         let loaded = try PretrainedTextModel.load(directory)
-        #expect(states(loaded.base, tokens).values() == states(model, tokens).values())
+        expectEqual(states(loaded.base, tokens), states(model, tokens))
     }
 
     @Test func aLanguageModelIsATrunkToo() throws {
@@ -149,12 +149,12 @@ import Testing
         let trunk = try PretrainedTextModel.load(directory)
         #expect(!trunk.isEncoder)
         let tokens: [Int32] = [1, 5, 9, 200]
-        #expect(states(trunk.base, tokens).values() == states(whole.model, tokens).values())
+        expectEqual(states(trunk.base, tokens), states(whole.model, tokens))
         // Saved alone, the trunk's names begin without "model."
         let tensors = whole.model.parameters.map { ($0.path.replacingOccurrences(of: "model.", with: ""), $0.value) }
         try Safetensors.write(tensors, to: directory + "/model.safetensors")
         let bare = try PretrainedTextModel.load(directory)
-        #expect(states(bare.base, tokens).values() == states(whole.model, tokens).values())
+        expectEqual(states(bare.base, tokens), states(whole.model, tokens))
     }
 
     /// A classifier on a language model whose projection is not tied, and is not there.

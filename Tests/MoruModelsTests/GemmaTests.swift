@@ -50,8 +50,8 @@ import Testing
             }
             let sequences: [[Int32]] = [[1, 2, 3], [4, 5], [6]]
             let together = hidden(sequences)
-            #expect(together == sequences.flatMap { hidden([$0]) }, "\(dtype)")
-            #expect(Array(together.prefix(3 * 64)) == hidden([sequences[0]], steps: true), "\(dtype)")
+            expectEqual(together, sequences.flatMap { hidden([$0]) }, "\(dtype)")
+            expectEqual(Array(together.prefix(3 * 64)), hidden([sequences[0]], steps: true), "\(dtype)")
             #expect(together.allSatisfy { $0.isFinite })
         }
     }

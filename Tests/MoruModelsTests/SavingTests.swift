@@ -157,7 +157,7 @@ import Testing
         let error = #expect(throws: MoruError.self) { try model.save(to: path, dtype: .i32) }
         #expect(error?.code == .safetensorsUnsupportedDType && error?.remedy != nil)
         #expect(try FileSystem.list(scratch.path) == ["model"])
-        for (name, bytes) in before { #expect(try FileSystem.read("\(path)/\(name)") == bytes) }
+        for (name, bytes) in before { try expectEqual(FileSystem.read("\(path)/\(name)"), bytes) }
     }
 
     @Test(.enabled(if: TinyDisk.isPossible)) func aFullDiskLeavesWhatWasThere() throws {

@@ -27,7 +27,7 @@ import Testing
         let together = group(layers)(x)
         for (layer, y) in zip(layers, together) {
             #expect(y.shape == [rows, layer.outputs])
-            #expect(y.values() == layer(x).values(), "\(layer.path) of \(dtypes), \(rows) rows")
+            expectEqual(y, layer(x), "\(layer.path) of \(dtypes), \(rows) rows")
         }
     }
 
@@ -36,7 +36,7 @@ import Testing
         let layers = layers([1024, 256, 300], inputs: 576, [.q4_1])
         for rows in [1, 5, 64] {
             let x = Deterministic.tensor("x", [rows, 576])
-            for (layer, y) in zip(layers, group(layers)(x)) { #expect(y.values() == layer(x).values()) }
+            for (layer, y) in zip(layers, group(layers)(x)) { expectEqual(y, layer(x)) }
         }
     }
 
@@ -49,7 +49,7 @@ import Testing
         let context = LayerContext(adapters: [.init(rows: 2..<5, adapter: adapter)])
         let x = Deterministic.tensor("x", [12, 32])
         let together = group(layers)(x, context)
-        for (layer, y) in zip(layers, together) { #expect(y.values() == layer(x, context).values()) }
+        for (layer, y) in zip(layers, together) { expectEqual(y, layer(x, context)) }
         #expect(together[0].values() != layers[0](x).values())
     }
 

@@ -50,7 +50,7 @@ import Testing
             optimizer.update([gradient(step)], learningRate: 0.01)
             restored.update([gradient(step)], learningRate: 0.01)
         }
-        #expect(reference.value.values() == other.value.values())
+        expectEqual(reference.value, other.value)
     }
 
     @Test func warmUpStableDecayFallsAtTheEnd() {

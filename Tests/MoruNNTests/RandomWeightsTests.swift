@@ -1,6 +1,7 @@
 import MoruBase
 import MoruNN
 import MoruTensor
+import MoruTestKit
 import Testing
 
 @Suite struct RandomWeightsTests {
@@ -8,7 +9,7 @@ import Testing
         func values(_ seed: UInt64, _ path: String) throws -> [Float] {
             try RandomWeights(seed: seed).weight(path, shape: [4, 5], .normal(standardDeviation: 1)).values()
         }
-        #expect(try values(1, "a") == values(1, "a"))
+        try expectEqual(values(1, "a"), values(1, "a"))
         #expect(try values(1, "a") != values(2, "a") && values(1, "a") != values(1, "b"))
     }
 

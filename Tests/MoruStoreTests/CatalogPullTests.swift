@@ -1,5 +1,6 @@
 import Foundation
 import MoruBase
+import MoruTestKit
 import Testing
 
 @testable import MoruStore
@@ -60,8 +61,8 @@ struct CatalogPullTests {
             bench.tree("home/models") == [
                 "toy", "toy/1_Pooling", "toy/1_Pooling/config.json", "toy/model.safetensors", "toy/moru.json",
             ])
-        #expect(try FileSystem.read("\(model.directory)/model.safetensors") == weights)
-        #expect(try FileSystem.read("\(model.directory)/1_Pooling/config.json") == config)
+        try expectEqual(FileSystem.read("\(model.directory)/model.safetensors"), weights)
+        try expectEqual(FileSystem.read("\(model.directory)/1_Pooling/config.json"), config)
         #expect(model.license == "Apache-2.0")
         #expect(model.architecture == "bert")
     }

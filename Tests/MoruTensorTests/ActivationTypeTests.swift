@@ -120,9 +120,9 @@ import Testing
     @Test func arithmeticPromotes() {
         let narrow = x.converted(to: .bf16)
         let wide = narrow.converted(to: .f32)
-        #expect((narrow + wide).values() == (wide + wide).values())
+        expectEqual(narrow + wide, wide + wide)
         #expect(Tensor.concatenated([narrow, wide]).dtype == .f32)
-        #expect(narrow.rmsNorm(w, epsilon: 1e-5).values() == wide.rmsNorm(w, epsilon: 1e-5).values())
+        expectEqual(narrow.rmsNorm(w, epsilon: 1e-5), wide.rmsNorm(w, epsilon: 1e-5))
         let (_, gradients) = valueAndGradients(at: [x]) { ($0[0].cast(to: .bf16) * 3).sum() }
         #expect(gradients[0].values().allSatisfy { $0 == 3 })
     }

@@ -16,7 +16,7 @@ struct PackedWeightsTests {
         expectClose(x.linear(w).values(), exact.values(), absolute: 0.1, relative: 0.02)
         let addend = tensor("c", [3, 75])
         let sum = x.linear(w, alpha: 0.5, adding: addend)
-        #expect(sum.values() == (x.linear(w) * 0.5 + addend).values())
+        expectEqual(sum, (x.linear(w) * 0.5 + addend))
     }
 
     @Test("in 8 bits, a row depends on no other row, whatever their number", arguments: formats)
@@ -25,7 +25,7 @@ struct PackedWeightsTests {
         Runtime.withPrecision(.int8) {
             let together = x.linear(w).values()
             let apart = [0..<1, 1..<9, 9..<20, 20..<61].flatMap { x.rows($0).linear(w).values() }
-            #expect(together == apart)
+            expectEqual(together, apart)
         }
         // Otherwise only few rows are rounded to 8 bits
         let many = x.linear(w).values(), few = x.rows(0..<Runtime.fewRows).linear(w).values()
@@ -42,12 +42,12 @@ struct PackedWeightsTests {
             let together = x.linear(w)
             expectClose(together.values(), exact.values(), absolute: 0.1, relative: 0.02)
             let apart = [0..<9, 9..<20, 20..<61].flatMap { x.rows($0).linear(w).values() }
-            #expect(together.values() == apart)
+            expectEqual(together.values(), apart)
             #expect(x.linear([w, w]).map { $0.values() } == [apart, apart])
-            #expect(x.rows(0..<Runtime.fewRows).linear(w).values() == few)
-            #expect(Runtime.withPrecision(.f32) { x.linear(w).values() } == full)
+            expectEqual(x.rows(0..<Runtime.fewRows).linear(w).values(), few)
+            expectEqual(Runtime.withPrecision(.f32) { x.linear(w).values() }, full)
         }
-        #expect(x.linear(w).values() == plain)
+        expectEqual(x.linear(w).values(), plain)
     }
 
     @Test("where bytes are allowed, are bytes in `auto` alone; results and rows in bf16 are those of f32, rounded")
@@ -63,10 +63,10 @@ struct PackedWeightsTests {
                 #expect(isRounded == Runtime.shared.takesBytesForManyRows)
                 for (found, exact) in zip(x.linear(weights), exact) {
                     #expect(found.dtype == .bf16)
-                    if isRounded { #expect(found.values() == exact.converted(to: .bf16).values()) }
+                    if isRounded { expectEqual(found, exact.converted(to: .bf16)) }
                 }
-                #expect(Runtime.withPrecision(.bf16) { x.linear(weights).map { $0.values() } } == plain)
-                #expect(Runtime.withByteProducts(false) { x.linear(weights).map { $0.values() } } == plain)
+                expectEqual(Runtime.withPrecision(.bf16) { x.linear(weights).map { $0.values() } }, plain)
+                expectEqual(Runtime.withByteProducts(false) { x.linear(weights).map { $0.values() } }, plain)
             }
         }
     }
@@ -80,7 +80,7 @@ struct PackedWeightsTests {
         for precision in [Precision.automatic, .int8] {
             Runtime.withPrecision(precision) {
                 let alone = weights.map { x.linear($0).values() }
-                #expect(x.linear(weights).map { $0.values() } == alone)
+                expectEqual(x.linear(weights).map { $0.values() }, alone)
             }
         }
     }
@@ -90,8 +90,8 @@ struct PackedWeightsTests {
         let w = tensor("w", [96, 64]).converted(to: .q8_0), x = tensor("x", [2, 64])
         let whole = x.linear(w).values()
         let parts = [0..<10, 10..<96].map { x.linear(w.rows($0)) }
-        #expect(Array(whole[0..<10]) == Array(parts[0].values()[0..<10]))
-        #expect(Array(whole[10..<96]) == Array(parts[1].values()[0..<86]))
+        expectEqual(Array(whole[0..<10]), Array(parts[0].values()[0..<10]))
+        expectEqual(Array(whole[10..<96]), Array(parts[1].values()[0..<86]))
         #expect(w.storage === w.rows(3..<9).storage)
     }
 

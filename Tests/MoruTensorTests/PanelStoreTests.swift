@@ -31,7 +31,7 @@ struct PanelStoreTests {
                 let expected = Self.passes(x, w)
                 let store = PanelStore()
                 for _ in 0..<2 {
-                    Runtime.withPanels(store) { #expect(Self.passes(x, w) == expected) }
+                    Runtime.withPanels(store) { expectEqual(Self.passes(x, w), expected) }
                     #expect((store.byteCount > 0) == Self.usesPanels)
                 }
             }
@@ -47,7 +47,7 @@ struct PanelStoreTests {
                 // Freed before the next one takes its place
                 let w = Self.tensor("w\(number)", [320, 96]).converted(to: .q8_0)
                 let expected = x.linear(w.converted(to: .f32)).values()
-                #expect(x.linear(w).values() == expected)
+                expectEqual(x.linear(w).values(), expected)
                 let bytes = store.byteCount
                 #expect(x.linear(w).values() == expected && store.byteCount == bytes)
             }

@@ -80,7 +80,7 @@ import Testing
         // Every precision but f32 rounds queries as the usual one does
         for precision in [Precision.bf16, .int8] {
             let same = Runtime.withPrecision(precision) { cachedAttention(q: q.rows(last), runs: [run], options) }
-            #expect(same.values() == found.values(), "\(precision)")
+            expectEqual(same, found, "\(precision)")
         }
     }
 }

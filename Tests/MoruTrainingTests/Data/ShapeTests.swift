@@ -218,7 +218,7 @@ struct SeveralSourcesTests {
         #expect(mixture.sequences(of: 701 + 700) == [data.examples[700]])
         #expect(data.count == 701 && data.source.hasSuffix("b.csv"))
         let texts = data.examples.map { encoder.tokenizer.decode($0.tokens, skipSpecialTokens: true) }
-        #expect(texts == (0..<700).map { "line \($0)" } + ["hi"])
+        expectEqual(texts, (0..<700).map { "line \($0)" } + ["hi"])
         expectError(.dataEmpty, "c.jsonl: there are no examples") {
             let empty = DataSource(try folder.write("\n", to: "c.jsonl"))
             _ = try TokenizedDataset(sources: sources + [empty], encoder: encoder, maxLength: 100)

@@ -42,12 +42,12 @@ struct TokenShardsTests {
         let sources = [try source(Array(texts[..<20])), try source(Array(texts[20...]), "more.jsonl")]
         let shards = try builder(sources).build(to: folder.path + "/shards/")
         let expected = try texts.map { try encoder.encode(.text($0)) }
-        #expect(documents(shards) == expected)
+        expectEqual(documents(shards), expected)
         #expect(shards.manifest.shards.count > 5 && shards.manifest.shards.allSatisfy { $0.tokens <= 200 })
         #expect(shards.manifest.tokenBytes == 2 && shards.manifest.sources.map(\.documents) == [20, 30])
         #expect(shards.manifest.bytes == texts.reduce(0) { $0 + $1.utf8.count })
         #expect(shards.manifest.tokens == expected.reduce(0) { $0 + $1.tokens.count })
-        #expect(documents(try TokenShards(folder.path + "/shards")) == expected)
+        expectEqual(documents(try TokenShards(folder.path + "/shards")), expected)
         #expect(!FileSystem.exists(folder.path + "/shards.building"))
         try shards.require(encoder.tokenizer)
         var other = encoder.tokenizer
@@ -64,7 +64,7 @@ struct TokenShardsTests {
             .completion(prompt: "1 + 1 =", completion: " 2"), .completion(prompt: "a", completion: "b"), .text("text"),
         ]
         // the first token of a document is never learnt
-        #expect(documents(shards) == (try expected.map { try encoder.encode($0) }))
+        try expectEqual(documents(shards), expected.map { try encoder.encode($0) })
         #expect(
             (0..<3).map { shards.size(of: $0) }
                 == (try expected.map {
@@ -82,7 +82,7 @@ struct TokenShardsTests {
         let shards = try builder([source(texts)], shardTokens: 300).build(to: folder.path + "/shards")
         #expect(shards.manifest.splitDocuments == 1 && shards.manifest.shards.map(\.tokens) == [6, 267, 267, 267, 4])
         let tokens = documents(shards).flatMap(\.tokens)
-        #expect(tokens == (try texts.flatMap { try encoder.encode(.text($0)).tokens }))
+        try expectEqual(tokens, texts.flatMap { try encoder.encode(.text($0)).tokens })
     }
 
     @Test func aSecondBuildOpensTheFirst() throws {
@@ -164,6 +164,17 @@ struct TokenShardsTests {
             try FileSystem.write(ends, to: path + "/ends-00000.bin")
             expectError(.shardsMalformed, "ends-00000.bin") { _ = try TokenShards(path, verifying: false) }
         }
+        let manifest = try FileSystem.readText(path + "/manifest.json")
+        let tokens = "\"tokens\": \(try #require(JSON.parse(manifest, source: "")["shards"]?.array?[0]["tokens"]?.int))"
+        for hostile in [
+            manifest.replacing("\"shard_tokens\": 200", with: "\"shard_tokens\": \(Int.max)")
+                .replacing(tokens, with: "\"tokens\": \(Int.max - 1)"),
+            manifest.replacing(tokens, with: "\"tokens\": 1"),
+        ] {
+            #expect(hostile != manifest)
+            try FileSystem.write(hostile.utf8, to: path + "/manifest.json")
+            expectError(.shardsMalformed, "manifest.json is not a manifest") { _ = try TokenShards(path) }
+        }
         try FileSystem.write("{}".utf8, to: path + "/manifest.json")
         expectError(.shardsMalformed, "manifest.json is not a manifest") { _ = try TokenShards(path) }
     }
@@ -212,7 +223,7 @@ struct PackingTests {
             learnt += sequences.flatMap { zip($0.tokens, $0.isTarget).filter(\.1).map(\.0) }
             lengths.append(inputs)
         }
-        #expect(learnt == (0..<shards.count).flatMap { shards.document($0).tokens.dropFirst() })
+        expectEqual(learnt, (0..<shards.count).flatMap { shards.document($0).tokens.dropFirst() })
         // In one shard there are as few rows as the tokens need
         let tokens = shards.manifest.tokens
         if shards.manifest.shards.count == 1 { #expect(rows.count == (tokens - 1 + length - 1) / length) }

@@ -60,8 +60,8 @@ struct KillTests {
         #expect(try Self.logged(killed, "step", "loss") == whole.losses)
         #expect(try Self.logged(killed, "validation", "loss") == whole.validationLosses)
         for name in ["adapter/adapter_model.safetensors", "checkpoints/step-000200/optimizer.safetensors"] {
-            #expect(
-                try FileSystem.read("\(killed)/\(name)") == FileSystem.read("\(folder.path)/whole/\(name)"), "\(name)")
+            try expectEqual(
+                FileSystem.read("\(killed)/\(name)"), FileSystem.read("\(folder.path)/whole/\(name)"), "\(name)")
         }
         #expect(try FileSystem.list(killed) == [".lock", "adapter", "checkpoints", "events.jsonl"])
         #expect(try FileSystem.list(killed + "/checkpoints") == ["step-000199", "step-000200"])

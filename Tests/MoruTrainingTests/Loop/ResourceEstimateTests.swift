@@ -154,7 +154,7 @@ import Testing
         var trainer = try SmallRun().trainer()
         let before = trainer.method.parameters.map { $0.value.values() }
         _ = try trainer.estimate(writingTo: folder.path + "/run")
-        #expect(trainer.method.parameters.map { $0.value.values() } == before)
+        expectEqual(trainer.method.parameters.map { $0.value.values() }, before)
         #expect(try FileSystem.list(folder.path) == [])
         trainer.estimates = true
         var losses: [Double] = []
