@@ -138,6 +138,10 @@ public protocol Backend: Sendable {
     func decoderPass(_ layers: [DecoderLayer]) -> any DecoderPass
     /// Products [N, outputs] and a low-rank update of the few rows [N, inputs] that they are of.
     func addUpdate(_ factors: LowRankFactors, of x: Tensor, to product: Tensor) -> Tensor
+    /// The output projection of a language model, prepared for its loss.
+    ///
+    /// - Parameter isRepeated: Whether it is used for several groups of rows.
+    func outputPass(_ weight: Tensor, isRepeated: Bool) -> any OutputPass
     /// An encoder's weights, prepared for texts to pass.
     func encoderPass(
         norm: EncoderNorm, layers: [EncoderLayer], heads: Int, activation: Activation

@@ -110,10 +110,11 @@ extension CPUBackend {
         return c
     }
 
-    /// The product of rows [m, k] with a matrix, written to `c`.
+    /// The product of rows [m, k] with a matrix, written to `c`; rows of either may be longer than that.
     func arguments(_ a: Tensor, _ b: Tensor, transposeB: Bool, _ c: Tensor) -> moru_gemm {
         var arguments = moru_gemm()
-        (arguments.m, arguments.n, arguments.k) = (c.shape[0], c.shape[1], a.shape[1])
+        arguments.m = c.shape[0]
+        (arguments.n, arguments.k) = transposeB ? (b.shape[0], b.shape[1]) : (b.shape[1], b.shape[0])
         arguments.a = a.bytes
         arguments.a_type = a.dtype.kernelType!
         arguments.a_row_stride = a.shape[1]
@@ -135,7 +136,7 @@ extension CPUBackend {
 
     /// Computes products that add up in one C. Where they are small, the larger side of C is split, so that each thread
     /// packs its own part of the operands, and first fills its own part of C with what is added to.
-    private func run(_ all: [moru_gemm], adding addend: UnsafeRawPointer?) {
+    func run(_ all: [moru_gemm], adding addend: UnsafeRawPointer?) {
         let (m, n) = (all[0].m, all[0].n)
         guard m > 0, n > 0, !runWithSharedPanels([all], adding: addend) else { return }
         let scratchBytes = scratchBytes(of: all)

@@ -92,13 +92,31 @@ extension CPUBackend {
     }
 
     func crossEntropy(_ logits: inout Tensor, targets: [Int32], scale: Float, wantsGradient: Bool) -> Tensor {
-        let (rows, dim) = (logits.shape[0], logits.shape[1])
+        let columns = logits.shape[1]
+        return crossEntropy(&logits, columns: columns, targets: targets, scale: scale, wantsGradient: wantsGradient)
+    }
+
+    func outputPass(_ weight: Tensor, isRepeated: Bool) -> any OutputPass {
+        CPUOutputPass(self, weight: weight, isRepeated: isRepeated)
+    }
+
+    /// The same of rows of which only some first columns are logits.
+    func crossEntropy(
+        _ logits: inout Tensor, columns: Int, targets: [Int32], scale: Float, wantsGradient: Bool
+    ) -> Tensor {
+        let (rows, stride) = (logits.shape[0], logits.shape[1])
         let losses = Tensor(uninitialized: [rows])
         if wantsGradient { logits.makeUnique() }
-        let (x, gradient) = (logits.floats, wantsGradient ? logits.floats : nil)
+        let x = logits.floats
         targets.withUnsafeBufferPointer { targets in
             guard let targets = targets.baseAddress else { return }
-            forRows(rows, dim: dim) { kernels.cross_entropy(x, targets, scale, losses.floats, gradient, dim, $0, $1) }
+            forRows(rows, dim: columns) { begin, end in
+                for row in begin..<end {
+                    let own = x + row * stride
+                    kernels.cross_entropy(
+                        own, targets + row, scale, losses.floats + row, wantsGradient ? own : nil, columns, 0, 1)
+                }
+            }
         }
         return losses
     }

@@ -5,15 +5,18 @@ extension CPUBackend {
     private static let tileRows = 14
     /// Tiles that one thread takes at a time: what the kernels keep in the second-level cache.
     private static let tilesAtOnce = 8
-    /// The same where A has whole columns: the wider a piece, the longer the runs in which they are read.
-    private static let columnTilesAtOnce = 26
+    /// The same where A has whole columns, of which the kernels keep wider blocks.
+    private static let columnTilesAtOnce = 16
+    /// Fewer tiles of rows than this are few, where there are at least so many columns. A part of them holds at least so
+    /// many units: A is packed again for each.
+    private static let (fewTiles, manyColumns, leastColumnUnits) = (64, 2048, 8)
     /// Fewer rows than this are not worth packing a weight for all threads.
-    private static let leastRows = 128
+    static let leastRows = 128
     /// Panels that are cut across the depth of a product hold a multiple of so many elements of k: the steps that the
     /// kernels add up at a time.
     private static let depthUnit = 1024
     /// Bytes of packed weights that all threads read again and again: a part of the last-level cache.
-    private static let panelBytes = 8 << 20
+    static let panelBytes = 8 << 20
 
     /// Computes products of many rows: the threads pack a panel of each weight together, then share the rows, so that
     /// nothing is packed twice. Every row is added up by itself, so no result depends on how the rows are shared.
@@ -91,25 +94,36 @@ extension CPUBackend {
                 }
             }
             let scratchBytes = scratchBytes(of: all.joined().map { $0 })
-            let (fixed, pieces) = (all, pieces(sums.map { $0[0].m }, wide: sums[0][0].a_column_stride != 1))
+            let fixed = all
+            let ofColumns = addend == nil && sums.count == 1 ? piecesOfColumns(sums[0][0]) : nil
+            let pieces = ofColumns ?? self.pieces(sums.map { $0[0] })
             threads.run(pieces.count, scratchBytes: scratchBytes) { index, scratch in
-                let (number, rows) = pieces[index]
-                if let addend, number == 0 { copy(addend, to: fixed[0][0], rows: rows) }
-                for var one in fixed[number] {
-                    kernels.gemm(&one, rows.lowerBound, rows.upperBound, 0, one.n, scratch)
+                let (matrix, rows, columns) = (pieces[index].matrix, pieces[index].rows, pieces[index].columns)
+                if let addend, matrix == 0 { copy(addend, to: fixed[0][0], rows: rows) }
+                for var one in fixed[matrix] {
+                    kernels.gemm(
+                        &one, rows.lowerBound, rows.upperBound, columns.lowerBound, columns.upperBound, scratch)
                 }
             }
         }
     }
 
-    /// Splits the rows of some matrices into pieces of nearly the same size, so many that the threads finish together;
-    /// those of the same rows of all the matrices one after the other, since they may read the same.
-    private func pieces(_ heights: [Int], wide: Bool) -> [(matrix: Int, rows: Range<Int>)] {
-        let tiles = heights.map { ($0 + Self.tileRows - 1) / Self.tileRows }
+    /// The part of a product that a thread computes at a time.
+    private struct Piece {
+        /// The number of the matrix that it is a part of.
+        var matrix: Int
+        var rows, columns: Range<Int>
+    }
+
+    /// Splits the rows of some products into pieces of nearly the same size, so many that the threads finish together;
+    /// those of the same rows of all one after the other, since they may read the same.
+    private func pieces(_ products: [moru_gemm]) -> [Piece] {
+        let wide = products[0].a_column_stride != 1
+        let tiles = products.map { ($0.m + Self.tileRows - 1) / Self.tileRows }
         func counts(_ most: Int) -> [Int] { tiles.map { ($0 + most - 1) / most } }
         var counts = counts(wide ? Self.columnTilesAtOnce : Self.tilesAtOnce)
         if wide, counts.reduce(0, +) < threads.threadCount { counts = tiles.map { ($0 + 9) / 10 } }
-        if counts.reduce(0, +) < (wide ? 1 : 8) * threads.threadCount { counts = tiles.map { ($0 + 3) / 4 } }
+        if counts.reduce(0, +) < (wide ? 1 : 8) * threads.threadCount { counts = tiles.map { ($0 + 4) / 5 } }
         // One piece more or less for a thread matters where there are few
         if counts.reduce(0, +) < 32 * threads.threadCount {
             for _ in 1..<max(2, threads.threadCount) where counts.reduce(0, +) % threads.threadCount != 0 {
@@ -121,9 +135,28 @@ extension CPUBackend {
                 let count = counts[matrix]
                 guard piece < count else { return nil }
                 let begin = tiles[matrix] * piece / count * Self.tileRows
-                let end = min(heights[matrix], tiles[matrix] * (piece + 1) / count * Self.tileRows)
-                return (matrix, begin..<end)
+                let end = min(products[matrix].m, tiles[matrix] * (piece + 1) / count * Self.tileRows)
+                return Piece(matrix: matrix, rows: begin..<end, columns: 0..<products[matrix].n)
             }
+        }
+    }
+
+    /// Splits the columns of a product of few rows, where there are many, so that a thread reads its part of the packed
+    /// B only once or twice for all the rows; nil where pieces are of rows.
+    private func piecesOfColumns(_ product: moru_gemm) -> [Piece]? {
+        let tiles = (product.m + Self.tileRows - 1) / Self.tileRows
+        guard tiles < Self.fewTiles, product.n >= Self.manyColumns, product.a_column_stride == 1 else { return nil }
+        let wanted = 4 * threads.threadCount
+        let units = (product.n + Self.columnUnit - 1) / Self.columnUnit
+        let parts = min(wanted, units / Self.leastColumnUnits)
+        let blocks = min((wanted + parts - 1) / parts, max(1, tiles / 4))
+        return (0..<parts * blocks).map { index in
+            let (part, block) = (index / blocks, index % blocks)
+            let end = min(product.n, units * (part + 1) / parts * Self.columnUnit)
+            let lastRow = min(product.m, tiles * (block + 1) / blocks * Self.tileRows)
+            return Piece(
+                matrix: 0, rows: tiles * block / blocks * Self.tileRows..<lastRow,
+                columns: units * part / parts * Self.columnUnit..<end)
         }
     }
 
@@ -135,7 +168,7 @@ extension CPUBackend {
         return store.panels(of: b, product, byteCount: byteCount) { pack([Packing(product: product, offset: 0)], $0) }
     }
 
-    private func packedBytes(of product: moru_gemm) -> Int {
+    func packedBytes(of product: moru_gemm) -> Int {
         withUnsafePointer(to: product) { kernels.gemm_packed_bytes($0) }
     }
 
@@ -155,12 +188,12 @@ extension CPUBackend {
     }
 
     /// A B to be packed, as one of the products has it.
-    private struct Packing {
+    struct Packing {
         var product: moru_gemm
         var offset: Int
     }
 
-    private func pack(_ packings: [Packing], _ packed: UnsafeMutableRawPointer) {
+    func pack(_ packings: [Packing], _ packed: UnsafeMutableRawPointer) {
         let unit = 128
         let units = packings.map { ($0.product.n + unit - 1) / unit }
         let scratchBytes = scratchBytes(of: packings.map(\.product))

@@ -66,23 +66,20 @@ public func linearCrossEntropy(
     let most = rowsAtOnce(w)
     let steps = max(1, (targets.count + most - 1) / most)
     let step = max(64, ((targets.count + steps - 1) / steps + 63) / 64 * 64)
+    let pass = backend.outputPass(w, isRepeated: step < targets.count)
     for begin in stride(from: 0, to: targets.count, by: step) {
         let rows = begin..<min(targets.count, begin + step)
         let chunk = x.rows(rows)
-        var logits = backend.matmul(chunk, transposeA: false, w, transposeB: true, alpha: 1, adding: nil)
+        var logits = pass.logits(chunk)
         // Held by nobody else, so that the gradient takes their place
         if transform.softcap != nil { logits = transform.capping(logits, backend) }
         // The slope of a cap is found from the logits, which then must outlive the loss
         let capped = transform.softcap.map { _ in logits }
-        let losses = backend.crossEntropy(
-            &logits, targets: Array(targets[rows]), scale: 1, wantsGradient: wantsX || wantsW)
+        let losses = pass.crossEntropy(&logits, targets: Array(targets[rows]), wantsGradient: wantsX || wantsW)
         total += Double(backend.sum(losses).scalar)
         if let capped, wantsX || wantsW { logits = transform.uncapping(logits, of: capped, backend) }
-        if let dX {
-            let part = backend.matmul(logits, transposeA: false, w, transposeB: false, alpha: 1, adding: nil)
-            (dX.floats + begin * x.shape[1]).update(from: part.floats, count: part.count)
-        }
-        if wantsW { backend.addProduct(logits, transposeA: true, chunk, to: &dW) }
+        if let dX { pass.writeRowGradient(logits, to: dX.rows(rows)) }
+        if wantsW { pass.addWeightGradient(logits, chunk, to: &dW) }
     }
     let (gradientX, gradientW) = (LastUse(dX), LastUse(dW))
     return Tensor(Float(total)).recording(hidden, weight) {

@@ -271,6 +271,13 @@ static void gemm_scatter(const moru_gemm *args, size_t row, size_t rows, size_t 
     }
 }
 
+// Asks for the part of C that a tile adds to, which is read and written when the tile's sums are made.
+INLINE void gemm_ask_for(const float *c, size_t rows, size_t stride, size_t columns) {
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t j = 0; j < columns; j += 64 / sizeof(float)) __builtin_prefetch(c + r * stride + j, 1);
+    }
+}
+
 // Rows [m_begin, m_end) by columns [column, column + columns) of C; columns <= GEMM_NC unless B is packed and C not
 // gathered.
 static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, size_t column, size_t columns,
@@ -331,6 +338,7 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
                         if (begins) {
                             target.addend = adds ? c : NULL;
                             target.addend_row_stride = stride;
+                            if (adds) gemm_ask_for(c, rows, stride, width);
                         }
                         const float *a = a_in_place ? (const float *)gemm_a(args, m, first)
                                                     : scratch->a + (m - block) * units + start * rows;

@@ -34,9 +34,9 @@ INLINE size_t gemm_depth_step(const moru_gemm *args) {
 }
 
 // How many times as many rows as usual a block of A has, and as many times fewer units: whole columns of A are read in
-// pieces of a block's rows, which should not be short.
+// pieces of a block's rows, which should not be short. Neither should panels, for each of which C is read and written.
 INLINE size_t gemm_block_shape(const moru_gemm *args) {
-    return GEMM_BF16 && MORU_LANES == 16 && args->a_column_stride != 1 ? GEMM_KD / GEMM_KC : 1;
+    return GEMM_BF16 && MORU_LANES == 16 && args->a_column_stride != 1 ? 2 : 1;
 }
 
 // The elements of k that a panel holds, in whole steps.
