@@ -208,6 +208,7 @@ struct SamplerTests {
             ("top_k", SamplingParameters(topK: 0)), ("top_p", SamplingParameters(topP: 0)),
             ("top_p", SamplingParameters(topP: 1.1)), ("min_p", SamplingParameters(minP: -0.1)),
             ("repetition_penalty", SamplingParameters(repetitionPenalty: 0)),
+            ("repetition_penalty", SamplingParameters(repetitionPenalty: 1e-37)),
             ("presence_penalty", SamplingParameters(presencePenalty: 3)),
             ("frequency_penalty", SamplingParameters(frequencyPenalty: -2.5)),
             ("logit_bias", SamplingParameters(logitBias: [100: 1])),

@@ -51,9 +51,10 @@ public struct SamplingParameters: Sendable, Hashable {
         if let topK { try require(topK >= 1, "top_k", "\(topK)", "1 or more") }
         if let topP { try require(topP > 0 && topP <= 1, "top_p", "\(topP)", "above 0, up to 1") }
         if let minP { try require(minP >= 0 && minP <= 1, "min_p", "\(minP)", "0 to 1") }
+        // So that no logit becomes infinite
         try require(
-            repetitionPenalty.isFinite && repetitionPenalty > 0, "repetition_penalty", "\(repetitionPenalty)", "above 0"
-        )
+            (1e-6...1e6).contains(repetitionPenalty), "repetition_penalty", "\(repetitionPenalty)",
+            "0.000001 to 1000000")
         try require((-2...2).contains(presencePenalty), "presence_penalty", "\(presencePenalty)", "-2 to 2")
         try require((-2...2).contains(frequencyPenalty), "frequency_penalty", "\(frequencyPenalty)", "-2 to 2")
         for (id, bias) in logitBias.sorted(by: { $0.key < $1.key }) {

@@ -66,9 +66,10 @@ struct InferenceRequest: Sendable {
     private static func inputs(_ value: JSON, _ binary: inout BinaryTensorData) throws(APIError) -> [InferenceTensor] {
         guard let elements = value.array else { throw .wrongType("inputs", expected: "an array", found: value) }
         var inputs: [InferenceTensor] = []
+        var names: Set<String> = []
         for (place, element) in elements.enumerated() {
             let input = try InferenceTensor(element, path: "inputs[\(place)]", binary: &binary)
-            guard !inputs.contains(where: { $0.name == input.name }) else {
+            guard names.insert(input.name).inserted else {
                 throw .wrongValue("inputs[\(place)].name", "is '\(input.name)', as another input's is")
             }
             inputs.append(input)

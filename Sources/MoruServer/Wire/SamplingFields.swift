@@ -26,7 +26,7 @@ struct SamplingFields: Sendable, Hashable {
         topP = try request.positiveNumber("top_p", upTo: 1)
         topK = try request.int("top_k", in: -1...Int.max)
         minP = try request.number("min_p", in: 0...1)
-        repetitionPenalty = try request.positiveNumber("repetition_penalty", upTo: 100)
+        repetitionPenalty = try request.number("repetition_penalty", in: 0.01...100)
         presencePenalty = try request.number("presence_penalty", in: -2...2)
         frequencyPenalty = try request.number("frequency_penalty", in: -2...2)
         logitBias = try Self.logitBias(&request)

@@ -20,6 +20,9 @@ public struct ToolCallScanner: Sendable {
     /// The mark that began the call, where there was one.
     private var mark = ""
     private var hasText = false
+    /// Bytes at the beginning of what is held in which no mark that ends a call begins, so that a long call is not
+    /// searched again with each piece.
+    private var searched = 0
 
     /// Makes a scanner for the answers of a family of models.
     ///
@@ -52,10 +55,10 @@ public struct ToolCallScanner: Sendable {
         if isInCall {
             if format == .recipients, held.hasPrefix(Self.everyone) {
                 held.removeFirst(Self.everyone.count)
-                isInCall = false
+                (isInCall, searched) = (false, 0)
                 return []
             }
-            guard let end, let range = held.firstRange(of: end) else { return nil }
+            guard let end, let range = nextRange(of: end) else { return nil }
             let body = String(held[..<range.lowerBound])
             held = String(held[range.upperBound...])
             defer { (isInCall, mark) = (begin == end, begin == end ? begin : "") }
@@ -79,6 +82,14 @@ public struct ToolCallScanner: Sendable {
         let out = String(held.prefix(certain))
         held = String(held.dropFirst(certain))
         return text(out)
+    }
+
+    /// Where a mark stands in what is held, of which the next pieces are searched only for what they may complete.
+    private mutating func nextRange(of mark: String) -> Range<String.Index>? {
+        let bytes = held.utf8
+        let range = bytes[bytes.index(bytes.startIndex, offsetBy: searched)...].firstRange(of: mark.utf8)
+        searched = range == nil ? max(searched, bytes.count - mark.utf8.count + 1) : 0
+        return range
     }
 
     /// What Functionary begins text with.

@@ -135,8 +135,13 @@ struct Serve: AsyncParsableCommand {
             throw ValidationError("--load-wait is \(loadWait); use 0 or more seconds.")
         }
         for text in adapters { _ = try Self.parse(text) }
-        guard prefixCacheMebibytes >= 1, prefixCacheMebibytes < 1 << 40 else {
-            throw ValidationError("--prefix-cache-size \(prefixCacheMebibytes): give 1 MiB or more.")
+        let largest = 1 << 30
+        for (name, mebibytes) in [
+            ("memory", memoryMebibytes), ("kv-memory", cacheMebibytes), ("prefix-cache-size", prefixCacheMebibytes),
+        ] {
+            if let mebibytes, !(1...largest ~= mebibytes) {
+                throw ValidationError("--\(name) is \(mebibytes); use 1 to \(largest) MiB.")
+            }
         }
     }
 

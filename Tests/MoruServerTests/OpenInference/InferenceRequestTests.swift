@@ -30,6 +30,15 @@ import Testing
         }
     }
 
+    /// Took minutes when each name was compared with all before it.
+    @Test(.timeLimit(.minutes(1))) func manyInputsAreReadInTime() throws {
+        let inputs = (0..<30_000).map { place -> JSON in
+            ["name": .string("some name or other \(place)"), "shape": [0], "datatype": "BYTES", "data": []]
+        }
+        #expect(try InferenceRequest(["inputs": .array(inputs)]).inputs.count == inputs.count)
+        #expect(throws: APIError.self) { try InferenceRequest(["inputs": .array(inputs + [inputs[7]])]) }
+    }
+
     @Test(arguments: TensorDatatype.allCases.filter(\.isInteger))
     func integersAreReadInTheirSize(datatype: TensorDatatype) throws {
         let size = try #require(datatype.byteCount)

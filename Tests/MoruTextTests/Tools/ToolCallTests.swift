@@ -39,6 +39,18 @@ struct ToolCallTests {
         let bare = #"{"name": "weather", "parameters": {"city": "Paris", "days": 2}}"#
         #expect(scan(.bare, "\n\(bare); \(bare)", pieces: pieces) == [.call(weather), .call(weather)])
         #expect(scan(.bare, "<|python_tag|>\(bare)", pieces: pieces) == [.call(weather)])
+        let named = "weather\n{\"city\": \"Paris\", \"days\": 2}"
+        #expect(scan(.recipients, "\(named)>>>\(named)", pieces: pieces) == [.call(weather), .call(weather)])
+        #expect(scan(.recipients, "all\nHello>>>\(named)", pieces: pieces) == [.text("Hello"), .call(weather)])
+        #expect(scan(.recipients, "all\n>>>\(named)", pieces: pieces) == [.call(weather)])
+    }
+
+    /// Took minutes when all that came before was searched again with each piece.
+    @Test(.timeLimit(.minutes(1))) func longCalls() {
+        let text = String(repeating: "one, two; ", count: 20_000)
+        let answer = "<tool_call>{\"name\": \"write\", \"arguments\": {\"text\": \"\(text)\"}}</tool_call>"
+        let parts = scan(.tagged, answer, pieces: 4)
+        #expect(parts == [.call(ToolCall(name: "write", arguments: ["text": .string(text)]))])
     }
 
     @Test(arguments: [1, 5, 1000])
