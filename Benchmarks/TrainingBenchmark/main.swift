@@ -1,11 +1,12 @@
 // Times whole training steps: forward pass, backward pass and AdamW, through the code that training uses. The sizes,
 // the initialisation and the tokens (random, new ones each step) are those of scripts/bench's peers. Run in release mode:
 //
-//     swift run -c release TrainingBenchmark pretrain small|big [STEPS] [recompute]
-//     swift run -c release TrainingBenchmark lora MODEL [STEPS] [recompute]
+//     swift run -c release TrainingBenchmark pretrain small|big [STEPS] [recompute] [adamw_8bit]
+//     swift run -c release TrainingBenchmark lora MODEL [STEPS] [recompute] [adamw_8bit]
 //     swift run -c release TrainingBenchmark gradients MODEL TEXT [BATCHES]
 //
-// With `recompute` the blocks' activations are computed again for the backward pass instead of kept.
+// With `recompute` the blocks' activations are computed again for the backward pass instead of kept; with `adamw_8bit`
+// moments are in 8 bits.
 // Prints one line of JSON: tokens a second of each step, their median after the first two, the losses, CPU seconds of
 // each step, and the most memory that the process ever had resident. `gradients` says how far those of an adapter are from
 // their values in f32, in each precision.
@@ -32,7 +33,7 @@ struct Subject {
 struct Usage: Error, CustomStringConvertible {
     let description =
         """
-        usage: TrainingBenchmark (pretrain small|big | lora MODEL) [STEPS] [recompute]
+        usage: TrainingBenchmark (pretrain small|big | lora MODEL) [STEPS] [recompute] [adamw_8bit]
                TrainingBenchmark gradients MODEL TEXT [BATCHES]
         """
 }
@@ -65,12 +66,12 @@ func resources() -> (seconds: Double, peakBytes: Int) {
 }
 
 /// Takes the steps, and reports.
-func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
+func measure(_ subject: Subject, steps: Int, recomputes: Bool, _ kind: OptimizerSettings.Kind) throws -> JSON {
     let clock = ContinuousClock()
     let vocabulary = subject.model.facts.vocabularySize
     let nothing = TokenizedDataset(source: "random", examples: [])
     let task = LanguageModelTask(model: subject.model, adapter: subject.adapter, training: nothing)
-    var optimizer = AdamW(subject.parameters, AdamW.Configuration(weightDecay: 0.01))
+    var optimizer = OptimizerSettings(kind, weightDecay: 0.01).make(subject.parameters)
     var generator = RandomGenerator(seed: 1)
     let tokensAStep = subject.sequences * subject.tokens
     var (rates, processorSeconds, losses): ([Double], [Double], [Double]) = ([], [], [])
@@ -137,8 +138,9 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool) throws -> JSON {
             case "lora": try lowRank(name)
             default: throw Usage()
             }
-        let recomputes = arguments.last == "recompute"
-        print(try measure(subject, steps: steps, recomputes: recomputes).text(sortedKeys: false))
+        let kind = arguments.contains("adamw_8bit") ? OptimizerSettings.Kind.adamw8Bit : .adamw
+        let recomputes = arguments.contains("recompute")
+        print(try measure(subject, steps: steps, recomputes: recomputes, kind).text(sortedKeys: false))
     } catch {
         FileHandle.standardError.write(Data("error: \(error)\n".utf8))
         exit(1)

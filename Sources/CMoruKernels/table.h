@@ -68,6 +68,7 @@
     bool P##_all_finite(const float *, size_t, size_t);                                                                \
     size_t P##_argmax(const float *, size_t, size_t);                                                                  \
     void P##_adamw(const moru_adamw *, float *, const float *, float *, float *, size_t, size_t);                       \
+    void P##_adamw_8bit(const moru_adamw *, float *, const float *, moru_moments *, moru_moments *, size_t, size_t);   \
     void P##_lion(const moru_lion *, float *, const float *, float *, size_t, size_t);                                 \
     void P##_sgd(const moru_sgd *, float *, const float *, float *, size_t, size_t);                                   \
     void P##_lerp(const float *, float, float, float *, size_t, size_t);                                               \
@@ -105,7 +106,7 @@
         .lstm = P##_lstm, .lstm_backward = P##_lstm_backward,                                              \
         .gru = P##_gru, .gru_backward = P##_gru_backward, .sum = P##_sum,                                  \
         .sum_of_squares = P##_sum_of_squares, .all_finite = P##_all_finite, .argmax = P##_argmax,          \
-        .adamw = P##_adamw                                                                                 \
+        .adamw = P##_adamw, .adamw_8bit = P##_adamw_8bit                                                   \
     }
 
 // One element of C = or += alpha * sum; and zeros in a part of C, unless it is added to.

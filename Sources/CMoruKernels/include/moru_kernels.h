@@ -136,6 +136,13 @@ typedef struct {
     float gradient_scale;                      // applied to the gradient first (clipping)
 } moru_adamw;
 
+// Moments of as many elements in 8 bits (moments.h); zero bytes are zeros.
+enum { MORU_MOMENT_BLOCK = 256 };
+typedef struct {
+    float scale;
+    uint8_t codes[MORU_MOMENT_BLOCK];
+} moru_moments;
+
 typedef struct {
     float learning_rate, beta1, beta2, weight_decay, gradient_scale;
 } moru_lion;
@@ -290,6 +297,9 @@ typedef struct moru_kernels {
     // AdamW (Loshchilov and Hutter, 2019), all five arrays [.., end), updated in place.
     void (*adamw)(const moru_adamw *args, float *parameter, const float *gradient, float *moment1, float *moment2,
                   size_t begin, size_t end);
+    // The same with moments in blocks, one after the other from element 0; `begin` must be the start of one.
+    void (*adamw_8bit)(const moru_adamw *args, float *parameter, const float *gradient, moru_moments *moment1,
+                       moru_moments *moment2, size_t begin, size_t end);
     // Lion (Chen et al., 2023), in place.
     void (*lion)(const moru_lion *args, float *parameter, const float *gradient, float *moment, size_t begin,
                  size_t end);

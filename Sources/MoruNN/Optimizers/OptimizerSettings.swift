@@ -6,6 +6,8 @@ public struct OptimizerSettings: Sendable, Hashable {
     public enum Kind: String, Sendable, Hashable, CaseIterable {
         /// Adam with decoupled weight decay: ``AdamW``.
         case adamw
+        /// AdamW with moments in 8 bits: ``AdamW8Bit``.
+        case adamw8Bit = "adamw_8bit"
         /// Little memory, by factored second moments: ``Adafactor``.
         case adafactor
         /// The sign of a momentum: ``Lion``.
@@ -20,7 +22,7 @@ public struct OptimizerSettings: Sendable, Hashable {
     public var kind: Kind
     /// Decay of the first and of the second moment; nil for the optimizer's usual ones. Adafactor and SGD have none.
     public var beta1: Float?, beta2: Float?
-    /// What is added to the root of the second moment (AdamW, Muon's AdamW); nil for 1e-8.
+    /// What is added to the root of the second moment (AdamW in f32 and 8 bits, Muon's AdamW); nil for 1e-8.
     public var epsilon: Float?
     /// The momentum of SGD and of Muon; nil for their usual one.
     public var momentum: Float?
@@ -66,12 +68,8 @@ public struct OptimizerSettings: Sendable, Hashable {
     public func make(_ parameters: [Parameter]) -> any Optimizer {
         let treatments = treatments(of: parameters)
         switch kind {
-        case .adamw:
-            return AdamW(
-                parameters,
-                AdamW.Configuration(
-                    beta1: beta1 ?? 0.9, beta2: beta2 ?? 0.999, epsilon: epsilon ?? 1e-8, weightDecay: weightDecay),
-                treatments: treatments)
+        case .adamw: return AdamW(parameters, adamW(beta2: 0.999), treatments: treatments)
+        case .adamw8Bit: return AdamW8Bit(parameters, adamW(beta2: 0.999), treatments: treatments)
         case .adafactor:
             return Adafactor(parameters, Adafactor.Configuration(weightDecay: weightDecay), treatments: treatments)
         case .lion:
@@ -83,9 +81,7 @@ public struct OptimizerSettings: Sendable, Hashable {
             return Muon(
                 parameters,
                 Muon.Configuration(
-                    momentum: momentum ?? 0.95, weightDecay: weightDecay,
-                    rest: AdamW.Configuration(
-                        beta1: beta1 ?? 0.9, beta2: beta2 ?? 0.95, epsilon: epsilon ?? 1e-8, weightDecay: weightDecay)),
+                    momentum: momentum ?? 0.95, weightDecay: weightDecay, rest: adamW(beta2: 0.95)),
                 treatments: treatments)
         case .sgd:
             return SGD(
@@ -93,5 +89,11 @@ public struct OptimizerSettings: Sendable, Hashable {
                 SGD.Configuration(momentum: momentum ?? 0.9, isNesterov: isNesterov, weightDecay: weightDecay),
                 treatments: treatments)
         }
+    }
+
+    /// AdamW's settings, where nothing else is said with this decay of the second moment.
+    private func adamW(beta2 usual: Float) -> AdamW.Configuration {
+        AdamW.Configuration(
+            beta1: beta1 ?? 0.9, beta2: beta2 ?? usual, epsilon: epsilon ?? 1e-8, weightDecay: weightDecay)
     }
 }

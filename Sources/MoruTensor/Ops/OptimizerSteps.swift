@@ -37,6 +37,45 @@ extension Tensor {
 }
 
 extension Tensor {
+    /// The shape of the i32 tensor that holds the moments of so many elements in 8 bits: blocks of 256, each of a scale and
+    /// the elements' codes, four to a number. Zeros stand for zeros.
+    package static func momentBlocks(_ count: Int) -> [Int] {
+        let size = Int(MORU_MOMENT_BLOCK)
+        return [(count + size - 1) / size, MemoryLayout<moru_moments>.stride / MemoryLayout<Int32>.stride]
+    }
+
+    /// Moves this f32 tensor by a step of AdamW, in place, with moments in 8 bits (Dettmers et al., 2021).
+    ///
+    /// - Parameters:
+    ///   - gradient: Of this tensor's shape.
+    ///   - first: Both moments of all elements, in order, as ``momentBlocks(_:)`` lays them out.
+    package mutating func step8Bit(
+        _ step: AdamWStep, gradient: Tensor, first: inout Tensor, second: inout Tensor
+    ) {
+        requireSameShape(self, gradient, "AdamW")
+        for moment in [first, second] {
+            precondition(
+                moment.shape == Self.momentBlocks(count) && moment.dtype == .i32,
+                "AdamW: \(moment.dtype)\(moment.shape) holds no moments of \(shape)")
+        }
+        makeUnique()
+        first.makeUnique()
+        second.makeUnique()
+        let (runtime, count, block) = (Runtime.shared, count, Int(MORU_MOMENT_BLOCK))
+        let (parameter, blocks) = (floats, first.shape[0])
+        let moments = [first, second].map { UnsafeMutableRawPointer(mutating: $0.bytes) }
+            .map { $0.assumingMemoryBound(to: moru_moments.self) }
+        withUnsafePointer(to: step.arguments) { arguments in
+            runtime.threads.forRanges(blocks, minimum: CPUBackend.grain / block, partsPerThread: 4) {
+                runtime.kernels.adamw_8bit(
+                    arguments, parameter, gradient.floats, moments[0], moments[1], $0.lowerBound * block,
+                    min(count, $0.upperBound * block))
+            }
+        }
+    }
+}
+
+extension Tensor {
     /// A tensor whose bytes are all 0.
     package init(zeroed shape: [Int], _ dtype: DType) {
         self.init(uninitialized: shape, dtype: dtype)

@@ -278,15 +278,23 @@ struct ResourceProbe {
 
     /// Settings with which gradients and the optimizer's memory would fit, the nearest first.
     private func frugalSettings(_ estimate: ResourceEstimate, within available: Int, _ survey: Survey) -> String? {
-        let rest = estimate.optimizerBytes - settings.optimizer.stateBytes(of: method.parameters)
-        var frugal = settings.optimizer
-        frugal.kind = .adafactor
-        let state = frugal.stateBytes(of: method.parameters)
-        let choices: [(text: String, bytes: Int)] = [
-            ("training.clip_norm=0", survey.hasAccumulation ? .max : estimate.optimizerBytes),
-            ("training.optimizer=adafactor", estimate.gradientBytes + state + rest),
-            ("training.optimizer=adafactor with training.clip_norm=0", survey.hasAccumulation ? .max : state + rest),
-        ]
+        func state(_ kind: OptimizerSettings.Kind) -> Int {
+            var other = settings.optimizer
+            other.kind = kind
+            return other.stateBytes(of: method.parameters)
+        }
+        let rest = estimate.optimizerBytes - state(settings.optimizer.kind)
+        let kinds: [OptimizerSettings.Kind] =
+            settings.optimizer.kind == .adamw ? [.adamw8Bit, .adafactor] : [.adafactor]
+        var choices: [(text: String, bytes: Int)] = []
+        // Whether gradients can be done without
+        let isAlone = !survey.hasAccumulation && estimate.gradientBytes > 0
+        if isAlone { choices.append(("training.clip_norm=0", estimate.optimizerBytes)) }
+        for kind in kinds where kind != settings.optimizer.kind {
+            let text = "training.optimizer=\(kind.rawValue)"
+            choices.append((text, estimate.gradientBytes + rest + state(kind)))
+            if isAlone { choices.append(("\(text) with training.clip_norm=0", rest + state(kind))) }
+        }
         return choices.first { $0.bytes < available - estimate.unpackedBytes }?.text
     }
 }

@@ -225,15 +225,19 @@ private struct ForeignReader {
 
     private mutating func readOptimizer(_ key: String, _ node: Node) {
         let name = (node.string ?? "").lowercased()
+        let isRounded = name.contains("8bit") || name.contains("4bit")
         let kinds: [(part: String, kind: OptimizerSettings.Kind)] = [
-            ("adafactor", .adafactor), ("lion", .lion), ("muon", .muon), ("sgd", .sgd), ("adam", .adamw),
+            ("adafactor", .adafactor), ("lion", .lion), ("muon", .muon), ("sgd", .sgd),
+            ("adam", isRounded ? .adamw8Bit : .adamw),
         ]
         guard let kind = kinds.first(where: { name.contains($0.part) })?.kind else {
             leave(key, node, "is not an optimizer that Moru has; adamw is kept")
             return
         }
         recipe.training.optimizer.kind = kind
-        if name.contains("8bit") || name.contains("4bit") || name.contains("paged") {
+        if kind == .adamw8Bit {
+            if name.contains("4bit") { leave(key, node, "became \(kind.rawValue), whose state is of 8 bits") }
+        } else if isRounded || name.contains("paged") {
             leave(key, node, "became \(kind.rawValue), whose state is f32")
         }
     }

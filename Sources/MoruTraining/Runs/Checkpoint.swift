@@ -109,11 +109,12 @@ struct Checkpoint {
         _ name: String, like wanted: Tensor, in file: SafetensorsFile
     ) throws(MoruError) -> Tensor {
         let tensor = try file.tensor(name)
-        guard tensor.shape == wanted.shape, tensor.dtype == .f32, tensor.isFinite else {
+        guard tensor.shape == wanted.shape, tensor.dtype == wanted.dtype, tensor.dtype != .f32 || tensor.isFinite else {
             throw MoruError(
                 .checkpointMalformed,
                 "\(file.path): \(name) is \(tensor.dtype)\(tensor.shape) or not finite, "
-                    + "it must be f32\(wanted.shape)", remedy: "remove this checkpoint to go on from an older one")
+                    + "it must be \(wanted.dtype)\(wanted.shape)",
+                remedy: "remove this checkpoint to go on from an older one")
         }
         // a copy, for the file may be pruned while the run goes on
         return tensor.copied()

@@ -49,7 +49,7 @@ import Testing
         return (figures, trainer.method.parameters.map { $0.value.values() })
     }
 
-    @Test(arguments: [(1, "adamw"), (3, "adamw"), (1, "muon"), (1, "adafactor")])
+    @Test(arguments: [(1, "adamw"), (3, "adamw"), (1, "adamw_8bit"), (1, "muon"), (1, "adafactor")])
     func movesAsAfterThePass(accumulation: Int, optimizer: String) throws {
         let kind = try #require(OptimizerSettings.Kind(rawValue: optimizer))
         // A norm that no gradient has makes the run wait for all gradients, and changes none

@@ -55,7 +55,7 @@ import Testing
         #expect(recipe.data.train == "data/train.jsonl" && recipe.data.maxLength == 2048)
         #expect(recipe.training.batchSize == 2 && recipe.training.gradientAccumulation == 4)
         #expect(recipe.training.length == .epochs(3) && recipe.training.warmup == .steps(10))
-        #expect(recipe.training.optimizer == OptimizerSettings(weightDecay: 0.01))
+        #expect(recipe.training.optimizer == OptimizerSettings(.adamw8Bit, weightDecay: 0.01))
         #expect(recipe.training.earlyStopping.patience == 3)
         let left = Dictionary(uniqueKeysWithValues: imported.leftovers.map { ($0.key, $0.reason) })
         #expect(left["saves_per_epoch"] == "has no counterpart")

@@ -12,6 +12,7 @@
 #include "softmax.h"
 #include "rope.h"
 #include "optimizer.h"
+#include "optimizer_8bit.h"
 #include "dequantize.h"
 #define ATTENTION_NAME(f) MORU_NAME(f)
 #define ATTENTION_BF16 0

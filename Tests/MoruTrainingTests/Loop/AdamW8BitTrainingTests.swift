@@ -1,0 +1,101 @@
+import Foundation
+import MoruBase
+import MoruModels
+import MoruNN
+import MoruTensor
+import MoruTestKit
+import Testing
+
+@testable import MoruTraining
+
+/// Runs of a whole model whose optimizer remembers 8 bits.
+@Suite struct AdamW8BitTrainingTests {
+    private struct MovingModel: TrainingMethod {
+        let parameters: [Parameter]
+        var usesDropout: Bool { false }
+        func save(to directory: String) throws {
+            try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
+                try Safetensors.write(
+                    parameters.map { (name: $0.path, tensor: $0.value) }, to: temporary + "/model.safetensors")
+            }
+        }
+    }
+
+    /// The words of a text are guessed from those before them.
+    private static let text = """
+        an anvil is a block of iron on which a smith shapes metal with a hammer. the metal is heated in a forge until it
+        glows, held on the anvil with tongs, and struck. a good anvil throws the hammer back, so that the smith need not
+        lift it for every blow. its horn is for bending, its face for flattening, and the holes in it are for tools.
+        """
+
+    private func trainer(_ kind: OptimizerSettings.Kind, epochs: Int) throws -> Trainer {
+        var configuration = try #require(TestModels.tinyLlamaConfiguration.object)
+        for (key, value) in ["vocab_size": 128, "hidden_size": 64, "intermediate_size": 160] as [String: JSON] {
+            configuration[key] = value
+        }
+        let model = try TestModels.tinyLlama(seed: 5, configuration: .object(configuration))
+        let letters = Self.text.utf8.map { Int32($0) }
+        let examples = stride(from: 0, to: letters.count - 48, by: 24).map { start in
+            let tokens = Array(letters[start..<start + 48])
+            return TokenizedExample(tokens: tokens, isTarget: tokens.indices.map { $0 > 0 })
+        }
+        let task = LanguageModelTask(
+            model: model, adapter: nil, training: TokenizedDataset(source: "made up", examples: examples))
+        var settings = TrainingSettings()
+        settings.length = .epochs(epochs)
+        settings.batchSize = 4
+        settings.learningRate = 1e-2
+        settings.precision = .f32
+        settings.clipNorm = 0
+        settings.saveEvery = 5
+        settings.optimizer = OptimizerSettings(kind, weightDecay: 0.01)
+        return Trainer(task: task, method: MovingModel(parameters: model.parameters), settings: settings)
+    }
+
+    private func losses(_ trainer: Trainer, in run: String, existing: ExistingRun = .refuse) throws -> [Double] {
+        var losses: [Double] = []
+        try trainer.run(in: run, existing: existing) { if case .step(let step) = $0 { losses.append(step.loss) } }
+        return losses
+    }
+
+    @Test func learnsAsMuchAsInF32() throws {
+        let folder = try TemporaryFolder()
+        let exact = try losses(trainer(.adamw, epochs: 40), in: folder.path + "/exact")
+        let rounded = try losses(trainer(.adamw8Bit, epochs: 40), in: folder.path + "/rounded")
+        func mean(_ losses: [Double], _ range: Range<Int>) -> Double {
+            losses[range].reduce(0, +) / Double(range.count)
+        }
+        let (last, middle) = (exact.count - 10..<exact.count, exact.count / 2..<exact.count / 2 + 10)
+        #expect(exact.count == rounded.count && exact[0] == rounded[0] && exact[5] != rounded[5])
+        // Far from where they began, at the same pace
+        #expect(mean(exact, last) < 0.5 * exact[0])
+        #expect(0.95...1.05 ~= mean(rounded, middle) / mean(exact, middle))
+        #expect(0.95...1.05 ~= mean(rounded, last) / mean(exact, last))
+    }
+
+    /// The checkpoint has a quarter of the moments' bytes, and what is left of a run goes on to the same bits.
+    @Test func aKilledRunGoesOnTheSame() throws {
+        let folder = try TemporaryFolder()
+        let (whole, killed) = (folder.path + "/whole", folder.path + "/killed")
+        let reference = try trainer(.adamw8Bit, epochs: 3)
+        var copied: (any Error)?
+        var all: [Double] = []
+        try reference.run(in: whole) { event in
+            guard case .step(let step) = event else { return }
+            all.append(step.loss)
+            guard step.step == 7 else { return }
+            do { try FileManager.default.copyItem(atPath: whole, toPath: killed) } catch { copied = error }
+        }
+        #expect(copied == nil)
+        let rest = try trainer(.adamw8Bit, epochs: 3)
+        let others = try losses(rest, in: killed, existing: .resume)
+        #expect(others == Array(all[5...]), "\(others) after \(all)")
+        #expect(
+            rest.method.parameters.map { $0.value.values() } == reference.method.parameters.map { $0.value.values() })
+        let state = try SafetensorsFile(path: whole + "/checkpoints/step-000005/optimizer.safetensors")
+        let name = "model.layers.0.mlp.up_proj.weight.first_moment_8bit"
+        #expect(try state.tensor(name).dtype == .i32)
+        // Another kind of optimizer finds nothing of its own there
+        expectError(.checkpointMalformed) { _ = try losses(trainer(.adamw, epochs: 3), in: killed, existing: .resume) }
+    }
+}
