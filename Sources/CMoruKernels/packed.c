@@ -229,10 +229,10 @@ void moru_pack(moru_dtype type, const void *w, size_t w_row_bytes, size_t n, siz
     }
 }
 
-void moru_scalar_round_row(const float *x, size_t k, bool closely, void *out) {
-    memset(out, 0, moru_rounded_bytes(k));
+void moru_scalar_round_row(const float *row_x, size_t k, bool closely, void *out, size_t begin, size_t end) {
     rounded_row row = rounded_row_at(out, k);
-    for (size_t b = 0; b < k / 32; b++, x += 32) {
+    for (size_t b = begin / 32; b < end / 32; b++) {
+        const float *x = row_x + 32 * b;
         float low = 0, high = 0;  // the least but for its sign, and the largest
         bool is_number = true;
         for (size_t i = 0; i < 32; i++) {

@@ -20,7 +20,7 @@
     size_t P##_gemm_packed_bytes(const moru_gemm *);                                                                   \
     void P##_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);                                             \
     void P##_matvec(const moru_matvec *, size_t, size_t);                                                              \
-    void P##_round_row(const float *, size_t, bool, void *);                                                           \
+    void P##_round_row(const float *, size_t, bool, void *, size_t, size_t);                                           \
     void P##_packed_product(const moru_packed_product *, size_t, size_t);                                              \
     void P##_dequantize(moru_dtype, const void *, float *, size_t);                                                    \
     void P##_quantize(moru_dtype, const float *, void *, size_t);                                                      \
@@ -133,7 +133,7 @@ MORU_DECLARE_BYTE_KERNELS(moru_scalar)
 MORU_DECLARE_KERNELS(moru_avx2)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx2)
 MORU_DECLARE_BYTE_KERNELS(moru_avx2_vnni)
-void moru_avx2_vnni_round_row(const float *, size_t, bool, void *);
+void moru_avx2_vnni_round_row(const float *, size_t, bool, void *, size_t, size_t);
 void moru_avx2_vnni_packed_product(const moru_packed_product *, size_t, size_t);
 MORU_DECLARE_KERNELS(moru_avx512)
 MORU_DECLARE_LOW_RANK_KERNELS(moru_avx512)
@@ -149,14 +149,14 @@ void moru_avx512_bf16_attention_backward(const moru_attention *, const moru_atte
 size_t moru_avx512_bf16_attention_pieces_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention_pieces(const moru_attention *, size_t, size_t, size_t, size_t, float *, float *, void *);
 MORU_DECLARE_BYTE_KERNELS(moru_avx512_vnni)
-void moru_avx512_vnni_round_row(const float *, size_t, bool, void *);
+void moru_avx512_vnni_round_row(const float *, size_t, bool, void *, size_t, size_t);
 void moru_avx512_vnni_packed_product(const moru_packed_product *, size_t, size_t);
 size_t moru_amx_gemm_scratch_bytes(const moru_gemm *);
 void moru_amx_gemm(const moru_gemm *, size_t, size_t, size_t, size_t, void *);
 size_t moru_amx_gemm_packed_bytes(const moru_gemm *);
 void moru_amx_gemm_pack(const moru_gemm *, size_t, size_t, void *, void *);
 void moru_amx_byte_product(const moru_byte_product *, size_t, size_t, size_t, size_t);
-void moru_amx_round_row(const float *, size_t, bool, void *);
+void moru_amx_round_row(const float *, size_t, bool, void *, size_t, size_t);
 void moru_amx_packed_product(const moru_packed_product *, size_t, size_t);
 #elif defined(__aarch64__)
 MORU_DECLARE_KERNELS(moru_neon)

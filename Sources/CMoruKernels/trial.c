@@ -49,7 +49,9 @@ static const float *packed_product(const moru_kernels *kernels) {
     size_t x_row_bytes = (moru_rounded_bytes(DEPTH) + 63) & ~(size_t)63;
     uint8_t *x = memory(ROWS * x_row_bytes);
     const float *rows = numbers(ROWS * DEPTH, 7);
-    for (size_t row = 0; row < ROWS; row++) kernels->round_row(rows + row * DEPTH, DEPTH, false, x + row * x_row_bytes);
+    for (size_t row = 0; row < ROWS; row++) {
+        kernels->round_row(rows + row * DEPTH, DEPTH, false, x + row * x_row_bytes, 0, DEPTH);
+    }
     moru_packed_product args = {.rows = ROWS, .n = COLUMNS, .k = DEPTH, .w = packed, .w_type = type, .x = x,
                                 .x_row_bytes = x_row_bytes, .y_row_stride = COLUMNS};
     args.y = memory(ROWS * COLUMNS * sizeof(float));

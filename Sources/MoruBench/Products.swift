@@ -77,7 +77,9 @@ extension KernelBenchmark {
         for rows in isPacked ? [1, 4, 8, 16] : [1, 4, 8] {
             let x = Scratch(floats: rows * k), rounded = Scratch(bytes: roundedBytes * rows)
             let y = (0..<Runtime.shared.threads.threadCount).map { _ in Scratch(floats: rows * n) }
-            for row in 0..<rows { kernels.round_row(x.floats + row * k, k, false, rounded.base + row * roundedBytes) }
+            for row in 0..<rows {
+                kernels.round_row(x.floats + row * k, k, false, rounded.base + row * roundedBytes, 0, k)
+            }
             withExtendedLifetime((weights, x, y, rounded)) {
                 measure(
                     kernel, "\(rows) x \(count) x \(n) x \(k)", .memory, amount: Double(count * matrixBytes)

@@ -28,7 +28,7 @@ struct PackedTests {
         }
     }
 
-    /// Rows [rows, k] as the level rounds them.
+    /// Rows [rows, k] as the level rounds them, in two parts.
     func rounded(_ level: Level, _ x: [Float], rows: Int, k: Int, closely: Bool) -> (
         memory: UnsafeMutableRawBufferPointer, stride: Int
     ) {
@@ -37,7 +37,11 @@ struct PackedTests {
         memory.initializeMemory(as: UInt8.self, repeating: 0xA5)
         x.withUnsafeBufferPointer { x in
             guard let from = x.baseAddress, let to = memory.baseAddress else { return }
-            for row in 0..<rows { level.functions.round_row(from + row * k, k, closely, to + row * stride) }
+            for row in 0..<rows {
+                let (x, out, middle) = (from + row * k, to + row * stride, k / 64 * 32)
+                level.functions.round_row(x, k, closely, out, middle, k)
+                level.functions.round_row(x, k, closely, out, 0, middle)
+            }
         }
         return (memory, stride)
     }

@@ -97,9 +97,9 @@ import Testing
 
     /// Rows that pass two layers of a decoder, some of them with updates, to the last states and what the caches hold: of
     /// sequences of one row and of several, after no keys and many.
-    private static func decoder(_ backend: CPUBackend) -> [Tensor] {
-        let (dim, inner, heads, headDim) = (256, 608, 4, 64)
-        let sizes = [(dim, dim), (128, dim), (128, dim), (dim, dim), (inner, dim), (inner, dim), (dim, inner)]
+    private static func decoder(_ backend: CPUBackend, dim: Int, inner: Int) -> [Tensor] {
+        let (heads, headDim) = (4, 64)
+        let sizes = [(256, dim), (128, dim), (128, dim), (dim, 256), (inner, dim), (inner, dim), (dim, inner)]
         return [DType.f32, .q4_1].flatMap { dtype in
             let layers = [0, 1].map { layer in
                 let projections = sizes.enumerated().map { index, size in
@@ -225,7 +225,9 @@ import Testing
                 let losses = backend.crossEntropy(&logits, targets: ids, scale: 0.1, wantsGradient: true)
                 return [losses, logits]
             },
-            "encoder": { encoder($0) }, "decoder": { decoder($0) },
+            "encoder": { encoder($0) }, "decoder": { decoder($0, dim: 256, inner: 608) },
+            // So wide that the threads share the rows' norms
+            "wide decoder": { decoder($0, dim: 1056, inner: 160) },
             "attention": { backend in
                 let (out, sums) = backend.attention(q: q, k: k, v: v, segments: segments, options)
                 let gradients = backend.attentionBackward(

@@ -48,12 +48,14 @@ import Testing
     @Test("steps run every part once, each after all of the one before", arguments: [1, 2, 5])
     func stepsFollowEachOther(threads: Int) {
         let pool = ThreadPool(threadCount: threads)
-        let parts = (0..<300).map { step in step % 3 == 0 ? 1 : 1 + step * 7 % pool.maximumParts }
+        let parts = (0..<300).map { step in
+            step % 4 == 0 ? 0 : step % 3 == 0 ? 1 : 1 + step * 7 % pool.maximumParts
+        }
         for count in [0, 1, 2, 300] {
             let done = (0..<count).map { _ in Counter() }
             let wrong = Counter()
             let busy = (0..<threads).map { _ in Counter() }
-            pool.runSteps(count, parts: { parts[$0] }) { step, part, thread in
+            pool.runSteps(count, begin: { parts[$0] }) { step, part, thread in
                 if busy[thread].increment() % 2 == 0 { wrong.increment() }
                 if step > 0, done[step - 1].value != parts[step - 1] { wrong.increment() }
                 if !(0..<parts[step]).contains(part) { wrong.increment() }
@@ -71,8 +73,8 @@ import Testing
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<8 {
                 group.addTask {
-                    pool.runSteps(10, parts: { _ in 4 }) { _, _, _ in
-                        pool.runSteps(3, parts: { $0 + 1 }) { _, _, _ in
+                    pool.runSteps(10, begin: { _ in 4 }) { _, _, _ in
+                        pool.runSteps(3, begin: { $0 + 1 }) { _, _, _ in
                             total.increment()
                         }
                     }
@@ -86,7 +88,7 @@ import Testing
     func partsAreAskedForWhenTheyAreKnown() {
         let pool = ThreadPool(threadCount: 4)
         let (found, total) = (Counter(), Counter())
-        pool.runSteps(200, parts: { _ in 1 + found.value % pool.maximumParts }) { _, part, _ in
+        pool.runSteps(200, begin: { _ in 1 + found.value % pool.maximumParts }) { _, part, _ in
             if part == 0 { found.increment() }
             total.increment()
         }

@@ -208,9 +208,10 @@ typedef struct moru_kernels {
     void (*gemm_pack)(const moru_gemm *args, size_t n_begin, size_t n_end, void *packed, void *scratch);
     void (*matvec)(const moru_matvec *args, size_t n_begin, size_t n_end);
 
-    // Products with packed weights: rounds one row of k activations, `closely` between the least and the largest of each
-    // block; computes columns [n_begin, n_end) for all rows, of which n_begin is a multiple of 16.
-    void (*round_row)(const float *x, size_t k, bool closely, void *out);
+    // Products with packed weights: rounds elements [begin, end) of one row of k activations, both multiples of 32,
+    // `closely` between the least and the largest of each block of 32; computes columns [n_begin, n_end) for all rows, of
+    // which n_begin is a multiple of 16.
+    void (*round_row)(const float *x, size_t k, bool closely, void *out, size_t begin, size_t end);
     void (*packed_product)(const moru_packed_product *args, size_t n_begin, size_t n_end);
 
     // Formats, f32 to and from any of them (bf16 too). `count` is a whole number of blocks.

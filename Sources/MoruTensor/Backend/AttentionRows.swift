@@ -20,9 +20,27 @@ struct AttentionRows {
         let place: Int
 
         var outputs: Int { arguments.heads * arguments.head_dim }
+
+        /// The heads of keys that some of its units read.
+        func keyHeads(of units: Range<Int>) -> Range<Int> {
+            let heads = arguments.kv_heads
+            let first = (units.lowerBound - self.units.lowerBound) % heads
+            return first + units.count <= heads ? first..<first + units.count : 0..<heads
+        }
+
+        /// The heads of which some of its units read the newest key: those of the last piece, each of which is one unit.
+        func newestHeads(of units: Range<Int>) -> Range<Int> {
+            let last = self.units.upperBound - arguments.kv_heads
+            return max(0, units.lowerBound - last)..<max(0, units.upperBound - last)
+        }
     }
 
+    /// Prepares some units of a row before a thread computes them, and says where the row's queries are: its number, the
+    /// heads of keys that are read, and those of which the newest key, which may still be missing, is read by no others.
+    typealias Preparation = (_ row: Int, _ keyHeads: Range<Int>, _ newest: Range<Int>) -> UnsafeRawPointer?
+
     private let kernels: moru_row_attention
+    private let quantize: @convention(c) (moru_dtype, UnsafePointer<Float>?, UnsafeMutableRawPointer?, Int) -> Void
     private let threadCount: Int
     private var rows = GrowingMemory<Row>()
     private var results = GrowingMemory<Float>()
@@ -33,9 +51,10 @@ struct AttentionRows {
     private var byteCount = 0
     private var scratchBytes = 0
 
-    /// No rows yet, for some threads to share.
-    init(_ kernels: moru_row_attention, threadCount: Int) {
-        (self.kernels, self.threadCount) = (kernels, threadCount)
+    /// No rows yet, for the backend's threads to share.
+    init(_ backend: CPUBackend) {
+        (kernels, quantize) = (backend.runtime.rowAttention, backend.kernels.quantize!)
+        threadCount = backend.threads.threadCount
     }
 
     /// Gives the memory back.
@@ -106,11 +125,34 @@ struct AttentionRows {
     ///
     /// - Parameter thread: Below the number of threads, and that of no other part being computed.
     func compute(_ part: Int, of parts: Int, thread: Int) {
+        compute(part, of: parts, thread: thread) { row, _, _ in rows.base[row].arguments.q }
+    }
+
+    /// Computes a part of rows that are not prepared yet.
+    func compute(_ part: Int, of parts: Int, thread: Int, prepare: Preparation) {
         let range = unitCount * part / parts..<unitCount * (part + 1) / parts
-        for row in 0..<count {
-            let row = rows.base[row]
-            compute(row, range.clamped(to: row.units), scratch.base + thread * scratchBytes)
+        for index in 0..<count {
+            var row = rows.base[index]
+            let own = range.clamped(to: row.units)
+            guard !own.isEmpty else { continue }
+            row.arguments.q = prepare(index, row.keyHeads(of: own), row.newestHeads(of: own))
+            compute(row, own, scratch.base + thread * scratchBytes)
         }
+    }
+
+    /// Writes the newest keys and values of some heads of a row, [heads, head_dim].
+    func store(_ k: UnsafePointer<Float>, _ v: UnsafePointer<Float>, _ row: Int, _ heads: Range<Int>) {
+        let arguments = rows.base[row].arguments
+        let (page, slot) = arguments.first_position.quotientAndRemainder(dividingBy: arguments.page_tokens)
+        let (type, headDim) = (arguments.kv_type, arguments.head_dim)
+        let first = slot * arguments.kv_row_stride + heads.lowerBound * headDim
+        let place = first / moru_block_elements(type) * moru_block_bytes(type)
+        func store(_ values: UnsafePointer<Float>, _ pages: UnsafePointer<UnsafeRawPointer?>?) {
+            guard let base = pages?[page] else { return }
+            quantize(type, values, UnsafeMutableRawPointer(mutating: base) + place, heads.count * headDim)
+        }
+        store(k, arguments.k_pages)
+        store(v, arguments.v_pages)
     }
 
     /// Computes some units of a row: the rest of a piece, whole pieces, and the beginning of another.
@@ -133,10 +175,11 @@ struct AttentionRows {
         }
     }
 
-    /// Joins the pieces of a row, when all parts are computed.
-    func join(_ row: Int) {
+    /// Joins the pieces of a row, when all parts are computed, and writes them to `out`, or to where the arguments say.
+    func join(_ row: Int, to out: UnsafeMutablePointer<Float>? = nil) {
         let row = rows.base[row]
         var arguments = row.arguments
+        if let out { arguments.out = UnsafeMutableRawPointer(out) }
         let (outputs, pieces) = (results.base + row.place, row.pieces.count)
         moru_attention_join(&arguments, pieces, outputs, outputs + pieces * row.outputs, 0, arguments.heads)
     }
@@ -145,7 +188,7 @@ struct AttentionRows {
 extension CPUBackend {
     /// Computes the attention of single rows.
     func runSingleRows(_ all: [moru_attention]) {
-        var rows = AttentionRows(runtime.rowAttention, threadCount: threads.threadCount)
+        var rows = AttentionRows(self)
         defer { rows.deallocate() }
         for one in all { rows.append(one) }
         let parts = rows.parts

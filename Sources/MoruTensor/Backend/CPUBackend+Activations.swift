@@ -132,17 +132,19 @@ extension CPUBackend {
         return y
     }
 
-    /// Multiplies some elements of `up` by the activation of `gate`, in the gate's place.
+    /// Multiplies some columns of `up` [rows, width] by the activation of `gate`, in the gate's place.
     func gate(
-        _ gate: UnsafeMutablePointer<Float>, _ up: UnsafePointer<Float>, by function: Activation, _ range: Range<Int>
+        _ gate: UnsafeMutablePointer<Float>, _ up: UnsafePointer<Float>, by function: Activation,
+        _ columns: Range<Int>, rows: Int = 1, width: Int = 0
     ) {
         var arguments = moru_gated()
-        (arguments.function, arguments.dim) = (function.gateFunction, range.count)
+        (arguments.function, arguments.dim) = (function.gateFunction, columns.count)
+        (arguments.input_row_stride, arguments.output_row_stride) = (width, width)
         (arguments.input_type, arguments.output_type) = (MORU_F32, MORU_F32)
-        arguments.gate = UnsafeRawPointer(gate + range.lowerBound)
-        arguments.up = UnsafeRawPointer(up + range.lowerBound)
-        arguments.y = UnsafeMutableRawPointer(gate + range.lowerBound)
-        kernels.gated_rows(&arguments, 0, 1)
+        arguments.gate = UnsafeRawPointer(gate + columns.lowerBound)
+        arguments.up = UnsafeRawPointer(up + columns.lowerBound)
+        arguments.y = UnsafeMutableRawPointer(gate + columns.lowerBound)
+        kernels.gated_rows(&arguments, 0, rows)
     }
 }
 

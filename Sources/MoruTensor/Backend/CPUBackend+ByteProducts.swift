@@ -61,10 +61,10 @@ extension CPUBackend {
             for row in range {
                 let out = rounded + row * rowBytes
                 if x.dtype == .f32 {
-                    kernels.round_row(x.floats + row * k, k, way == .close, out)
+                    kernels.round_row(x.floats + row * k, k, way == .close, out, 0, k)
                 } else {
                     kernels.dequantize(x.dtype.kernelType!, x.bytes + row * k * x.dtype.blockBytes, wide, k)
-                    kernels.round_row(wide, k, way == .close, out)
+                    kernels.round_row(wide, k, way == .close, out, 0, k)
                 }
             }
         }

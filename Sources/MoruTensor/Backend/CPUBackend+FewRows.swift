@@ -34,7 +34,7 @@ extension CPUBackend {
             let input = FewRowsInput(x, inputs: k, rounded: scratch, way)
             var all = FewRowsProducts(kernels)
             defer { all.deallocate() }
-            all.begin(input)
+            all.begin()
             var readsRounded = false
             for (part, weight, y) in products {
                 let weight = FewRowsWeight(weight, threads: threads)
@@ -45,7 +45,7 @@ extension CPUBackend {
                 threads.forRanges(rows, minimum: max(1, Self.grain / k)) { input.round($0, kernels) }
             }
             let parts = all.parts(atMost: threads.threadCount)
-            threads.run(parts) { [all] in all.compute($0, of: parts) }
+            threads.run(parts) { [all] in all.compute(all.units(of: $0, parts), input) }
         }
         withExtendedLifetime(products) {}
     }

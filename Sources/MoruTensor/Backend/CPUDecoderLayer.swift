@@ -23,9 +23,6 @@ struct CPUDecoderLayer {
     struct FeedForward {
         let gate, up, down: Projection
         let activation: Activation
-
-        /// Whether its input is rounded to 8 bits.
-        var roundsInput: Bool { gate.weight.isPacked || up.weight.isPacked }
     }
 
     let query, key, value, output: Projection
@@ -40,20 +37,30 @@ struct CPUDecoderLayer {
     /// The layer's number in the caches.
     let number: Int
 
-    /// Whether the input of queries, keys and values is rounded to 8 bits.
-    var roundsAttentionInput: Bool { query.weight.isPacked || key.weight.isPacked || value.weight.isPacked }
+    /// Whether the input of products is rounded to 8 bits.
+    func roundsInput(of products: DecoderProducts) -> Bool {
+        switch products {
+        case .queryKeyValue: query.weight.isPacked || key.weight.isPacked || value.weight.isPacked
+        case .output: output.weight.isPacked
+        case .gateUp: feedForward.map { $0.gate.weight.isPacked || $0.up.weight.isPacked } ?? false
+        case .down: feedForward?.down.weight.isPacked ?? false
+        }
+    }
     var keyHeads: Int { key.outputs / headDim }
+    /// Whether what attention gives goes to the residual stream column by column: nothing normalises it before.
+    var addsAttention: Bool { postAttentionNorm == nil }
+    /// The same of what a dense feed-forward gives.
+    var addsFeedForward: Bool { feedForward != nil && postFeedForwardNorm == nil }
     /// Elements of queries, keys, and between gate and down (0 for a mixture of experts).
     let sizes: Sizes
 
-    /// The weights that a step reads.
-    func weights(of step: DecoderStep) -> [FewRowsWeight] {
-        switch step {
-        case .queryKeyValue: [query.weight, key.weight, value.weight]
-        case .output: [output.weight]
-        case .gateUp: feedForward.map { [$0.gate.weight, $0.up.weight] } ?? []
-        case .down: feedForward.map { [$0.down.weight] } ?? []
-        default: []
+    /// The weights of products, those of products beside each other together.
+    func weights(of products: DecoderProducts) -> [[FewRowsWeight]] {
+        switch products {
+        case .queryKeyValue: [[query.weight], [key.weight], [value.weight]]
+        case .output: [[output.weight]]
+        case .gateUp: feedForward.map { [[$0.gate.weight, $0.up.weight]] } ?? []
+        case .down: feedForward.map { [[$0.down.weight]] } ?? []
         }
     }
 
@@ -88,5 +95,18 @@ struct CPUDecoderLayer {
         (epsilon, residualScale) = (layer.epsilon, layer.residualScale)
         (heads, headDim) = (layer.heads, layer.query.weight.shape[0] / layer.heads)
         (options, angles, number) = (layer.attention, layer.angles, layer.number)
+    }
+}
+
+/// ``RotaryAngles`` without references, likewise.
+struct CPUDecoderAngles {
+    /// [rows, rotated / 2].
+    let cosines, sines: UnsafePointer<Float>
+    let rotated: Int
+    let interleaved: Bool
+
+    init(_ angles: RotaryAngles) {
+        (cosines, sines) = (UnsafePointer(angles.cosines.floats), UnsafePointer(angles.sines.floats))
+        (rotated, interleaved) = (angles.rotated, angles.interleaved)
     }
 }

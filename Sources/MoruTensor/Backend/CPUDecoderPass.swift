@@ -43,12 +43,12 @@ final class CPUDecoderPass: DecoderPass, @unchecked Sendable {
             rows.pass(begin..<number + 1)
             if case .experts(let router, let options, let weights) = sources[number].feedForward {
                 backend.multiplyByExperts(
-                    rows.normalized, rows: embedded.shape[0], router, options, weights, to: rows.delta.floats)
+                    rows.memory.shared.floats, rows: embedded.shape[0], router, options, weights, to: rows.delta.floats)
             }
             begin = number + 1
         }
         rows.pass(begin..<layers.count)
-        return withExtendedLifetime((self, updates)) { rows.finish() }
+        return withExtendedLifetime((self, angles, updates)) { rows.finish() }
     }
 }
 

@@ -2,8 +2,7 @@ import CMoruKernels
 
 /// A few rows on their way through a decoder's layers, on the CPU.
 ///
-/// A layer is some steps (``DecoderStep``) that the threads do together. Intermediate values lie in one piece of memory
-/// that the layers use again and again, so that it stays in the cache.
+/// A layer is some steps (``DecoderStep``) that the threads do together.
 final class CPUDecoderRows {
     let backend: CPUBackend
     let kernels: moru_kernels
@@ -16,24 +15,26 @@ final class CPUDecoderRows {
     private let reads: DecoderReads
     let rowCount, dim: Int
     let runs: [CachedAttentionRun]
-    let angles: [RotaryAngles]
+    let angles: [CPUDecoderAngles]
     let updates: [RowUpdates]
     /// Whether queries are rounded as the keys are that they meet.
     let roundsQueries: Bool
+    /// Whether some rows are of one sequence.
+    private let meetEachOther: Bool
 
     let residual: Tensor
-    /// What the last half of a layer adds to the residual stream.
+    /// What half of a layer adds to the residual stream.
     let delta: Tensor
-    private let work: Tensor
-    /// The input of attention, or of the feed-forward.
-    let normalized: UnsafeMutablePointer<Float>
-    let q, k, v, mixed, gates, gated: UnsafeMutablePointer<Float>
-    /// The input of products with packed weights.
-    let rounded: UnsafeMutableRawPointer
-    /// The products that come next. Changed by the first part of a step that computes none.
-    var products: FewRowsProducts
-    /// The same of attention.
+    let memory: CPUDecoderMemory
+    // What follows changes only between two steps
+    /// Attention of the layer.
     var attention: AttentionRows
+    /// The number of the present products among all so far.
+    private var productNumber = 0
+    /// Whether the threads have made the input of the products together.
+    private var sharesInput = false
+    /// Into how many parts the present step is split.
+    private var parts = 0
 
     /// Rows before the first layer, and memory that fits the largest.
     init(
@@ -46,27 +47,16 @@ final class CPUDecoderRows {
         threadCount = backend.threads.threadCount
         (self.layers, self.reads) = (layers, reads)
         (rowCount, dim) = (embedded.shape[0], embedded.shape[1])
-        (self.runs, self.angles, self.updates) = (runs, angles, updates)
+        (self.runs, self.angles, self.updates) = (runs, angles.map { CPUDecoderAngles($0) }, updates)
         roundsQueries = backend.runtime.allowsBF16
+        meetEachOther = runs.count > 1 && Set(runs.map { ObjectIdentifier($0.cache) }).count < runs.count
         (residual, delta) = (embedded.copied(), Tensor(uninitialized: embedded.shape))
-        let roundedBytes = rowCount * FewRowsInput.roundedRowBytes(max(dim, sizes.queries, sizes.inner))
-        let roundedCount = roundedBytes / MemoryLayout<Float>.size
-        let count = dim + 2 * sizes.queries + 2 * sizes.keys + 2 * sizes.inner
-        work = Tensor(uninitialized: [roundedCount + rowCount * count])
-        rounded = UnsafeMutableRawPointer(work.floats)
-        normalized = work.floats + roundedCount
-        q = normalized + rowCount * dim
-        mixed = q + rowCount * sizes.queries
-        k = mixed + rowCount * sizes.queries
-        v = k + rowCount * sizes.keys
-        gates = v + rowCount * sizes.keys
-        gated = gates + rowCount * sizes.inner
-        products = FewRowsProducts(productKernels)
-        attention = AttentionRows(backend.runtime.rowAttention, threadCount: threadCount)
+        memory = CPUDecoderMemory(rows: rowCount, dim: dim, sizes, threadCount: threadCount, productKernels)
+        attention = AttentionRows(backend)
     }
 
     deinit {
-        products.deallocate()
+        memory.deallocate()
         attention.deallocate()
     }
 
@@ -76,7 +66,7 @@ final class CPUDecoderRows {
     /// The layer of a number, if there is one.
     func layer(_ number: Int) -> Layer? { layers.indices.contains(number) ? layers.baseAddress! + number : nil }
 
-    /// Passes some layers, of which the last may have a mixture of experts: then up to its ``normalized`` input.
+    /// Passes some layers, of which the last may have a mixture of experts: then up to its shared input.
     func pass(_ numbers: Range<Int>) {
         guard let last = numbers.last else { return }
         let steps = DecoderStep.allCases.count
@@ -85,19 +75,20 @@ final class CPUDecoderRows {
             let (layer, step) = index.quotientAndRemainder(dividingBy: steps)
             return (DecoderStep(rawValue: step)!, numbers.lowerBound + layer)
         }
-        func parts(_ index: Int) -> Int {
+        func begin(_ index: Int) -> Int {
             let (step, number) = place(index)
-            return self.parts(of: step, layers.baseAddress! + number)
+            parts = self.begin(step, number)
+            return parts
         }
         func wait(_ index: Int, _ thread: Int, _ turn: Int) {
             let (step, number) = place(index)
             prefetch(after: step, number, thread, turn: turn)
         }
         backend.threads.runSteps(
-            (numbers.count - 1) * steps + lastSteps, parts: parts, whileWaiting: wait
+            (numbers.count - 1) * steps + lastSteps, begin: begin, whileWaiting: wait
         ) { index, part, thread in
             let (step, number) = place(index)
-            perform(step, number, part: part, of: parts(index), thread: thread)
+            perform(step, number, part: part, thread: thread)
         }
     }
 
@@ -123,50 +114,89 @@ final class CPUDecoderRows {
         }
     }
 
-    /// Into how many parts a step of a layer is split, when all before it is done.
-    private func parts(of step: DecoderStep, _ layer: Layer) -> Int {
-        switch step {
-        case .attentionInput, .positions, .joining, .feedForwardInput: rowParts(dim)
-        case .gating: rowParts(4 * layer.pointee.sizes.inner)
-        case .attention: attention.parts
-        case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates, .downUpdates:
-            products.innerParts(atMost: threadCount)
-        case .queryKeyValue, .output, .gateUp, .down: products.parts(atMost: threadCount)
-        }
-    }
+    /// Whether a layer's outputs of `down` are added to the residual stream by whoever computes them: not the last one's,
+    /// which ``finish()`` returns.
+    func addsFeedForward(_ number: Int) -> Bool { number < layers.count - 1 && layers[number].addsFeedForward }
 
-    /// Parts of the rows for work on so many elements each.
-    private func rowParts(_ elements: Int) -> Int { max(1, min(threadCount, rowCount, rowCount * elements >> 12)) }
-
-    private func perform(_ step: DecoderStep, _ number: Int, part: Int, of parts: Int, thread: Int) {
-        let rows = rowCount * part / parts..<rowCount * (part + 1) / parts
+    /// Prepares a step when all before it are done, and says into how many parts it is split.
+    private func begin(_ step: DecoderStep, _ number: Int) -> Int {
         let layer = layers.baseAddress! + number
         switch step {
         case .attentionInput:
-            if part == 0 {
-                beginQueryKeyValue(layer)
-                beginAttention(layer)
-            }
-            makeAttentionInput(layer, after: self.layer(number - 1), rows)
-        case .positions: position(layer, rows)
-        case .attention: attention.compute(part, of: parts, thread: thread)
-        case .joining:
-            if part == 0 { beginOutput(layer) }
-            joinAttention(layer, rows)
+            beginAttention(layer)
+            return beginInput(step, number, isShared: number > 0 && !addsFeedForward(number - 1))
+        case .outputInput: return beginInput(step, number, isShared: false)
         case .feedForwardInput:
-            if part == 0 { beginGateUp(layer, before: self.layer(number + 1)) }
-            makeFeedForwardInput(layer, rows)
-        case .gating:
-            if part == 0 { beginDown(layer) }
-            gate(layer, rows)
-        case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates, .downUpdates:
-            products.computeInner(part, of: parts)
-        case .queryKeyValue:
-            products.compute(part, of: parts, next: reads.after(step, ofLayer: number, thread: part))
-            // Keys lie apart from each other: what is asked for now comes while the threads meet
-            if part < attention.parts { attention.prefetch(part, of: attention.parts) }
-        case .output, .gateUp, .down:
-            products.compute(part, of: parts, next: reads.after(step, ofLayer: number, thread: part))
+            return beginInput(step, number, isShared: layer.pointee.feedForward == nil || !layer.pointee.addsAttention)
+        case .keys: return meetEachOther ? rowParts : 0
+        case .attention: return attention.parts
+        case .downUpdates:
+            beginProducts(step, number)
+            return memory.shared.products.pointee.innerParts(atMost: threadCount)
+        case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates:
+            return memory.shared.products.pointee.innerParts(atMost: threadCount)
+        case .queryKeyValue, .output, .gateUp, .down:
+            return FewRowsProducts.parts(ofCost: cost(of: step.products, layer), atMost: threadCount)
         }
+    }
+
+    /// Into how many parts it is worth splitting the rows.
+    private var rowParts: Int { max(1, min(threadCount, rowCount, rowCount * dim >> 12)) }
+
+    /// Into how many parts the making of an input is split: none if each thread makes it for itself.
+    private func beginInput(_ step: DecoderStep, _ number: Int, isShared: Bool) -> Int {
+        beginProducts(step, number)
+        let parts = rowParts
+        sharesInput = isShared || parts > 1
+        return sharesInput ? parts : 0
+    }
+
+    /// Those with updates are shared, as the updates' inner products are.
+    private func beginProducts(_ step: DecoderStep, _ number: Int) {
+        productNumber += 1
+        guard !updates.isEmpty else { return }
+        append(step.products, number, to: &memory.shared.products.pointee)
+    }
+
+    private func perform(_ step: DecoderStep, _ number: Int, part: Int, thread: Int) {
+        let layer = layers.baseAddress! + number
+        let rows = rowCount * part / parts..<rowCount * (part + 1) / parts
+        switch step {
+        case .attentionInput, .outputInput, .feedForwardInput:
+            makeInput(of: step.products, number, rows, memory.shared)
+        case .keys: for row in rows { storeKeys(layer, row, 0..<layer.pointee.keyHeads) }
+        case .attention:
+            attention.compute(part, of: parts, thread: thread) { row, keyHeads, newest in
+                if !meetEachOther { storeKeys(layer, row, newest) }
+                return turnQueries(layer, row, keyHeads, memory.own(thread))
+            }
+        case .queryKeyValueUpdates, .outputUpdates, .gateUpUpdates, .downUpdates:
+            let (products, input) = prepare(step.products, number, thread)
+            products.pointee.computeInner(part, of: parts, input)
+        case .queryKeyValue, .output, .gateUp, .down:
+            let (products, input) = prepare(step.products, number, thread)
+            let units = products.pointee.units(of: part, parts)
+            products.pointee.compute(units, input, next: reads.after(step, ofLayer: number, thread: part))
+            complete(step.products, number, products, units)
+            // Keys lie apart from each other: what is asked for now comes while the threads meet
+            if step == .queryKeyValue, part < attention.parts { attention.prefetch(part, of: attention.parts) }
+        }
+    }
+
+    /// Products and their input, for a thread to compute some: what all share, or what the thread prepares for itself when
+    /// it first takes part.
+    private func prepare(
+        _ products: DecoderProducts, _ number: Int, _ thread: Int
+    ) -> (products: UnsafeMutablePointer<FewRowsProducts>, input: FewRowsInput) {
+        let (shared, own) = (memory.shared, memory.own(thread))
+        if own.number.pointee != productNumber {
+            own.number.pointee = productNumber
+            if updates.isEmpty { append(products, number, to: &own.products.pointee) }
+            if products != .down, !sharesInput { makeInput(of: products, number, 0..<rowCount, own) }
+        }
+        return (
+            updates.isEmpty ? own.products : shared.products,
+            input(of: products, layers.baseAddress! + number, sharesInput ? shared : own)
+        )
     }
 }

@@ -89,9 +89,14 @@ struct FewRowsInput {
     static func roundedRowBytes(_ inputs: Int) -> Int { (moru_rounded_bytes(inputs) + 63) & ~63 }
 
     /// Rounds some rows.
-    func round(_ rows: Range<Int>, _ kernels: FewRowsKernels) {
+    func round(_ rows: Range<Int>, _ kernels: FewRowsKernels) { round(rows, columns: 0..<inputs, kernels) }
+
+    /// Rounds some columns of rows, in whole blocks of 32.
+    func round(_ rows: Range<Int>, columns: Range<Int>, _ kernels: FewRowsKernels) {
         for row in rows {
-            kernels.round(floats + row * inputs, inputs, way == .close, rounded + row * roundedRowBytes)
+            let out = rounded + row * roundedRowBytes
+            kernels.round(
+                floats + row * inputs, inputs, way == .close, out, columns.lowerBound, columns.upperBound)
         }
     }
 }
@@ -100,7 +105,7 @@ struct FewRowsInput {
 struct FewRowsKernels {
     let dense: @convention(c) (UnsafePointer<moru_matvec>?, Int, Int) -> Void
     let packed: @convention(c) (UnsafePointer<moru_packed_product>?, Int, Int) -> Void
-    let round: @convention(c) (UnsafePointer<Float>?, Int, Bool, UnsafeMutableRawPointer?) -> Void
+    let round: @convention(c) (UnsafePointer<Float>?, Int, Bool, UnsafeMutableRawPointer?, Int, Int) -> Void
     let updates: moru_low_rank_kernels
 
     init(_ runtime: Runtime) {

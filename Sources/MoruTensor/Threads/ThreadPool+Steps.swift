@@ -13,17 +13,24 @@ extension ThreadPool {
     /// when it comes. A step of one part is done by whoever ended the one before, while the others wait for what follows.
     ///
     /// - Parameters:
-    ///   - parts: The parts of a step, 1 to ``maximumParts``. Asked for once, after the step before.
+    ///   - begin: Prepares a step and says its parts, up to ``maximumParts``, of which there may be none. Called once, when
+    ///     all steps before are done.
     ///   - whileWaiting: Called by a thread again and again, with a number that counts up, while it waits for a step to end.
     ///   - body: Computes a part. `thread` is below ``threadCount``, and that of no other part being computed.
     func runSteps(
-        _ count: Int, parts: (_ step: Int) -> Int,
+        _ count: Int, begin: (_ step: Int) -> Int,
         whileWaiting: (_ step: Int, _ thread: Int, _ turn: Int) -> Void = { _, _, _ in },
         _ body: (_ step: Int, _ part: Int, _ thread: Int) -> Void
     ) {
-        guard count > 0 else { return }
-        let sequence = StepSequence(count: count, firstParts: parts(0), threadCount: threadCount, maximumParts)
-        run(threadCount) { sequence.work(as: $0, parts, whileWaiting, body) }
+        var (first, parts) = (0, 0)
+        while first < count, parts == 0 {
+            parts = begin(first)
+            if parts == 0 { first += 1 }
+        }
+        guard first < count else { return }
+        let sequence = StepSequence(
+            first: first, parts: parts, count: count, threadCount: threadCount, maximumParts: maximumParts)
+        run(threadCount) { sequence.work(as: $0, begin, whileWaiting, body) }
     }
 }
 
@@ -54,9 +61,9 @@ private final class StepSequence: @unchecked Sendable {
     private let progress: Atomic<UInt64>
     private let claims: UnsafeMutableBufferPointer<Claim>
 
-    init(count: Int, firstParts: Int, threadCount: Int, _ maximumParts: Int) {
+    init(first: Int, parts: Int, count: Int, threadCount: Int, maximumParts: Int) {
         (self.count, self.threadCount) = (count, threadCount)
-        progress = Atomic(Progress(step: 0, parts: firstParts).word)
+        progress = Atomic(Progress(step: first, parts: parts).word)
         claims = .allocate(capacity: maximumParts)
         for part in 0..<maximumParts { claims.initializeElement(at: part, to: Claim()) }
     }
@@ -68,18 +75,18 @@ private final class StepSequence: @unchecked Sendable {
 
     /// Takes part until the last step is done.
     func work(
-        as thread: Int, _ parts: (Int) -> Int, _ whileWaiting: (Int, Int, Int) -> Void, _ body: (Int, Int, Int) -> Void
+        as thread: Int, _ begin: (Int) -> Int, _ whileWaiting: (Int, Int, Int) -> Void, _ body: (Int, Int, Int) -> Void
     ) {
         var now = Progress(progress.load(ordering: .acquiring))
         while now.step < count {
             let own = now.parts * thread / threadCount..<now.parts * (thread + 1) / threadCount
-            for part in own where take(part, of: now) { perform(now.step, part, thread, parts, body) }
+            for part in own where take(part, of: now) { perform(now.step, part, thread, begin, body) }
             // The others' last parts first, which they come to last
             for part in (own.upperBound..<now.parts).reversed() where take(part, of: now) {
-                perform(now.step, part, thread, parts, body)
+                perform(now.step, part, thread, begin, body)
             }
             for part in (0..<own.lowerBound).reversed() where take(part, of: now) {
-                perform(now.step, part, thread, parts, body)
+                perform(now.step, part, thread, begin, body)
             }
             let step = now.step
             now = awaitStep(after: step) { whileWaiting(step, thread, $0) }
@@ -95,17 +102,17 @@ private final class StepSequence: @unchecked Sendable {
             .exchanged
     }
 
-    /// Computes a part; after the last one of a step also the steps of one part that follow.
+    /// Computes a part; after the last one of a step also the steps of at most one part that follow.
     private func perform(
-        _ step: Int, _ part: Int, _ thread: Int, _ parts: (Int) -> Int, _ body: (Int, Int, Int) -> Void
+        _ step: Int, _ part: Int, _ thread: Int, _ begin: (Int) -> Int, _ body: (Int, Int, Int) -> Void
     ) {
         body(step, part, thread)
         guard Progress(progress.subtract(1, ordering: .acquiringAndReleasing).newValue).left == 0 else { return }
         var next = Progress(step: step + 1, parts: 0)
         while next.step < count {
-            next = Progress(step: next.step, parts: parts(next.step))
+            next = Progress(step: next.step, parts: begin(next.step))
             if next.parts > 1 { break }
-            body(next.step, 0, thread)
+            if next.parts == 1 { body(next.step, 0, thread) }
             next.step += 1
         }
         progress.store(next.word, ordering: .releasing)

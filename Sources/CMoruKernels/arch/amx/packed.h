@@ -109,6 +109,6 @@ void AMX_NAME(packed_product)(const moru_packed_product *args, size_t n_begin, s
     _tile_release();
 }
 
-void AMX_NAME(round_row)(const float *x, size_t k, bool closely, void *out) {
-    VNNI_NAME(round_row)(x, k, closely, out);
+void AMX_NAME(round_row)(const float *x, size_t k, bool closely, void *out, size_t begin, size_t end) {
+    VNNI_NAME(round_row)(x, k, closely, out, begin, end);
 }

@@ -503,9 +503,10 @@ void PACKED_NAME(packed_product)(const moru_packed_product *args, size_t n_begin
 }
 
 // Each block by itself: around 0, or closely from the least to the largest, with 0 among the steps.
-INLINE void round_blocks(const float *x, size_t k, const bool closely, void *out) {
+INLINE void round_blocks(const float *row_x, size_t k, const bool closely, void *out, size_t begin, size_t end) {
     rounded_row row = rounded_row_at(out, k);
-    for (size_t b = 0; b < k / 32; b++, x += 32) {
+    for (size_t b = begin / 32; b < end / 32; b++) {
+        const float *x = row_x + 32 * b;
         // As integers, where a NaN is the largest: the largest, and the least but for its sign
         vi most = (vi)(0), least = (vi)(0);
         for (size_t i = 0; i < 32; i += LANES) {
@@ -536,8 +537,8 @@ INLINE void round_blocks(const float *x, size_t k, const bool closely, void *out
     }
 }
 
-void PACKED_NAME(round_row)(const float *x, size_t k, bool closely, void *out) {
-    if (closely) round_blocks(x, k, true, out);
-    else round_blocks(x, k, false, out);
+void PACKED_NAME(round_row)(const float *x, size_t k, bool closely, void *out, size_t begin, size_t end) {
+    if (closely) round_blocks(x, k, true, out, begin, end);
+    else round_blocks(x, k, false, out, begin, end);
 }
 #endif
