@@ -238,15 +238,20 @@ public final class PrefixDirectory: Sendable {
     }
 
     private func store(_ identity: PrefixIdentity, _ key: ContentDigest, _ page: UnsafeRawBufferPointer) {
-        guard !state.withLock({ $0.isClosed }) else { return }
+        let isWanted = state.withLock { state in
+            // Another engine of the same model may have written the page since it was asked for
+            let isWanted = !state.isClosed && state.entries[key] == nil
+            if !isWanted { state.pending.remove(key) }
+            return isWanted
+        }
+        guard isWanted else { return }
         let file = PrefixFile.bytes(identity, page: page)
         do {
             try FileSystem.write(file, to: path(of: key))
             state.withLock { state in
                 state.pending.remove(key)
-                // Engines of the same model may both have had the page to write
-                let former = state.entries.updateValue(Entry(bytes: file.count, used: state.tick()), forKey: key)
-                state.statistics.bytes += file.count - (former?.bytes ?? 0)
+                state.entries[key] = Entry(bytes: file.count, used: state.tick())
+                state.statistics.bytes += file.count
                 state.statistics.written += 1
             }
             makeRoom()

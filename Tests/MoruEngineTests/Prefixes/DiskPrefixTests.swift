@@ -204,13 +204,19 @@ struct DiskPrefixTests {
         let folder = TestNeeds.temporaryPath("prefixes")
         defer { FileSystem.remove(folder) }
         let directory = try PrefixDirectory(path: folder, maximumBytes: 1 << 20)
-        let identity = PrefixIdentity(computation: ContentHash().digest, tokens: [1, 2, 3], longCount: 0)
         let page = [UInt8](repeating: 7, count: 4096)
-        DispatchQueue.concurrentPerform(iterations: 16) { _ in
-            page.withUnsafeBytes { directory.writeNow(identity, $0) }
+        for round in 1...20 {
+            let identity = PrefixIdentity(computation: ContentHash().digest, tokens: [Int32(round)], longCount: 0)
+            let arrived = Atomic(0)
+            DispatchQueue.concurrentPerform(iterations: 2) { _ in
+                // Both ask before either has written, as far as the threads come in time
+                arrived.add(1, ordering: .relaxed)
+                for _ in 0..<100_000 where arrived.load(ordering: .relaxed) < 2 {}
+                page.withUnsafeBytes { directory.writeNow(identity, $0) }
+            }
+            #expect(directory.statistics.pages == round && directory.statistics.written == round)
+            #expect(directory.statistics.bytes == round * PrefixFile.byteCount(identity, pageBytes: page.count))
         }
-        #expect(directory.statistics.pages == 1)
-        #expect(directory.statistics.bytes == PrefixFile.byteCount(identity, pageBytes: page.count))
     }
 
     @Test("a folder is for one process, and half-written files go")
