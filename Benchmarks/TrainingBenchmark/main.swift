@@ -138,9 +138,9 @@ func measure(_ subject: Subject, steps: Int, recomputes: Bool, _ kind: Optimizer
             case "lora": try lowRank(name)
             default: throw Usage()
             }
-        let kind = arguments.contains("adamw_8bit") ? OptimizerSettings.Kind.adamw8Bit : .adamw
+        let optimizer = arguments.contains("adamw_8bit") ? OptimizerSettings.Kind.adamw8Bit : .adamw
         let recomputes = arguments.contains("recompute")
-        print(try measure(subject, steps: steps, recomputes: recomputes, kind).text(sortedKeys: false))
+        print(try measure(subject, steps: steps, recomputes: recomputes, optimizer).text(sortedKeys: false))
     } catch {
         FileHandle.standardError.write(Data("error: \(error)\n".utf8))
         exit(1)
