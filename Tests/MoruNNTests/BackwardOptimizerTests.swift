@@ -48,7 +48,7 @@ import Testing
             #expect(places.count <= 1, "\(places.count) of \(moving.count) values were copied")
         }
         for (one, other) in zip(reference, moving) {
-            #expect(one.value.values() == other.value.values(), "\(one.path)")
+            expectEqual(one.value, other.value, "\(one.path)")
         }
         #expect(whole.step == 3 && during.step == 3)
         for (one, other) in zip(whole.state, during.state) {

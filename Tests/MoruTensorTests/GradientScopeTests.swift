@@ -67,7 +67,7 @@ import Testing
             function(leaves[0], leaves[2], leaves[3])
         } whenComplete: { index, gradient in
             order.append(index)
-            #expect(gradient.values() == together.gradients[index].values(), "\(index)")
+            expectEqual(gradient, together.gradients[index], "\(index)")
         }
         #expect(order == [3, 2, 0, 1])
         #expect(value.scalar == together.value.scalar && !value.isTracked)

@@ -90,8 +90,8 @@ import Testing
         let rest = try trainer(.adamw8Bit, epochs: 3)
         let others = try losses(rest, in: killed, existing: .resume)
         #expect(others == Array(all[5...]), "\(others) after \(all)")
-        #expect(
-            rest.method.parameters.map { $0.value.values() } == reference.method.parameters.map { $0.value.values() })
+        expectEqual(
+            rest.method.parameters.map { $0.value.values() }, reference.method.parameters.map { $0.value.values() })
         let state = try SafetensorsFile(path: whole + "/checkpoints/step-000005/optimizer.safetensors")
         let name = "model.layers.0.mlp.up_proj.weight.first_moment_8bit"
         #expect(try state.tensor(name).dtype == .i32)
