@@ -77,7 +77,8 @@ public struct Trainer {
     ///   - isCancelled: Asked often; once true, the run saves a checkpoint and stops.
     /// - Throws: ``MoruError/Code/dataEmpty``, ``MoruError/Code/runInUse``, ``MoruError/Code/runExists``,
     ///   ``MoruError/Code/runChanged``, ``MoruError/Code/trainingDiverged``, ``MoruError/Code/cancelled``, or what the
-    ///   file system throws. The last checkpoint and the best result stay intact.
+    ///   file system throws. The last checkpoint and the best result stay intact; without clipping, the parameters in
+    ///   memory may have taken a part of the step at which training diverged.
     @discardableResult
     public func run(
         in directory: String, existing: ExistingRun = .refuse, events: @escaping (TrainingEvent) -> Void = { _ in },

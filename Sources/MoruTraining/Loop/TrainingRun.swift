@@ -100,7 +100,7 @@ struct TrainingRun {
                 if movesNow { try move(index, &gradients, loss: loss) }
             }
         }
-        let norm = gradients.norm
+        let norm = gradients.norm()
         if !settings.movesDuringBackwardPass {
             guard norm.isFinite else {
                 throw diverged("the gradient's norm is \(Self.name(norm)), at a loss of \(loss)")
@@ -160,7 +160,8 @@ struct TrainingRun {
         let kept = saved.map { "; the checkpoint of step \($0) is intact" } ?? ""
         return MoruError(
             .trainingDiverged, place + kept,
-            remedy: "lower training.learning_rate, lengthen the warm-up, or lower training.clip_norm")
+            remedy: "lower training.learning_rate, lengthen the warm-up, or "
+                + (settings.clipNorm == 0 ? "clip gradients (training.clip_norm=1)" : "lower training.clip_norm"))
     }
 
     // MARK: Validation
