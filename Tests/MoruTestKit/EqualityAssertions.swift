@@ -38,8 +38,8 @@ public func expectEqual(
     expectEqual(found.values(), expected.values(), what(), sourceLocation: sourceLocation)
 }
 
-/// How two lists differ, in words; nil when they do not.
-private func difference<Element: Equatable>(
+/// How two lists differ, in words: the first element that does, and how many do; nil when they are equal.
+public func difference<Element: Equatable>(
     _ found: some Collection<Element>, _ expected: some Collection<Element>
 ) -> String? {
     let pairs = zip(found, expected)
