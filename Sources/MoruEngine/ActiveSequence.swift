@@ -1,3 +1,5 @@
+import Dispatch
+import MoruBase
 import MoruTensor
 import MoruText
 import Synchronization
@@ -49,9 +51,10 @@ final class ActiveSequence {
     var guess: PromptLookup.Guess?
     var speculation = SpeculationCounts()
     /// Where the answer is in the grammar that it must keep to; nil where there is none.
-    private(set) var grammar: GrammarMatcher?
-    /// Whether the grammar lets nothing follow.
-    private(set) var isComplete = false
+    let grammar: GrammarFollower?
+    /// The logits [1, V] after the last known token, and the run that they came from, while it is not known yet which
+    /// tokens the grammar allows there.
+    var postponed: (run: StepRun, logits: Tensor)?
     private var started: ContinuousClock.Instant?
     private var firstToken: ContinuousClock.Instant?
     private var lastToken: ContinuousClock.Instant?
@@ -61,28 +64,45 @@ final class ActiveSequence {
         known = submission.request.prompt
         lookup = speculates ? PromptLookup(submission.request.prompt) : nil
         sampler = Sampler(submission.request.sampling, prompt: submission.request.prompt)
-        grammar = submission.request.grammar
+        grammar = submission.request.grammar.map(GrammarFollower.init)
     }
 
     var request: GenerationRequest { submission.request }
 
-    /// The tokens of which the next is to be one; nil for all.
-    func allowedTokens() -> TokenMask? {
-        guard let grammar else { return nil }
-        var allowed = grammar.allowed()
-        if grammar.mayEnd { for id in request.endIDs where 0..<allowed.count ~= Int(id) { allowed.insert(Int(id)) } }
-        return allowed
+    /// What the grammar says of the next token.
+    enum Choice {
+        /// One of some tokens; nil for any.
+        case among(TokenMask?)
+        /// There is none: the answer is complete.
+        case complete
+        /// It takes longer to find out.
+        case unknown
     }
 
-    /// Takes note of the next token of the answer.
-    func follow(_ id: Int32) {
-        grammar?.accept(id)
-        guard let grammar else { return }
-        isComplete =
-            grammar.mustEnd || (request.endIDs.isEmpty && grammar.mayEnd && grammar.allowed().isEmpty)
-        guard !isComplete else { return }
-        // What is allowed next is looked for while the model computes
-        Task.detached(priority: .high) { _ = grammar.allowed() }
+    /// Which tokens may come next, as far as that is known at a time.
+    ///
+    /// - Throws: ``MoruError/Code/grammarTooLarge``.
+    func choice(until deadline: DispatchTime) throws(MoruError) -> Choice {
+        guard let grammar else { return .among(nil) }
+        guard let step = try grammar.step(until: deadline) else { return .unknown }
+        if step.mustEnd || (request.endIDs.isEmpty && step.mayEnd && step.allowed.isEmpty) {
+            return .complete
+        }
+        guard step.mayEnd else { return .among(step.allowed) }
+        var allowed = step.allowed
+        for id in request.endIDs where 0..<allowed.count ~= Int(id) { allowed.insert(Int(id)) }
+        return .among(allowed)
+    }
+
+    /// Takes note of the next token of the answer, and says whether the answer is complete with it, as far as that is
+    /// known at a time.
+    func follow(_ id: Int32, until deadline: DispatchTime) -> Bool {
+        guard let grammar else { return false }
+        grammar.accept(id)
+        if let mustEnd = grammar.mustEnd, mustEnd || !request.endIDs.isEmpty { return mustEnd }
+        // What fails is said at the next token
+        if case .complete? = try? choice(until: deadline) { return true }
+        return false
     }
 
     func noteStart(_ now: ContinuousClock.Instant) { started = started ?? now }

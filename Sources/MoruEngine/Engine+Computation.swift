@@ -1,7 +1,9 @@
+import Dispatch
 import MoruBase
 import MoruModels
 import MoruNN
 import MoruTensor
+import MoruText
 
 extension Engine {
     /// What is known of the model's parameters, which are looked through once its output is not finite.
@@ -27,6 +29,8 @@ extension Engine {
             outcomes[run.id] = isFinite ? .computed : .failed(notFinite(sequence.request))
         }
         var sampled = placed.filter { $0.run.samples }[...]
+        // All sequences of a pass wait together for what grammars allow, and no longer than others may wait for them
+        let deadline = DispatchTime.now() + Self.grammarWait
         while !sampled.isEmpty {
             // As many runs as fit in a product of few rows
             var rows: [Int] = []
@@ -42,7 +46,7 @@ extension Engine {
                 let its = row..<row + 1 + run.guesses.count
                 row = its.upperBound
                 if case .failed = outcomes[run.id] { continue }
-                outcomes[run.id] = choose(for: sequence, run, logits.rows(its))
+                outcomes[run.id] = choose(for: sequence, run, logits.rows(its), until: deadline)
             }
         }
     }
@@ -70,33 +74,79 @@ extension Engine {
 
     /// Chooses a sequence's next tokens from the logits [1 + guesses, V] after its run's last token and after each
     /// guess. A guess is right when it is what would have been chosen anyway; what follows a wrong one is worthless.
-    private func choose(for sequence: ActiveSequence, _ run: StepRun, _ logits: Tensor) -> StepResult.Outcome {
+    ///
+    /// Where the grammar takes too long, what follows is chosen later: see ``choosePostponed()``.
+    private func choose(
+        for sequence: ActiveSequence, _ run: StepRun, _ logits: Tensor, until deadline: DispatchTime
+    ) -> StepResult.Outcome {
         var ids: [Int32] = []
+        var isComplete = false
         sequence.chosen = []
         repeat {
             let row = logits.rows(ids.count..<ids.count + 1)
             guard row.isFinite else { return .failed(notFinite(sequence.request)) }
-            let allowed = sequence.allowedTokens()
+            let choice: ActiveSequence.Choice
+            do throws(MoruError) { choice = try sequence.choice(until: deadline) } catch { return .failed(error) }
+            var allowed: TokenMask?
+            switch choice {
+            case .among(let mask): allowed = mask
+            case .complete: isComplete = true
+            case .unknown: if ids.isEmpty { return postpone(sequence, run, row) }
+            }
+            if isComplete { break }
+            if case .unknown = choice { break }
             if let allowed, allowed.isEmpty { return .failed(deadEnd(sequence)) }
             let id = sequence.sampler.next(row, allowed: allowed)
             ids.append(id)
             let scored = sequence.request.logProbabilities.flatMap { scores(row, [id], top: $0).first }
             sequence.chosen.append(scored ?? TokenScore(id: id))
             if sequence.request.endIDs.contains(id) { break }
-            sequence.follow(id)
-            if sequence.isComplete { break }
+            isComplete = sequence.follow(id, until: deadline)
+            if isComplete { break }
         } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
         if !run.guesses.isEmpty {
             let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
-            if let cache = sequence.cache { cache.truncate(to: cache.count - run.guesses.count + ids.count - 1) }
+            if let cache = sequence.cache, !ids.isEmpty {
+                cache.truncate(to: cache.count - run.guesses.count + ids.count - 1)
+            }
             if let guess = sequence.guess { sequence.lookup?.note(guess, tried: run.guesses.count, right: right) }
             sequence.draft?.note(known: run.positions.upperBound, tried: run.guesses.count, right: right)
             sequence.speculation.add(proposed: run.guesses.count, accepted: right)
             counts.speculation.add(proposed: run.guesses.count, accepted: right)
             sequence.guess = nil
         }
-        return .sampled(ids, isComplete: sequence.isComplete)
+        return .sampled(ids, isComplete: isComplete)
     }
+
+    /// Keeps the logits of a sequence for the time when it is known what its grammar allows.
+    private func postpone(_ sequence: ActiveSequence, _ run: StepRun, _ row: Tensor) -> StepResult.Outcome {
+        if let cache = sequence.cache { cache.truncate(to: cache.count - run.guesses.count) }
+        if let guess = sequence.guess { sequence.lookup?.note(guess, tried: 0, right: 0) }
+        sequence.guess = nil
+        var run = run
+        run.guesses = []
+        sequence.postponed = (run, row)
+        sequence.grammar?.whenReady { [weak self] in Task { await self?.wake() } }
+        return .computed
+    }
+
+    /// Chooses the next tokens of the sequences whose grammars took longer, as far as they are known now.
+    func choosePostponed() {
+        var plan = StepPlan()
+        var outcomes: [SequenceID: StepResult.Outcome] = [:]
+        for id in sequences.keys.sorted() {
+            guard let sequence = sequences[id], let (run, logits) = sequence.postponed,
+                sequence.grammar?.isReady ?? true
+            else { continue }
+            sequence.postponed = nil
+            plan.runs.append(run)
+            outcomes[id] = choose(for: sequence, run, logits, until: .now())
+        }
+        if !plan.runs.isEmpty { deliver(scheduler.apply(plan, StepResult(outcomes))) }
+    }
+
+    /// How long a step waits for what grammars allow.
+    private static var grammarWait: DispatchTimeInterval { .milliseconds(3) }
 
     private func deadEnd(_ sequence: ActiveSequence) -> MoruError {
         let text = String(decoding: sequence.grammar?.bytes ?? [], as: UTF8.self)

@@ -265,7 +265,7 @@ public actor Engine {
 
     // MARK: - Steps
 
-    private func wake() async {
+    func wake() async {
         guard !isDriving else { return }
         isDriving = true
         // Between steps the actor is free for others: statistics, shutdown.
@@ -279,8 +279,10 @@ public actor Engine {
         for (id, sequence) in sequences where sequence.submission.cancellation.isCancelled {
             deliver(disk?.waiting.remove(id) == nil ? scheduler.cancel(id) : [.finished(id, .cancelled)])
         }
-        var plan = scheduler.schedule()
-        guard !plan.runs.isEmpty else { return false }
+        choosePostponed()
+        var plan = scheduler.schedule(
+            holding: Set(sequences.values.filter { $0.postponed != nil }.map(\.submission.id)))
+        guard !plan.isEmpty else { return false }
         let begin = ContinuousClock.now
         prepare(plan)
         for run in plan.runs { sequences[run.id]?.noteStart(begin) }
@@ -308,6 +310,7 @@ public actor Engine {
         for id in plan.preempted {
             sequences[id]?.cache = nil
             sequences[id]?.draft = nil
+            sequences[id]?.postponed = nil
             counts.preempted += 1
         }
         // Before anything is written
@@ -368,7 +371,7 @@ public actor Engine {
     }
 
     /// Hands events to the callers.
-    private func deliver(_ events: [SchedulerEvent]) {
+    func deliver(_ events: [SchedulerEvent]) {
         guard !events.isEmpty else { return }
         let now = ContinuousClock.now
         record(events, now)

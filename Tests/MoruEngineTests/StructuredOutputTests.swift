@@ -66,6 +66,34 @@ struct StructuredOutputTests {
         #expect(answers[0] == answers[1] && answers[0].count == 60, "\(answers)")
     }
 
+    /// Where it takes long to find out what a grammar allows, nobody else waits, and nothing else is answered.
+    @Test func othersGoOnWhileAGrammarTakesLong() async throws {
+        let form = StructuredOutput.regex("(?:ab|ba|cd){5}")
+        var plain = options(4, form)
+        (plain.structure, plain.maximumTokens) = (nil, 20)
+        let model = try TestModels.tinyPretrained(contextLength: 512)
+        let reference = try TextGenerator(model)
+        let expected = (try await reference.generate("x", options(3, form)), try await reference.generate("y", plain))
+        for speculation in [Speculation.off, .lookup] {
+            let generator = try TextGenerator(model, configuration: EngineConfiguration(speculation: speculation))
+            let engine = generator.engine
+            let queue = try generator.matcher(for: form).queue
+            queue.suspend()
+            let waiting = Task { try await generator.generate("x", options(3, form)) }
+            let leaving = Task { try await generator.generate("x", options(3, form)) }
+            while engine.observation.statistics.running < 2 { try await Task.sleep(for: .milliseconds(2)) }
+            #expect(try await generator.generate("y", plain).text == expected.1.text)
+            #expect(engine.observation.statistics.generatedTokens == 20)
+            leaving.cancel()
+            _ = await leaving.result
+            while await engine.statistics.running > 1 { try await Task.sleep(for: .milliseconds(2)) }
+            queue.resume()
+            let answer = try await waiting.value
+            #expect(answer.text == expected.0.text && answer.finishReason == expected.0.finishReason)
+            #expect(await engine.statistics.running == 0)
+        }
+    }
+
     @Test func whatCannotBeWrittenIsAnError() async throws {
         let generator = try TextGenerator(TestModels.tinyPretrained(contextLength: 256))
         await #expect(throws: MoruError.self) {

@@ -5,13 +5,15 @@ extension Scheduler {
     private static let leastCopiedPositions = 16
 
     /// The next step; empty when there is nothing to do.
-    package mutating func schedule() -> StepPlan {
+    ///
+    /// - Parameter held: Sequences whose known tokens are all computed, and whose next is not chosen yet.
+    package mutating func schedule(holding held: Set<SequenceID> = []) -> StepPlan {
         stepNumber += 1
         var plan = StepPlan()
         makeRoom(&plan)
         // Those that have just given their pages back would take them again
         if plan.preempted.isEmpty { admit(&plan) }
-        plan.runs = runs()
+        plan.runs = runs(without: held)
         return plan
     }
 
@@ -136,11 +138,11 @@ extension Scheduler {
 
     /// Single tokens always run, there is one at most for each sequence; longer runs share the rest of the budget, those
     /// of the client that was served least first, and then in turns.
-    private mutating func runs() -> [StepRun] {
+    private mutating func runs(without held: Set<SequenceID>) -> [StepRun] {
         var runs: [StepRun] = []
         runs.reserveCapacity(running.count)
         var longer: [Int] = []
-        for place in running.indices {
+        for place in running.indices where !held.contains(running[place].id) {
             if running[place].target - running[place].computed > 1 {
                 longer.append(place)
             } else if let run = running[place].nextRun(1, limits) {

@@ -50,6 +50,8 @@ package struct StepPlan: Sendable, Hashable {
     package var copies: [PageCopy] = []
     /// The runs, in the order in which their requests came.
     package var runs: [StepRun] = []
+    /// Whether there is nothing to do.
+    package var isEmpty: Bool { runs.isEmpty && starts.isEmpty && preempted.isEmpty }
     /// The tokens of all runs.
     package var tokenCount: Int { runs.reduce(0) { $0 + $1.tokens.count } }
 }

@@ -50,6 +50,8 @@ struct GrammarAutomaton: Sendable {
     private var transitions: [Int32] = []
     /// How many places all states have.
     private var held = 0
+    /// Grows with the time that has been spent on new transitions; a unit is some tens of nanoseconds.
+    private(set) var work = 0
 
     /// Counts how often all states were forgotten: a state's number holds within one epoch.
     private(set) var epoch = 0
@@ -82,9 +84,12 @@ struct GrammarAutomaton: Sendable {
     // MARK: - Reading
 
     /// The state after a byte; ``dead`` where no text goes on with it.
-    mutating func step(_ state: Int32, _ byte: UInt8) -> Int32 {
+    mutating func step(_ state: Int32, _ byte: UInt8) -> Int32 { knownStep(state, byte) ?? explore(state, byte) }
+
+    /// The state after a byte, where that has been found out before.
+    func knownStep(_ state: Int32, _ byte: UInt8) -> Int32? {
         let known = transitions[Int(state) * representatives.count + Int(classes[Int(byte)])]
-        return known == Self.unknown ? explore(state, byte) : known
+        return known == Self.unknown ? nil : known
     }
 
     /// Whether the text may end here.
@@ -93,9 +98,12 @@ struct GrammarAutomaton: Sendable {
     /// Whether nothing can follow.
     func mustEnd(_ state: Int32) -> Bool { places[Int(state)].isEmpty }
 
+    /// Whether there are too many states.
+    var isLarge: Bool { places.count > maximumStates || held + frames.count > Self.maximumHeld }
+
     /// Forgets every state where there are too many; the numbers of states are then no longer valid.
     mutating func forgetIfLarge() {
-        guard places.count > maximumStates || held + frames.count > Self.maximumHeld else { return }
+        guard isLarge else { return }
         (frames, frameNumbers, places, stateNumbers, accepting, transitions) = ([], [:], [], [:], [], [])
         held = 0
         epoch += 1
@@ -110,6 +118,7 @@ struct GrammarAutomaton: Sendable {
             guard case .bytes(let range, let next) = nodes[Int(node)], range.contains(byte) else { continue }
             reached.append((next, stack))
         }
+        work += 1 + places[Int(state)].count / 16
         let result = reached.isEmpty ? Self.dead : closure(reached).map { number(of: $0) } ?? Self.dead
         transitions[Int(state) * representatives.count + Int(classes[Int(byte)])] = result
         return result
@@ -136,6 +145,7 @@ struct GrammarAutomaton: Sendable {
                 }
             }
         }
+        work += seen.count
         return (result.sorted(), mayEnd)
     }
 

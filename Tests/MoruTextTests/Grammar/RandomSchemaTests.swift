@@ -101,7 +101,7 @@ struct RandomSchemaTests {
         var matcher = grammar.matcher()
         for step in 0..<4000 {
             if matcher.mustEnd || (matcher.mayEnd && (step > 40 || random.next() % 3 == 0)) { break }
-            let ids = matcher.allowed().ids
+            let ids = try matcher.allowed().ids
             try #require(!ids.isEmpty, "a dead end after \(String(decoding: matcher.bytes, as: UTF8.self))")
             let closers = isInString(matcher.bytes) ? "\"" : "]}"
             let closing = ids.filter { tokens[$0].count == 1 && closers.utf8.contains(tokens[$0][0]) }

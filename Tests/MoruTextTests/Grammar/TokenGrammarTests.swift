@@ -43,7 +43,7 @@ struct TokenGrammarTests {
         let grammar = try TokenGrammar(Grammar(jsonSchema: schema), trie)
         var (steps, matcher) = (0, grammar.matcher())
         while !matcher.mustEnd, steps < 25 {
-            let mask = matcher.allowed()
+            let mask = try matcher.allowed()
             for id in tokens.indices {
                 var copy = matcher
                 let isAllowed = copy.accept(Int32(id))
@@ -54,6 +54,40 @@ struct TokenGrammarTests {
             matcher.accept(Int32(ids[Int(generator.next() % UInt64(ids.count))]))
             steps += 1
         }
+    }
+
+    /// What does not fit into the memory, with nothing else there, is refused.
+    @Test func tooManyWaysToReadATextAreAnError() throws {
+        let trie = TokenTrie((0..<200).map { number in Array(String(number, radix: 2).utf8) })
+        let grammar = try Grammar(regex: "[01]{0,4}1[01]{9}")
+        let enough = TokenGrammar(try GrammarAutomaton(grammar), trie)
+        #expect(try enough.matcher().allowed().ids == Array(0..<200))
+        let few = TokenGrammar(try GrammarAutomaton(grammar, maximumStates: 10), trie)
+        let error = #expect(throws: MoruError.self) { try few.matcher().allowed() }
+        #expect(error?.code == .grammarTooLarge && error?.remedy != nil)
+    }
+
+    /// What is not known at once is looked for elsewhere, and gives the same.
+    @Test func aFollowerGivesWhatAMatcherGives() throws {
+        let trie = TokenTrie((0..<300).map { number in Array(String(number, radix: 3).utf8) })
+        func grammar() throws -> TokenGrammar { try TokenGrammar(Grammar(regex: "(?:[01]+2){3}"), trie) }
+        var matcher = try grammar().matcher()
+        let start = try grammar().matcher()
+        start.queue.suspend()
+        let follower = GrammarFollower(start)
+        #expect(try follower.step(until: .now()) == nil && !follower.isReady && follower.mustEnd == false)
+        start.queue.resume()
+        var generator = SystemRandomNumberGenerator()
+        while true {
+            let step = try #require(try follower.step(until: .distantFuture))
+            #expect(try step.allowed == matcher.allowed() && step.mustEnd == matcher.mustEnd)
+            #expect(step.mayEnd == matcher.mayEnd && follower.bytes == matcher.bytes)
+            if step.mustEnd { break }
+            let id = Int32(try #require(step.allowed.ids.randomElement(using: &generator)))
+            matcher.accept(id)
+            follower.accept(id)
+        }
+        #expect(matcher.bytes.count { $0 == UInt8(ascii: "2") } == 3)
     }
 
     /// The tokens that a tree's nodes spell.

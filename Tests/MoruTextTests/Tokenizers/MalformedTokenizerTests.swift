@@ -110,7 +110,8 @@ import Testing
         func refused(_ field: String, _ body: () throws -> Void) {
             let error = #expect(throws: MoruError.self) { try body() }
             #expect(error?.code == .tokenizerUnsupported && error?.remedy != nil)
-            #expect(error?.message.hasPrefix("t.json: \(field), with the steps after it, can make") == true, "\(error?.message ?? "none")")
+            let begin = "t.json: \(field), with the steps after it, can make"
+            #expect(error?.message.hasPrefix(begin) == true, "\(error?.message ?? "none")")
         }
         let thousand = String(repeating: "a", count: 1000)
         let hostile = (0..<5).map { _ in replace("a", thousand) }.joined(separator: ",")

@@ -101,7 +101,8 @@ import Testing
             let counts = ["*", "+", "?", "*?", "+?", "??", "*+", "++", "?+", "{2}", "{1,3}", "{0,2}", "{2,}"]
             switch Int.random(in: 0...(depth > 3 ? 2 : 7), using: &generator) {
             case 0...1: return sets.randomElement(using: &generator) ?? "a"
-            case 2: return (sets.randomElement(using: &generator) ?? "a") + (counts.randomElement(using: &generator) ?? "")
+            case 2:
+                return (sets.randomElement(using: &generator) ?? "a") + (counts.randomElement(using: &generator) ?? "")
             case 3: return random(depth + 1) + random(depth + 1)
             case 4: return "(?:\(random(depth + 1))|\(random(depth + 1)))"
             case 5: return "(?:\(random(depth + 1)))" + (counts.randomElement(using: &generator) ?? "")

@@ -92,7 +92,7 @@ struct ToolCallTests {
         var matcher = grammar.matcher()
         // The first byte that is allowed, but for the function's name
         while !matcher.mustEnd {
-            let ids = matcher.allowed().ids
+            let ids = try matcher.allowed().ids
             let begins = ids.contains(97) && ids.contains(119)
             let isAllowed = matcher.accept(Int32(begins ? 119 : ids.first { $0 > 32 } ?? ids[0]))
             try #require(isAllowed)

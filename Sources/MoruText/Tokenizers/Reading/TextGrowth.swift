@@ -56,7 +56,8 @@ struct TextGrowth {
             .tokenizerUnsupported,
             "\(section.source): \(section.path), with the steps after it, can make a text \(times) times as long, and "
                 + "the limit is \(Int(Self.limit)) times",
-            remedy: "shorten what the steps put in, or take fewer: no published tokenizer comes near the limit, so check "
+            remedy:
+                "shorten what the steps put in, or take fewer: no published tokenizer comes near the limit, so check "
                 + "where this file is from")
     }
 }
