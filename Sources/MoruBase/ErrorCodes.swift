@@ -7,6 +7,8 @@ extension MoruError.Code {
     public static let fileNotFound = MoruError.Code("file.not-found", .notFound)
     /// A file that cannot be read or mapped.
     public static let fileUnreadable = MoruError.Code("file.unreadable", .io)
+    /// Text that is not UTF-8.
+    public static let textEncoding = MoruError.Code("text.encoding", .invalidInput)
     /// A file or directory that cannot be written.
     public static let fileUnwritable = MoruError.Code("file.unwritable", .io)
     /// No space is left on the device.

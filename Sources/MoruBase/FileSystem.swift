@@ -15,12 +15,9 @@ public enum FileSystem {
 
     /// Reads a whole UTF-8 file.
     ///
-    /// - Throws: As ``read(_:)``, or ``MoruError/Code/fileUnreadable`` when the bytes are not UTF-8.
+    /// - Throws: As ``read(_:)``, or ``MoruError/Code/textEncoding`` when the bytes are not UTF-8.
     public static func readText(_ path: String) throws(MoruError) -> String {
-        guard let text = String(validating: try read(path), as: UTF8.self) else {
-            throw MoruError(.fileUnreadable, "\(path) is not UTF-8 text", remedy: "save the file as UTF-8")
-        }
-        return text
+        try TextEncoding.text(try read(path), source: path)
     }
 
     /// Whether something exists at `path`.

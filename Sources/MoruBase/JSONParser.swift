@@ -32,11 +32,16 @@ extension JSON {
 
     /// Parses a JSON file.
     ///
+    /// - Parameter refusesRepeatedKeys: Whether a key that an object has twice is an error, as in what people write by
+    ///   hand. Elsewhere its last value counts, as with Python's parser, which the files of models and the bodies of
+    ///   requests are written for.
     /// - Throws: As ``FileSystem/read(_:)`` and ``parse(_:source:firstLine:)``.
-    public static func parse(file path: String) throws(MoruError) -> JSON {
+    public static func parse(file path: String, refusesRepeatedKeys: Bool = false) throws(MoruError) -> JSON {
         let file = try MappedFile(path: path)
         defer { withExtendedLifetime(file) {} }
-        return try parse(file.bytes, source: path)
+        var parser = JSONParser(bytes: file.bytes, source: path, firstLine: 1)
+        parser.refusesRepeatedKeys = refusesRepeatedKeys
+        return try parser.parseDocument()
     }
 }
 
@@ -49,6 +54,7 @@ struct JSONParser {
     let firstLine: Int
     var position = 0
     var depth = 0
+    var refusesRepeatedKeys = false
 
     init(bytes: UnsafeRawBufferPointer, source: String, firstLine: Int) {
         self.bytes = bytes
@@ -98,7 +104,12 @@ struct JSONParser {
             guard position < bytes.count, bytes[position] == UInt8(ascii: "\"") else {
                 throw malformed("expected a key in double quotes")
             }
+            let begin = position
             let key = try parseString()
+            if refusesRepeatedKeys, object[key] != nil {
+                position = begin
+                throw malformed("the key \"\(key)\" is there for the second time in an object; keep one of them")
+            }
             skipWhitespace()
             guard take(UInt8(ascii: ":")) else { throw malformed("expected ':' after key \"\(key)\"") }
             object[key] = try parseValue()

@@ -23,7 +23,7 @@ struct StructureOptions: ParsableArguments {
     ///
     /// - Throws: What reading the files throws.
     func form() throws -> StructuredOutput? {
-        if let jsonSchema { return .jsonSchema(try JSON.parse(file: jsonSchema)) }
+        if let jsonSchema { return .jsonSchema(try JSON.parse(file: jsonSchema, refusesRepeatedKeys: true)) }
         if let grammar { return .gbnf(try FileSystem.readText(grammar)) }
         return jsonObject ? .jsonObject : regex.map { .regex($0) }
     }

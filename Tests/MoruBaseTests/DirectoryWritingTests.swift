@@ -36,6 +36,21 @@ import Testing
         }
     }
 
+    /// What is wrong with a text is for the one who wrote it to mend: no failure of the system.
+    @Test func textThatIsNotUTF8IsTheWritersMatter() throws {
+        try withScratch { scratch in
+            let path = scratch + "/recipe.yaml"
+            try FileSystem.write(Array("name: é\nn: ".utf8) + [0xE9, 0x0A], to: path)
+            let error = #expect(throws: MoruError.self) { try FileSystem.readText(path) }
+            #expect(error?.code == .textEncoding && error?.code.kind == .invalidInput)
+            #expect(error?.message == "\(path), line 2: the byte 0xE9 at offset 12 is not UTF-8 text")
+            #expect(error?.remedy?.contains("iconv -f WINDOWS-1252 -t UTF-8 \(path)") == true)
+            try FileSystem.write([0xFF, 0xFE, 0x61, 0], to: path)
+            let wide = #expect(throws: MoruError.self) { try FileSystem.readText(path) }
+            #expect(wide?.message == "\(path) is UTF-16, not UTF-8" && wide?.code.kind == .invalidInput)
+        }
+    }
+
     @Test func aNamedPipeIsRefusedAtOnce() throws {
         try withScratch { scratch in
             #expect(mkfifo(scratch + "/pipe", 0o600) == 0)

@@ -1,3 +1,4 @@
+import Foundation
 import MoruBase
 import Testing
 
@@ -30,6 +31,15 @@ import Testing
     @Test func namesTheLine() {
         let error = #expect(throws: MoruError.self) { try JSON.parse("{\n  \"a\": x\n}", source: "config.json") }
         #expect(error?.message.hasPrefix("config.json, line 2, column 8") == true)
+    }
+
+    @Test func aRepeatedKeyHasItsLastValueOrIsRefused() throws {
+        let path = NSTemporaryDirectory() + "repeated-\(UUID().uuidString).json"
+        defer { FileSystem.remove(path) }
+        try FileSystem.write("{\"a\": {\"b\": 1},\n \"c\": {\"b\": 1, \"b\": 2}}".utf8, to: path)
+        #expect(try JSON.parse(file: path) == ["a": ["b": 1], "c": ["b": 2]])
+        let error = #expect(throws: MoruError.self) { try JSON.parse(file: path, refusesRepeatedKeys: true) }
+        #expect(error?.message.hasPrefix("\(path), line 2, column 16: the key \"b\" is there for the second") == true)
     }
 
     @Test func largeObjectsFindEveryKey() {

@@ -61,6 +61,33 @@ import Testing
             #expect(text.json["prompt"] == "Aé", "\(text)")
             let info = try await server.request("GET", "/tokenizer_info")
             #expect(info.json["model"] == "tiny" && info.json["eos_token"]?.string?.isEmpty == false, "\(info)")
+            // As a chat completion counts it
+            let messages: JSON = [["role": "user", "content": "Hi"], ["role": "assistant", "content": "So "]]
+            let chat = try await server.post(
+                "/v1/chat/completions", ["model": "tiny", "messages": messages, "max_tokens": 1])
+            let conversation = try await server.post("/tokenize", ["messages": messages, "return_token_strs": true])
+            #expect(conversation.json["count"] == chat.json["usage"]?["prompt_tokens"], "\(conversation)")
+            #expect(conversation.json["token_strs"]?.array?.count == conversation.json["count"]?.int)
+            #expect(ids.json.object?["token_strs"] == .null && conversation.json["max_model_len"] == 256)
+            func text(_ more: [(String, JSON)]) async throws -> String? {
+                let body = JSON.object(JSONObject([("messages", messages)] + more))
+                let tokens = try await server.post("/tokenize", body).json["tokens"] ?? .null
+                return try await server.post("/detokenize", ["tokens": tokens]).json["prompt"]?.string
+            }
+            let (whole, open) = (try await text([("add_generation_prompt", false)]), try await text([]))
+            #expect(open != whole && whole.map { open?.hasPrefix($0) == true } == true)
+            let continued = try await text([("continue_final_message", true)])
+            #expect(continued?.hasSuffix("So ") == true && continued.map { whole?.hasPrefix($0) == true } == true)
+            for (field, value, param) in [
+                ("continue_final_message", true, "continue_final_message"), ("chat_template", "x", "chat_template"),
+                ("chat_template_kwargs", ["a": 1], "chat_template_kwargs"), ("prompt", "A", "messages"),
+                ("mm_processor_kwargs", ["a": 1], "mm_processor_kwargs"), ("nothing", 1, "nothing"),
+            ] as [(String, JSON, String)] {
+                let body: JSON = .object(
+                    JSONObject([("messages", messages), ("add_generation_prompt", true), (field, value)]))
+                let response = try await server.post("/tokenize", body)
+                #expect(response.status == 400 && response.errorParam == param, "\(response)")
+            }
             for (path, body, param) in [
                 ("/tokenize", [:], "prompt"), ("/tokenize", ["prompt": "A", "model": "big"], "model"),
                 ("/tokenize", ["prompt": "A", "messages": []], "messages"),

@@ -31,6 +31,11 @@ public struct ServeFile: Sendable {
         let root: Node?
         do {
             root = try Yams.compose(yaml: yaml)
+        } catch YamlError.duplicatedKeysInMapping(let keys, let context) {
+            throw MoruError(
+                .serverConfiguration,
+                "\(source): \(keys.joined(separator: ", ")) occurs twice in the mapping at line \(context.mark.line)",
+                remedy: "keep one of them")
         } catch {
             throw MoruError(
                 .serverConfiguration, "\(source) is not valid YAML: \(error)",

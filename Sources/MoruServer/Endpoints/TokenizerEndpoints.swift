@@ -10,17 +10,18 @@ struct TokenizerEndpoints: Sendable {
     let catalog: ModelCatalog
     let configuration: ServerConfiguration
 
-    /// The ids of a text: `prompt`, with the special tokens that the model's prompts have (`add_special_tokens`).
+    /// The ids of a text, `prompt`, or of a conversation, `messages`; see ``TokenizeRequest``.
     func tokenize(_ request: Request, _ context: ServerContext) async throws -> Response {
         var fields = try RequestObject(try await request.json(upTo: configuration.maximumBodyBytes))
         let lease = try await lease(&fields)
-        guard let prompt = try fields.string("prompt") else { throw APIError.missing("prompt") }
-        let addsSpecialTokens = try fields.bool("add_special_tokens") ?? true
-        try fields.finish()
-        let ids = lease.model.tokenizer.encode(prompt, addSpecialTokens: addsSpecialTokens)
+        let wire = try TokenizeRequest(&fields)
+        let tokenizer = lease.model.tokenizer
+        let ids = try wire.ids(with: lease.model)
         return Response([
             "count": .int(ids.count), "max_model_len": .int(lease.model.contextLength),
             "tokens": .array(ids.map { .int(Int($0)) }),
+            "token_strs": wire.returnsStrings
+                ? .array(ids.map { .string(tokenizer.piece($0) ?? "") }) : .null,
         ])
     }
 

@@ -10,8 +10,18 @@ extension PretrainedModel {
     /// - Parameter tools: The functions, as OpenAI's API describes them; empty for none.
     /// - Throws: What the template throws.
     func prompt(for messages: [ChatMessage], calling tools: [JSON]) throws(MoruError) -> [Int32] {
+        try conversation(messages, calling: tools, addGenerationPrompt: true).tokens
+    }
+
+    /// A conversation in which functions may be called, as text and as token ids.
+    ///
+    /// - Throws: What the template throws.
+    func conversation(
+        _ messages: [ChatMessage], calling tools: [JSON], addGenerationPrompt: Bool
+    ) throws(MoruError) -> (text: String, tokens: [Int32]) {
         if chatTemplate?.source.contains("tool") == true {
-            return try prompt(for: messages, tools: tools.isEmpty ? nil : tools).tokens
+            return try prompt(
+                for: messages, addGenerationPrompt: addGenerationPrompt, tools: tools.isEmpty ? nil : tools)
         }
         var messages = messages.map(\.withoutTools)
         if !tools.isEmpty {
@@ -22,7 +32,7 @@ extension PretrainedModel {
                 messages.insert(ChatMessage(role: "system", content: instructions), at: 0)
             }
         }
-        return try prompt(for: messages).tokens
+        return try prompt(for: messages, addGenerationPrompt: addGenerationPrompt)
     }
 }
 

@@ -26,7 +26,8 @@ struct ChatCompletionRequest: ConversationRequest {
         try request.finish()
     }
 
-    private static func messages(_ request: inout RequestObject) throws(APIError) -> [ChatMessage] {
+    /// The messages of a conversation.
+    static func messages(_ request: inout RequestObject) throws(APIError) -> [ChatMessage] {
         let value = try request.required("messages")
         guard let elements = value.array else { throw .wrongType("messages", expected: "an array", found: value) }
         guard !elements.isEmpty else { throw .wrongValue("messages", "is empty, and must have at least one message") }

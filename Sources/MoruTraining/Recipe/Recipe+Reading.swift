@@ -57,7 +57,7 @@ private struct RecipeReader {
         do {
             root = try Yams.compose(yaml: yaml)
         } catch {
-            throw malformed(error)
+            throw .recipeMalformed(error, source: source)
         }
         guard let root else {
             throw MoruError(
@@ -217,8 +217,11 @@ private struct RecipeReader {
         }
         return MoruError(.recipeUnknownKey, "\(place): unknown key \(path)", remedy: remedy)
     }
+}
 
-    private func malformed(_ error: any Error) -> MoruError {
+extension MoruError {
+    /// What is wrong with a recipe, or another file like it, that is no YAML.
+    static func recipeMalformed(_ error: any Error, source: String) -> MoruError {
         let remedy = "check the indentation, and quote strings that hold a colon or a hash"
         switch error as? YamlError {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),

@@ -23,9 +23,7 @@ package struct RecipeEntry: Sendable {
         do {
             root = try Yams.compose(yaml: yaml)
         } catch {
-            throw MoruError(
-                .recipeMalformed, "\(source) is not valid YAML",
-                remedy: "check the indentation, and quote strings that hold a colon or a hash", cause: error)
+            throw .recipeMalformed(error, source: source)
         }
         guard case .mapping(let mapping)? = root else {
             throw MoruError(

@@ -51,7 +51,7 @@ public struct RecipeImport: Sendable {
         do {
             root = try Yams.compose(yaml: text)
         } catch {
-            throw MoruError(.recipeMalformed, "\(source) is not valid YAML", cause: error)
+            throw .recipeMalformed(error, source: source)
         }
         guard case .mapping(let mapping)? = root else {
             throw MoruError(.recipeMalformed, "\(source) is not a mapping of keys to values")

@@ -17,14 +17,9 @@ enum Terminal {
 
     /// All of standard input.
     ///
-    /// - Throws: ``MoruError/Code/fileUnreadable`` where it is not UTF-8.
+    /// - Throws: ``MoruError/Code/textEncoding`` where it is not UTF-8.
     static func readInput() throws(MoruError) -> String {
-        guard let text = String(validating: FileHandle.standardInput.readDataToEndOfFile(), as: UTF8.self) else {
-            throw MoruError(
-                .fileUnreadable, "standard input is not UTF-8 text",
-                remedy: "convert it first, as with: iconv -f WINDOWS-1252 -t UTF-8")
-        }
-        return text
+        try TextEncoding.text(FileHandle.standardInput.readDataToEndOfFile(), source: "standard input")
     }
 
     /// Prints a result.

@@ -76,6 +76,7 @@ import Testing
         ("aliases:\n  a: [b]", "x.yaml:2: 'aliases.a' must be the name of a model"),
         ("routes:\n  a:\n    models: {b: c}", "x.yaml:3: 'routes.a.models.b' must be a number"),
         ("routes:\n  a:\n    models: {b: 1}\n    stick: true", "x.yaml:4: unknown key 'routes.a.stick'"),
+        ("memory: 1\nmodels: []\nmemory: 2", "x.yaml: memory occurs twice in the mapping at line"),
         ("- a", "x.yaml holds no keys"), ("", "x.yaml holds no keys"), ("a: [", "x.yaml is not valid YAML"),
     ])
     func whatIsWrongIsNamed(yaml: String, message: String) throws {

@@ -41,31 +41,6 @@ enum TextDecoding {
     static func text(
         _ bytes: some Collection<UInt8>, path: String, firstLine: Int = 1
     ) throws(MoruError) -> String {
-        if let text = String(validating: bytes, as: UTF8.self) { return text }
-        let start = bytes.prefix(2)
-        if start.elementsEqual([0xFF, 0xFE]) || start.elementsEqual([0xFE, 0xFF]) {
-            throw MoruError(
-                .dataEncoding, "\(path) is UTF-16, not UTF-8",
-                remedy: "convert it: iconv -f UTF-16 -t UTF-8 '\(path)' > converted")
-        }
-        let (line, byte) = firstInvalid(bytes)
-        let digits = String(byte, radix: 16, uppercase: true)
-        throw MoruError(
-            .dataEncoding,
-            "\(path), line \(firstLine + line): the byte 0x\(digits.count == 1 ? "0" : "")\(digits) is not UTF-8 text",
-            remedy: "if the file is in a Western encoding: iconv -f WINDOWS-1252 -t UTF-8 '\(path)' > converted")
-    }
-
-    /// The first byte that is not UTF-8, and how many line breaks are before it.
-    private static func firstInvalid(_ bytes: some Collection<UInt8>) -> (line: Int, byte: UInt8) {
-        var line = 0
-        var rest = Array(bytes)[...]
-        while let byte = rest.first {
-            let length = byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4
-            guard String(validating: rest.prefix(length), as: UTF8.self) != nil else { return (line, byte) }
-            if byte == UInt8(ascii: "\n") { line += 1 }
-            rest = rest.dropFirst(length)
-        }
-        return (line, 0)
+        try TextEncoding.text(bytes, source: path, firstLine: firstLine, code: .dataEncoding)
     }
 }
