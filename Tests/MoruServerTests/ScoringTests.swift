@@ -69,14 +69,14 @@ import Testing
             #expect(conversation.json["count"] == chat.json["usage"]?["prompt_tokens"], "\(conversation)")
             #expect(conversation.json["token_strs"]?.array?.count == conversation.json["count"]?.int)
             #expect(ids.json.object?["token_strs"] == .null && conversation.json["max_model_len"] == 256)
-            func text(_ more: [(String, JSON)]) async throws -> String? {
+            func rendered(_ more: [(String, JSON)]) async throws -> String? {
                 let body = JSON.object(JSONObject([("messages", messages)] + more))
                 let tokens = try await server.post("/tokenize", body).json["tokens"] ?? .null
                 return try await server.post("/detokenize", ["tokens": tokens]).json["prompt"]?.string
             }
-            let (whole, open) = (try await text([("add_generation_prompt", false)]), try await text([]))
+            let (whole, open) = (try await rendered([("add_generation_prompt", false)]), try await rendered([]))
             #expect(open != whole && whole.map { open?.hasPrefix($0) == true } == true)
-            let continued = try await text([("continue_final_message", true)])
+            let continued = try await rendered([("continue_final_message", true)])
             #expect(continued?.hasSuffix("So ") == true && continued.map { whole?.hasPrefix($0) == true } == true)
             for (field, value, param) in [
                 ("continue_final_message", true, "continue_final_message"), ("chat_template", "x", "chat_template"),

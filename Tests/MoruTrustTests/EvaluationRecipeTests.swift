@@ -61,7 +61,7 @@ import Testing
             ("data: d\nmodels: m\nlimit: few", ":3", "an integer of at least 1"),
             ("data: d\nmodels: m\ngates: [accuracy is good]", ":3", "accuracy >= 0.8"),
             ("models: m", "data is missing", "add it"), ("data: d", "models is missing", "add it"),
-            ("data: [", "not valid YAML", "indentation"), ("- a", "no keys", "data"),
+            ("data: [", "eval.yaml:2: ", "indentation"), ("- a", "no keys", "data"),
         ])
     func wrong(yaml: String, place: String, remedy: String) throws {
         let error = try #require(throws: MoruError.self) {
