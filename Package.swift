@@ -71,7 +71,8 @@ let package = Package(
         floor(
             "MoruServer",
             [
-                "MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, nioHTTP1, serviceLifecycle, yams,
+                "MoruEngine", asyncHTTPClient, hummingbird, httpTypes, logging, nioCore, nioHTTP1, serviceLifecycle,
+                yams,
             ]),
         .executableTarget(
             name: "moru", dependencies: ["MoruBench", "MoruServer", "MoruStore", "MoruTrust", argumentParser, logging],
