@@ -4,7 +4,7 @@ extension Tokenizer {
     /// Reads a `tokenizer.json` of the Hugging Face `tokenizers` library.
     ///
     /// - Throws: ``MoruError/Code/tokenizerMalformed``, ``MoruError/Code/tokenizerUnsupported`` naming the component,
-    ///   or as ``MoruBase/JSON/parse(file:)``.
+    ///   or as `JSON.parse(file:)`.
     public init(file path: String) throws(MoruError) {
         try self.init(json: try JSON.parse(file: path), source: path)
     }
