@@ -58,10 +58,7 @@ struct SmallRun {
         let model = try TestModels.tinyLlama(configuration: .object(configuration))
         if let quantization { try model.quantizeLinears(to: quantization) }
         let adapter = try LoRAAdapter(lora, adapting: model.linears, seed: settings.seed)
-        let task = LanguageModelTask(
-            model: model, adapter: adapter, training: TokenizedDataset(source: "made up", examples: examples),
-            validation: heldOut.map { TokenizedDataset(source: "made up", examples: $0) })
-        return Trainer(task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: settings)
+        return Trainer(of: model, adapter, on: examples, heldOut: heldOut, settings: settings)
     }
 
     /// Runs, and returns every event.

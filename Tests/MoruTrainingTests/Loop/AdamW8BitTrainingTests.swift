@@ -1,6 +1,5 @@
 import Foundation
 import MoruBase
-import MoruModels
 import MoruNN
 import MoruTensor
 import MoruTestKit
@@ -10,17 +9,6 @@ import Testing
 
 /// Runs of a whole model whose optimizer remembers 8 bits.
 @Suite struct AdamW8BitTrainingTests {
-    private struct MovingModel: TrainingMethod {
-        let parameters: [Parameter]
-        var usesDropout: Bool { false }
-        func save(to directory: String) throws {
-            try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
-                try Safetensors.write(
-                    parameters.map { (name: $0.path, tensor: $0.value) }, to: temporary + "/model.safetensors")
-            }
-        }
-    }
-
     /// The words of a text are guessed from those before them.
     private static let text = """
         an anvil is a block of iron on which a smith shapes metal with a hammer. the metal is heated in a forge until it
@@ -39,8 +27,6 @@ import Testing
             let tokens = Array(letters[start..<start + 48])
             return TokenizedExample(tokens: tokens, isTarget: tokens.indices.map { $0 > 0 })
         }
-        let task = LanguageModelTask(
-            model: model, adapter: nil, training: TokenizedDataset(source: "made up", examples: examples))
         var settings = TrainingSettings()
         settings.length = .epochs(epochs)
         settings.batchSize = 4
@@ -49,7 +35,7 @@ import Testing
         settings.clipNorm = 0
         settings.saveEvery = 5
         settings.optimizer = OptimizerSettings(kind, weightDecay: 0.01)
-        return Trainer(task: task, method: MovingModel(parameters: model.parameters), settings: settings)
+        return Trainer(of: model, on: examples, settings: settings)
     }
 
     private func losses(_ trainer: Trainer, in run: String, existing: ExistingRun = .refuse) throws -> [Double] {

@@ -11,24 +11,10 @@ import Testing
 
 /// Runs whose parameters move during the backward pass, since nothing clips their gradients.
 @Suite struct BackwardStepTests {
-    /// A model of which everything moves, with tied embeddings.
-    private struct MovingModel: TrainingMethod {
-        let parameters: [Parameter]
-        var usesDropout: Bool { false }
-        func save(to directory: String) throws {
-            try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
-                try Safetensors.write(
-                    parameters.map { (name: $0.path, tensor: $0.value) }, to: temporary + "/model.safetensors")
-            }
-        }
-    }
-
+    /// A run in which all of a model with tied embeddings moves.
     private func trainer(
         clipNorm: Float, accumulation: Int, recomputes: Bool = false, _ kind: OptimizerSettings.Kind = .adamw
     ) throws -> Trainer {
-        let model = try TestModels.tinyLlama(seed: 3)
-        let task = LanguageModelTask(
-            model: model, adapter: nil, training: TokenizedDataset(source: "made up", examples: SmallRun.examples(10)))
         var settings = SmallRun().settings
         settings.clipNorm = clipNorm
         settings.gradientAccumulation = accumulation
@@ -36,7 +22,7 @@ import Testing
         settings.optimizer = OptimizerSettings(kind, weightDecay: 0.01)
         settings.averageDecay = 0.9
         settings.saveEvery = 2
-        return Trainer(task: task, method: MovingModel(parameters: model.parameters), settings: settings)
+        return Trainer(of: try TestModels.tinyLlama(seed: 3), on: SmallRun.examples(10), settings: settings)
     }
 
     /// Losses and norms of a run, and where its parameters end.

@@ -29,28 +29,13 @@ import Testing
                 tokens: (0..<length).map { Int32(($0 * $0 + number) % 64) },
                 isTarget: Array(repeating: true, count: length))
         }
-        let task = LanguageModelTask(
-            model: model, adapter: adapter, training: TokenizedDataset(source: "made up", examples: examples))
-        let method: any TrainingMethod =
-            adapter.map { AdapterMethod(adapter: $0, baseModel: "tiny") } ?? MovingModel(parameters: model.parameters)
         var settings = TrainingSettings()
         settings.batchSize = batchSize
         settings.gradientAccumulation = accumulation
         settings.clipNorm = clipNorm
         settings.precision = .f32
         settings.optimizer = OptimizerSettings(optimizer)
-        return Trainer(task: task, method: method, settings: settings)
-    }
-
-    private struct MovingModel: TrainingMethod {
-        let parameters: [Parameter]
-        var usesDropout: Bool { false }
-        func save(to directory: String) throws {
-            try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
-                try Safetensors.write(
-                    parameters.map { (name: $0.path, tensor: $0.value) }, to: temporary + "/model.safetensors")
-            }
-        }
+        return Trainer(of: model, adapter, on: examples, settings: settings)
     }
 
     @Test(arguments: [

@@ -18,18 +18,14 @@ struct TrainerTests {
         let targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
         let adapter = try LoRAAdapter(
             LoRAConfiguration(rank: 16, alpha: 32, targets: targets), adapting: model.model.linears, seed: 0)
-        let task = LanguageModelTask(
-            model: model.model, adapter: adapter, training: TokenizedDataset(source: "made up", examples: examples))
         var settings = TrainingSettings()
         settings.length = .steps(200)
         settings.batchSize = 4
         settings.learningRate = 2e-2
         settings.saveEvery = 1_000
         let folder = try TemporaryFolder()
-        let summary = try Trainer(
-            task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: settings
-        )
-        .run(in: folder.path + "/run")
+        let summary = try Trainer(of: model.model, adapter, on: examples, settings: settings)
+            .run(in: folder.path + "/run")
         // the frozen output table is small, so that no loss gets far below 2
         #expect(try #require(summary.lastLoss) < 0.5 * #require(summary.firstLoss))
 
@@ -153,11 +149,7 @@ struct TrainerTests {
         values[5] = .nan
         weight.value = Tensor(values, shape: weight.value.shape)
         let adapter = try LoRAAdapter(SmallRun().lora, adapting: model.linears, seed: 0)
-        let task = LanguageModelTask(
-            model: model, adapter: adapter,
-            training: TokenizedDataset(source: "made up", examples: SmallRun.examples(4)))
-        let trainer = Trainer(
-            task: task, method: AdapterMethod(adapter: adapter, baseModel: "tiny"), settings: SmallRun().settings)
+        let trainer = Trainer(of: model, adapter, on: SmallRun.examples(4), settings: SmallRun().settings)
         let folder = try TemporaryFolder()
         expectError(.trainingDiverged, "step 1 of", "model.layers.1.mlp.up_proj.weight", "intact copy") {
             try trainer.run(in: folder.path + "/run")
