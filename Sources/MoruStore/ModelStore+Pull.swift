@@ -46,7 +46,7 @@ extension ModelStore {
             progress(PullProgress(.done, receivedBytes: here.size, totalBytes: here.size, note: "already here"))
             return here
         }
-        let lock = try await PullLock.acquire(path: lockPath(name)) { holder in
+        let lock = try await FileLock.wait(for: lockPath(name)) { holder in
             progress(PullProgress(.looking, note: "\(holder) is pulling \(name) too; waiting for it"))
         }
         defer { withExtendedLifetime(lock) {} }

@@ -108,10 +108,9 @@ public struct ModelStore: Sendable {
             guard isStored(stored) else { throw unknown(name) }
         }
         let lockPath = self.lockPath(stored)
-        guard let lock = try PullLock.attempt(path: lockPath) else {
+        guard let lock = try FileLock.attempt(lockPath) else {
             throw MoruError(
-                .modelBusy,
-                "the model '\(stored)' is in use by a pull of \(PullLock.holder(path: lockPath) ?? "another process")",
+                .modelBusy, "the model '\(stored)' is in use by a pull of \(FileLock.holder(of: lockPath))",
                 remedy: "wait until the pull has ended, or stop it")
         }
         defer { withExtendedLifetime(lock) {} }

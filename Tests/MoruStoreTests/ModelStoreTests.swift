@@ -103,14 +103,14 @@ struct ModelStoreTests {
         #expect(FileSystem.exists("\(bench.folder)/precious/file"))
     }
 
-    @Test func aLockIsHeldUntilItIsReleased() async throws {
-        let path = "\(bench.folder)/lock"
-        var lock = try PullLock.attempt(path: path)
-        #expect(lock != nil)
-        #expect(try PullLock.attempt(path: path) == nil)
-        #expect(PullLock.holder(path: path) == "process \(getpid())")
-        lock = nil
-        #expect(try PullLock.attempt(path: path) != nil)
+    @Test func aModelThatIsBeingPulledIsNotRemoved() async throws {
+        try bench.write([1], to: "models/one/file")
+        let lock = try FileLock.attempt(store.lockPath("one"))
+        let error = await expectError(.modelBusy) { try store.remove("one") }
+        #expect(error.message.contains("a pull of process \(getpid())"), "\(error)")
+        lock?.release()
+        try store.remove("one")
+        #expect(!FileSystem.exists("\(bench.folder)/models/one"))
     }
 }
 

@@ -57,7 +57,7 @@ public final class PrefixDirectory: Sendable {
     public let maximumBytes: Int
     private let warn: @Sendable (String) -> Void
     private let state: Mutex<State>
-    private let lock: Int32
+    private let lock: FileLock
     private let readers = DispatchQueue(label: "moru.prefixes.read", qos: .userInitiated)
     private let writers = DispatchQueue(label: "moru.prefixes.write", qos: .utility)
 
@@ -81,14 +81,12 @@ public final class PrefixDirectory: Sendable {
         (self.path, self.maximumBytes, self.warn) = (path, maximumBytes, warn)
         try FileSystem.createDirectory(path)
         let names = try FileSystem.list(path)
-        lock = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-        guard lock >= 0 else { throw FileSystem.error(writing: "\(path)/lock", errno: errno) }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            Foundation.close(lock)
+        guard let lock = try FileLock.attempt("\(path)/lock") else {
             throw MoruError(
-                .prefixDirectoryBusy, "\(path) is in use by another process",
+                .prefixDirectoryBusy, "\(path) is in use by \(FileLock.holder(of: "\(path)/lock"))",
                 remedy: "give each server its own folder for its prefix cache")
         }
+        self.lock = lock
         var found: [(key: ContentDigest, bytes: Int, time: Double)] = []
         for name in names {
             // Half-written by somebody who is gone, for the folder is ours
@@ -108,8 +106,6 @@ public final class PrefixDirectory: Sendable {
         self.state = Mutex(state)
         makeRoom()
     }
-
-    deinit { Foundation.close(lock) }
 
     /// What the folder has and has done.
     public var statistics: Statistics {
@@ -138,7 +134,7 @@ public final class PrefixDirectory: Sendable {
         // Who is at work now was not yet told
         await withCheckedContinuation { continuation in readers.async { continuation.resume() } }
         await flush()
-        flock(lock, LOCK_UN)
+        lock.release()
     }
 
     // MARK: - Reading

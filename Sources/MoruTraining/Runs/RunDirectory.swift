@@ -19,7 +19,7 @@ public enum ExistingRun: String, Sendable, Hashable, CaseIterable {
 ///     recipe.yaml          what was asked for, every key written out
 final class RunDirectory: Sendable {
     let path: String
-    private let lock: RunLock
+    private let lock: FileLock
 
     static let (adapterName, modelName) = ("adapter", "model")
     /// What the reference of a preference run thinks, which is made before the run and told by what it depends on.
@@ -36,7 +36,7 @@ final class RunDirectory: Sendable {
     init(_ path: String, existing: ExistingRun) throws(MoruError) {
         self.path = path
         try FileSystem.createDirectory(path)
-        lock = try RunLock(path: path + "/.lock", directory: path)
+        lock = try FileLock.forRun(in: path)
         try removeLeftovers()
         try Self.check(path, existing)
         if existing == .overwrite {

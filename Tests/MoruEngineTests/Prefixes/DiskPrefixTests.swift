@@ -1,3 +1,4 @@
+import Foundation
 import Dispatch
 import MoruBase
 import MoruModels
@@ -230,7 +231,7 @@ struct DiskPrefixTests {
         var first: PrefixDirectory? = try PrefixDirectory(path: folder, maximumBytes: 100)
         #expect(!FileSystem.exists(half) && FileSystem.exists(folder + "/notes.txt") && first?.statistics.pages == 0)
         let error = #expect(throws: MoruError.self) { try PrefixDirectory(path: folder, maximumBytes: 100) }
-        #expect(error?.code == .prefixDirectoryBusy)
+        #expect(error?.code == .prefixDirectoryBusy && error?.message.contains("process \(getpid())") == true)
         first = nil
         let second = try PrefixDirectory(path: folder, maximumBytes: 100)
         await second.close()

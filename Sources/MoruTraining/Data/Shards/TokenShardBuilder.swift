@@ -61,7 +61,7 @@ public struct TokenShardBuilder {
         }
         let building = path + ".building"
         try FileSystem.createDirectory(building)
-        let lock = try RunLock(path: building + "/.lock", directory: building)
+        let lock = try FileLock.forRun(in: building)
         defer { withExtendedLifetime(lock) {} }
         var writer = try ShardWriter(resuming: building, plan: plan)
         try write(&writer, progress, isCancelled)
