@@ -14,17 +14,6 @@ package final class Cancellation: Sendable {
     package func cancel() { flag.store(true, ordering: .relaxed) }
 }
 
-/// A request on its way into the engine.
-struct Submission: Sendable {
-    let id: SequenceID
-    let request: GenerationRequest
-    let continuation: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
-    let cancellation: Cancellation
-    let submitted: ContinuousClock.Instant
-    /// What it counts for while it waits; see ``AdmissionControl``.
-    let cost: Int
-}
-
 /// A request that the engine works on. Belongs to the engine's actor.
 final class ActiveSequence {
     let submission: Submission

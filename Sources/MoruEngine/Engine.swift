@@ -27,7 +27,7 @@ public actor Engine {
     private nonisolated let draftLayout: CacheLayout?
 
     private nonisolated let executor = EngineExecutor(name: "moru-engine")
-    private nonisolated let inbox: Mutex<Inbox>
+    private nonisolated let inbox: EngineInbox
     private nonisolated let observed = Mutex(EngineObservation())
     private nonisolated let linears: [String: Linear]
     let draft: DraftModel?
@@ -40,14 +40,6 @@ public actor Engine {
     var counts = EngineStatistics()
     var parameterCheck = ParameterCheck.pending
     var speculationPlanner: SpeculationPlanner
-
-    private struct Inbox {
-        var nextID: SequenceID = 0
-        var submissions: [Submission] = []
-        var restored: [RestoredPages] = []
-        var isShutDown = false
-        var admission: AdmissionControl
-    }
 
     /// Makes an engine, which waits for requests.
     ///
@@ -69,11 +61,9 @@ public actor Engine {
         draftLayout = self.draft?.cacheLayout
         pageCapacity = try configuration.pageCapacity(pages.layout, draft: draftLayout, contextLength: wanted)
         contextLength = min(wanted, pageCapacity.multipliedClamped(by: SequenceCache.pageTokens))
-        inbox = Mutex(
-            Inbox(
-                admission: AdmissionControl(
-                    maximumTokens: configuration.maximumWaitingTokens, maximumSeconds: configuration.maximumWaitSeconds)
-            ))
+        inbox = EngineInbox(
+            AdmissionControl(
+                maximumTokens: configuration.maximumWaitingTokens, maximumSeconds: configuration.maximumWaitSeconds))
         linears = Dictionary(model.linears.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         scheduler = Scheduler(
             Scheduler.Limits(
@@ -113,15 +103,7 @@ public actor Engine {
         continuation.onTermination = { _ in cancellation.cancel() }
         do throws(MoruError) {
             try validate(request)
-            try inbox.withLock { inbox throws(MoruError) in
-                if inbox.isShutDown { throw Self.shutDownError }
-                let cost = try inbox.admission.admit(request)
-                let submission = Submission(
-                    id: inbox.nextID, request: request, continuation: continuation, cancellation: cancellation,
-                    submitted: .now, cost: cost)
-                inbox.nextID += 1
-                inbox.submissions.append(submission)
-            }
+            try inbox.add(request, continuation, cancellation)
             Task { await self.wake() }
         } catch {
             continuation.finish(throwing: error)
@@ -133,8 +115,8 @@ public actor Engine {
     ///
     /// - Throws: ``MoruError/Code/engineOverloaded``.
     package nonisolated func checkLoad(promptTokens: Int, maximumTokens: Int) throws(MoruError) {
-        try inbox.withLock { inbox throws(MoruError) in
-            _ = try inbox.admission.cost(promptTokens: promptTokens, maximumTokens: maximumTokens)
+        try inbox.withAdmission { admission throws(MoruError) in
+            _ = try admission.cost(promptTokens: promptTokens, maximumTokens: maximumTokens)
         }
     }
 
@@ -147,11 +129,7 @@ public actor Engine {
     /// The engine's counters after its last complete step, without waiting for the current one.
     public nonisolated var observation: EngineObservation {
         var observation = observed.withLock { $0 }
-        inbox.withLock { inbox in
-            observation.statistics.waiting += inbox.submissions.count
-            observation.statistics.refused = inbox.admission.refusedCount
-            observation.statistics.waitingTokens = inbox.admission.waitingTokens
-        }
+        inbox.count(in: &observation.statistics)
         return observation
     }
 
@@ -185,22 +163,14 @@ public actor Engine {
     /// Stops accepting requests, ends the running ones with ``MoruError/Code/engineShutDown``, and writes the prefixes
     /// that are kept on disk.
     public func shutdown() {
-        let waiting = inbox.withLock { inbox in
-            inbox.isShutDown = true
-            defer { inbox.submissions = [] }
-            return inbox.submissions
-        }
+        let waiting = inbox.shutDown()
         for id in sequences.keys { _ = scheduler.cancel(id) }
         let all = waiting + sequences.values.map(\.submission)
         counts.cancelled += all.count
         sequences = [:]
         publish()
-        for submission in all { submission.continuation.finish(throwing: Self.shutDownError) }
+        for submission in all { submission.continuation.finish(throwing: EngineInbox.shutDownError) }
         keepAllPages()
-    }
-
-    private static var shutDownError: MoruError {
-        MoruError(.engineShutDown, "the engine has been shut down", remedy: "send the request to a running engine")
     }
 
     // MARK: - Requests
@@ -223,10 +193,7 @@ public actor Engine {
 
     /// Admits the requests that arrived since the last step, and those whose pages have been read from disk.
     private func admit() {
-        let (submissions, restored) = inbox.withLock { inbox in
-            defer { (inbox.submissions, inbox.restored) = ([], []) }
-            return (inbox.submissions, inbox.restored)
-        }
+        let (submissions, restored) = inbox.takeAll()
         for pages in restored {
             if disk?.waiting.remove(pages.id) != nil, let sequence = sequences[pages.id] {
                 let family = families.number(of: sequence.request.adapter)
@@ -259,7 +226,7 @@ public actor Engine {
 
     /// Takes pages from the disk, for a request that waits for them.
     nonisolated func take(_ restored: RestoredPages) {
-        inbox.withLock { $0.restored.append(restored) }
+        inbox.add(restored)
         Task { await self.wake() }
     }
 
@@ -301,7 +268,7 @@ public actor Engine {
         counts.steps += 1
         counts.busySeconds += seconds
         publish()
-        inbox.withLock { $0.admission.note(tokens: plan.tokenCount, seconds: seconds) }
+        inbox.withAdmission { $0.note(tokens: plan.tokenCount, seconds: seconds) }
         return true
     }
 
@@ -334,7 +301,7 @@ public actor Engine {
     }
 
     private func leaveQueue(_ sequence: ActiveSequence) {
-        inbox.withLock { $0.admission.leave(sequence.submission.cost) }
+        inbox.withAdmission { $0.leave(sequence.submission.cost) }
     }
 
     private func note(_ run: StepRun) {
@@ -391,7 +358,7 @@ public actor Engine {
             case .finished(let id, let reason):
                 guard let sequence = sequences.removeValue(forKey: id) else { continue }
                 if sequence.cachedTokens == nil { leaveQueue(sequence) }
-                inbox.withLock { $0.admission.note(answer: sequence.generatedCount) }
+                inbox.withAdmission { $0.note(answer: sequence.generatedCount) }
                 sequence.submission.continuation.yield(.finished(reason, sequence.usage(now)))
                 sequence.submission.continuation.finish()
             case .failed(let id, let error):
