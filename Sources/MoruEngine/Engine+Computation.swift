@@ -82,19 +82,20 @@ extension Engine {
         var ids: [Int32] = []
         var isComplete = false
         sequence.chosen = []
-        repeat {
+        choosing: repeat {
             let row = logits.rows(ids.count..<ids.count + 1)
             guard row.isFinite else { return .failed(notFinite(sequence.request)) }
             let choice: ActiveSequence.Choice
             do throws(MoruError) { choice = try sequence.choice(until: deadline) } catch { return .failed(error) }
-            var allowed: TokenMask?
+            let allowed: TokenMask?
             switch choice {
             case .among(let mask): allowed = mask
-            case .complete: isComplete = true
-            case .unknown: if ids.isEmpty { return postpone(sequence, run, row) }
+            case .complete:
+                isComplete = true
+                break choosing
+            case .unknown where ids.isEmpty: return postpone(sequence, run, row)
+            case .unknown: break choosing
             }
-            if isComplete { break }
-            if case .unknown = choice { break }
             if let allowed, allowed.isEmpty { return .failed(deadEnd(sequence)) }
             let id = sequence.sampler.next(row, allowed: allowed)
             ids.append(id)
@@ -102,8 +103,7 @@ extension Engine {
             sequence.chosen.append(scored ?? TokenScore(id: id))
             if sequence.request.endIDs.contains(id) { break }
             isComplete = sequence.follow(id, until: deadline)
-            if isComplete { break }
-        } while ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
+        } while !isComplete && ids.count <= run.guesses.count && ids[ids.count - 1] == run.guesses[ids.count - 1]
         if !run.guesses.isEmpty {
             let right = zip(ids, run.guesses).prefix { $0 == $1 }.count
             if let cache = sequence.cache, !ids.isEmpty {
