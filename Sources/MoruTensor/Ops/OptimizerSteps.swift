@@ -44,6 +44,13 @@ extension Tensor {
         return [(count + size - 1) / size, MemoryLayout<moru_moments>.stride / MemoryLayout<Int32>.stride]
     }
 
+    /// Whether the scale of every block of moments (``momentBlocks(_:)``) is a finite number of at least 0.
+    package var hasFiniteMomentScales: Bool {
+        precondition(dtype == .i32 && shape.count == 2, "\(dtype)\(shape) holds no moments in 8 bits")
+        let blocks = UnsafeRawPointer(bytes).assumingMemoryBound(to: moru_moments.self)
+        return (0..<shape[0]).allSatisfy { blocks[$0].scale.isFinite && blocks[$0].scale >= 0 }
+    }
+
     /// Moves this f32 tensor by a step of AdamW, in place, with moments in 8 bits (Dettmers et al., 2021).
     ///
     /// - Parameters:

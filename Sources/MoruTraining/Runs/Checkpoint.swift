@@ -109,12 +109,19 @@ struct Checkpoint {
         _ name: String, like wanted: Tensor, in file: SafetensorsFile
     ) throws(MoruError) -> Tensor {
         let tensor = try file.tensor(name)
-        guard tensor.shape == wanted.shape, tensor.dtype == wanted.dtype, tensor.dtype != .f32 || tensor.isFinite else {
-            throw MoruError(
-                .checkpointMalformed,
-                "\(file.path): \(name) is \(tensor.dtype)\(tensor.shape) or not finite, "
-                    + "it must be \(wanted.dtype)\(wanted.shape)",
+        func malformed(_ problem: String) -> MoruError {
+            MoruError(
+                .checkpointMalformed, "\(file.path): \(name) \(problem)",
                 remedy: "remove this checkpoint to go on from an older one")
+        }
+        guard tensor.shape == wanted.shape, tensor.dtype == wanted.dtype else {
+            throw malformed("is \(tensor.dtype)\(tensor.shape), it must be \(wanted.dtype)\(wanted.shape)")
+        }
+        switch tensor.dtype {
+        case .f32 where !tensor.isFinite: throw malformed("has values that are not finite")
+        case .i32 where !tensor.hasFiniteMomentScales:
+            throw malformed("has blocks whose scale is not a finite number of at least 0")
+        default: break
         }
         // a copy, for the file may be pruned while the run goes on
         return tensor.copied()

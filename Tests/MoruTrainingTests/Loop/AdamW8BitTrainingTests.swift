@@ -84,4 +84,31 @@ import Testing
         // Another kind of optimizer finds nothing of its own there
         expectError(.checkpointMalformed) { _ = try losses(trainer(.adamw, epochs: 3), in: killed, existing: .resume) }
     }
+
+    /// A scale that is no number would make every parameter of its block one, a few steps later.
+    @Test(arguments: [Float.nan, .infinity, -1]) func aDamagedScaleIsFoundBeforeTheRunGoesOn(scale: Float) throws {
+        let folder = try TemporaryFolder()
+        let run = folder.path + "/run"
+        let all = try losses(trainer(.adamw8Bit, epochs: 3), in: run)
+        let newest = try #require(try FileSystem.list(run + "/checkpoints").last)
+        let path = "\(run)/checkpoints/\(newest)/optimizer.safetensors"
+        let name = "model.layers.0.mlp.up_proj.weight.second_moment_8bit"
+        var bytes = try FileSystem.read(path)
+        let headerEnd = 8 + bytes[..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
+        let header = try JSON.parse(Array(bytes[8..<headerEnd]), source: path)
+        let start = headerEnd + (try #require(header[name]?["data_offsets"]?[0]?.int))
+        // The second block's; a block is a scale and 256 codes
+        let second = start + 260..<start + 264
+        withUnsafeBytes(of: scale.bitPattern.littleEndian) { bytes.replaceSubrange(second, with: $0) }
+        try FileSystem.write(bytes, to: path)
+
+        var notices: [String] = []
+        var rest: [Double] = []
+        try trainer(.adamw8Bit, epochs: 3).run(in: run, existing: .resume) { event in
+            if case .notice(let text) = event { notices.append(text) }
+            if case .step(let step) = event { rest.append(step.loss) }
+        }
+        #expect(rest == Array(all[5...]), "\(rest) after \(all)")
+        #expect(notices.contains { $0.contains(path) && $0.contains(name) && $0.contains("scale") }, "\(notices)")
+    }
 }
