@@ -59,7 +59,12 @@ struct TrainingRun {
         if let estimate { try emit(.estimated(estimate)) }
         for notice in notices { try emit(.notice(notice)) }
         if progress.steps == 0, settings.evaluatesAtStart, task.count(of: .validation) > 0 {
-            progress.initialValidationLoss = try validate(isCandidate: false)["validation_loss"]
+            guard let metrics = try validate(isCandidate: false) else { try stop() }
+            progress.initialValidationLoss = metrics[EarlyStopping.validationLoss]
+        }
+        if state.owesEvaluation {
+            try evaluate()
+            try saveCheckpoint()
         }
         while progress.steps < totalSteps, !progress.endedEarly {
             guard !isCancelled(), let step = try takeStep() else { try stop() }
@@ -167,9 +172,11 @@ struct TrainingRun {
     // MARK: Validation
 
     /// Looks up from the work: measures on the validation data, if there is any, and ends the run if it no longer gets
-    /// better.
+    /// better. A run that is cancelled meanwhile stops, and does this first when it is resumed.
     private mutating func evaluate() throws {
-        var metrics = task.count(of: .validation) > 0 ? try validate(isCandidate: true) : [:]
+        state.owesEvaluation = true
+        guard var metrics = task.count(of: .validation) > 0 ? try validate(isCandidate: true) : [:] else { try stop() }
+        state.owesEvaluation = false
         guard let patience = settings.earlyStopping.patience else { return }
         let mean = state.stopping.lossSum / Double(max(1, state.stopping.lossCount))
         metrics[EarlyStopping.trainingLoss] = mean
@@ -201,16 +208,16 @@ struct TrainingRun {
 
     /// Measures on the validation data, and saves the result if its loss is the lowest.
     ///
-    /// - Returns: The figures by name.
-    @discardableResult
-    private mutating func validate(isCandidate: Bool) throws -> [String: Double] {
+    /// - Returns: The figures by name; nil when the run was cancelled on the way, with nothing saved.
+    private mutating func validate(isCandidate: Bool) throws -> [String: Double]? {
         let started = clock.now
         let count = task.count(of: .validation)
         let targets = Double(
             max(1, (0..<count).reduce(0) { $0 + task.size(of: $1, in: .validation).targets }))
         var total = TaskMeasurement(loss: 0)
-        let isBest = try withResult { () throws -> Bool in
+        let outcome = try withResult { () throws -> Bool? in
             for batch in BatchPlan.sequentialBatches(count, size: settings.batchSize) {
+                if isCancelled() { return nil }
                 let part = try task.measure(batch, in: .validation)
                 total.loss += part.loss
                 total.others.merge(part.others, uniquingKeysWith: +)
@@ -222,6 +229,7 @@ struct TrainingRun {
             try method.save(to: directory.result(of: method))
             return true
         }
+        guard let isBest = outcome else { return nil }
         let loss = total.loss / targets
         let others = task.figures(of: total, targets: targets)
         if isBest { (progress.bestValidationLoss, progress.bestStep) = (loss, progress.steps) }
@@ -290,8 +298,8 @@ struct TrainingRun {
                 notices.append("the checkpoint of step \(step) was passed over: \(error.message)")
                 continue
             }
-            guard FileSystem.isDirectory(directory.result(of: method)) || progress.bestStep == nil && step < totalSteps
-            else {
+            let hasNoResultYet = progress.bestStep == nil && (step < totalSteps || state.owesEvaluation)
+            guard hasNoResultYet || FileSystem.isDirectory(directory.result(of: method)) else {
                 throw MoruError(
                     .checkpointMalformed, "\(directory.result(of: method)) is gone, the best result of the run so far",
                     remedy: "overwrite the run")

@@ -16,6 +16,8 @@ struct TrainingState {
     var progress = TrainingSummary(steps: 0, inputs: 0, seconds: 0)
     /// Where the next step begins in the data.
     var position: DataPosition
+    /// Whether the run stopped inside the evaluation that is due after its last step.
+    var owesEvaluation = false
 }
 
 /// What is needed to go on after a step as if nothing had happened.
@@ -30,6 +32,8 @@ struct Checkpoint {
     let position: DataPosition
     /// How far the run had come.
     let progress: TrainingSummary
+    /// Whether the evaluation after its last step is still to be done.
+    let owesEvaluation: Bool
     /// What the run depends on, by name.
     let identity: [(key: String, value: String)]
     /// What computed it; another machine rounds differently.
@@ -48,7 +52,8 @@ struct Checkpoint {
     ) throws {
         let state: JSON = [
             "version": .int(version), "progress": training.progress.json, "early_stopping": training.stopping.json,
-            "data": training.position.json, "machine": .string(machine),
+            "data": training.position.json, "owes_evaluation": .bool(training.owesEvaluation),
+            "machine": .string(machine),
             "identity": .object(JSONObject(identity.map { ($0.key, .string($0.value)) })),
         ]
         try FileSystem.writeDirectoryAtomically(to: directory) { temporary in
@@ -79,6 +84,7 @@ struct Checkpoint {
         self.progress = progress
         self.stopping = stopping
         self.position = position
+        owesEvaluation = state["owes_evaluation"] == true
         self.identity = identity.members.map { ($0.key, $0.value.string ?? "") }
         self.machine = machine
         parameters = try SafetensorsFile(path: "\(directory)/\(Self.parameterFile)")
@@ -103,6 +109,7 @@ struct Checkpoint {
         training.optimizer.restore(step: progress.steps) { remembered[$0] ?? .zeros([]) }
         training.average?.restore(step: progress.steps) { remembered[$0] ?? .zeros([]) }
         (training.progress, training.stopping, training.position) = (progress, stopping, position)
+        training.owesEvaluation = owesEvaluation
     }
 
     private static func tensor(

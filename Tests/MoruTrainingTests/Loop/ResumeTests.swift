@@ -76,6 +76,52 @@ struct ResumeTests {
         #expect(try small.run(in: folder.path + "/run", existing: .resume).losses == Array(whole[1...]))
     }
 
+    /// Validation stops between its batches; the resumed run validates after the same step, and goes on from there.
+    @Test(arguments: [2, 4, 9]) func cancellingInsideValidationGoesOnWithIt(step: Int) throws {
+        let folder = try TemporaryFolder()
+        var small = small
+        small.settings.averageDecay = 0.9
+        small.settings.earlyStopping.patience = 20
+        let (whole, run) = (folder.path + "/whole", folder.path + "/run")
+        let events = try small.run(in: whole)
+        var (first, asked): ([TrainingEvent], Int) = ([], 0)
+        expectError(.cancelled, "stopped after step \(step) of 9") {
+            try small.run(in: run, events: { first.append($0) }) {
+                guard first.losses.count == step else { return false }
+                // asked before each of the two batches
+                asked += 1
+                return asked == 2
+            }
+        }
+        let rest = try small.run(in: run, existing: .resume)
+        #expect(first.losses + rest.losses == events.losses)
+        #expect(first.validationLosses.count == (step - 1) / 2)
+        #expect(first.validationLosses + rest.validationLosses == events.validationLosses)
+        #expect(rest.losses.count == 9 - step)
+        for name in ["adapter/adapter_model.safetensors", "checkpoints/step-000009/optimizer.safetensors"] {
+            try expectEqual(FileSystem.read("\(run)/\(name)"), FileSystem.read("\(whole)/\(name)"))
+        }
+        let states = try [run, whole].map { try JSON.parse(file: $0 + "/checkpoints/step-000009/state.json") }
+        #expect(states[0]["early_stopping"] == states[1]["early_stopping"])
+        for key in ["best_step", "best_validation_loss"] {
+            #expect(states[0]["progress"]?[key] == states[1]["progress"]?[key])
+        }
+        // Nothing is owed any more
+        #expect(try small.run(in: run, existing: .resume).validationLosses.isEmpty)
+    }
+
+    @Test func cancellingInsideTheFirstValidationBeginsAnew() throws {
+        let folder = try TemporaryFolder()
+        var small = small
+        small.settings.evaluatesAtStart = true
+        let whole = try small.run(in: folder.path + "/whole")
+        expectError(.cancelled, "stopped after step 0 of 9") {
+            try small.run(in: folder.path + "/run", isCancelled: { true })
+        }
+        let again = try small.run(in: folder.path + "/run", existing: .resume)
+        #expect(again.losses == whole.losses && again.validationLosses == whole.validationLosses)
+    }
+
     @Test func aFinishedRunIsNotRunAgain() throws {
         let folder = try TemporaryFolder()
         let first = try small.run(in: folder.path + "/run")
