@@ -4,7 +4,8 @@ import MoruBase
 extension ModelCatalog {
     /// Sets a route, in place of one of the same name.
     ///
-    /// - Throws: ``MoruError/Code/routeInvalid``, ``MoruError/Code/modelNameTaken`` or ``MoruError/Code/modelUnknown``.
+    /// - Throws: ``MoruError/Code/routeInvalid``, ``MoruError/Code/modelNameTaken``, ``MoruError/Code/modelUnknown``
+    ///   or ``MoruError/Code/modelBusy`` while a model is still being added.
     public func set(_ route: ModelRoute, as name: String) throws(MoruError) {
         try withState { state throws(MoruError) in (try state.set(route, as: name), []) }
     }
@@ -20,18 +21,12 @@ extension ModelCatalog {
     ///
     /// - Throws: As ``CatalogState/add(_:)``, and why it cannot be loaded.
     func add(_ specification: ModelSpecification) async throws {
-        try withState { state throws(MoruError) in (try state.add(specification), []) }
-        do {
-            try await load(specification.name)
-        } catch {
-            try withState { state throws(MoruError) in
-                // Somebody may have asked for it again
-                if case .failed = state.entries[specification.name]?.status { state.remove(specification.name) }
-                if case .unloaded = state.entries[specification.name]?.status { state.remove(specification.name) }
-                return ((), [])
-            }
-            throw error
+        try withState { state throws(MoruError) in
+            try state.add(specification)
+            state.update(specification.name) { $0.isBeingAdded = true }
+            return ((), [])
         }
+        try await load(specification.name)
     }
 
     /// Loads a model of the catalogue, where it is not loaded.

@@ -13,7 +13,8 @@ extension CatalogState {
     /// Sets a route, in place of one of the same name.
     ///
     /// - Throws: ``MoruError/Code/routeInvalid``, also for a route to a route; ``MoruError/Code/modelNameTaken`` when a
-    ///   model has the name, ``MoruError/Code/modelUnknown`` for a route to what is not there.
+    ///   model has the name, ``MoruError/Code/modelUnknown`` for a route to what is not there,
+    ///   ``MoruError/Code/modelBusy`` for one to a model that is still being added, and goes if it cannot be loaded.
     mutating func set(_ route: ModelRoute, as name: String) throws(MoruError) {
         try route.validate(as: name)
         guard entries[name] == nil else {
@@ -28,6 +29,11 @@ extension CatalogState {
                 "the route '\(name)' leads to '\(share.model)', which is a route itself"
                     + (leadsBack ? " and leads back" : ""),
                 remedy: "name models: \(other.shares.map(\.model).quoted)")
+        }
+        if let share = route.shares.first(where: { entries[$0.model]?.isBeingAdded == true }) {
+            throw MoruError(
+                .modelBusy, "the route '\(name)' leads to '\(share.model)', and '\(share.model)' is being added",
+                remedy: "try again when it has been loaded")
         }
         if routes[name] == nil { routeNames.append(name) }
         routes[name] = route

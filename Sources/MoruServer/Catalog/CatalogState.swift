@@ -17,6 +17,8 @@ struct CatalogState {
         /// Whether it was passed in already loaded, and so cannot be loaded again.
         var isGiven = false
         var isSwapping = false
+        /// Whether it was added while the server runs and has not been loaded since: it goes if it cannot be.
+        var isBeingAdded = false
 
         /// The version given after the last `@` of the name, or else the revision.
         var version: String { ModelSpecification.version(of: specification.name) ?? String(revision) }
@@ -189,7 +191,10 @@ struct CatalogState {
             id: nextID, model: ServedModel(name: name, revision: revision, opened.function),
             weightBytes: opened.weightBytes, cacheBytes: opened.cacheBytes, base: base, lastUse: clock)
         let id = nextID
-        update(name) { $0.status = .ready(id) }
+        update(name) { entry in
+            entry.status = .ready(id)
+            entry.isBeingAdded = false
+        }
         for _ in 0..<waiting { use(id) }
         guard let resident = residents[id] else { preconditionFailure("the resident was put there above") }
         return (resident, gone)

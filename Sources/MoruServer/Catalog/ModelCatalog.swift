@@ -246,7 +246,11 @@ public final class ModelCatalog: Sendable {
             while !(try await attempt(specification)) {}
         } catch {
             let waiters = state.withLock { state -> [CatalogState.Waiter] in
-                guard case .loading(let waiters) = state.entries[name]?.status else { return [] }
+                guard let entry = state.entries[name], case .loading(let waiters) = entry.status else { return [] }
+                guard !entry.isBeingAdded else {
+                    state.remove(name)
+                    return waiters
+                }
                 // A lack of memory may be over at any moment, so the next request tries again
                 let isPassing = [.memoryInUse, .modelTooLarge].contains(error.code)
                 state.update(name) { $0.status = isPassing ? .unloaded : .failed(error, at: .now) }

@@ -1,3 +1,4 @@
+import Dispatch
 import MoruBase
 import MoruTestKit
 import Testing
@@ -46,6 +47,50 @@ import Testing
             let missing = try await server.request("GET", "/v2/models/canary/versions/3")
             #expect(missing.status == 404 && missing.body.contains("no version '3'; it has '1', '2'"), "\(missing)")
         }
+    }
+
+    /// A model that cannot be loaded is not added, so no route may lead to one before it is loaded.
+    @Test func noRouteLeadsToWhatIsStillBeingAdded() async throws {
+        let base = try files.llama("base", seed: 1)
+        let gate = DispatchSemaphore(value: 0)
+        let catalog = try ModelCatalog([files.specification("base", base)]) { source in
+            if source != base { gate.wait() }
+            return source
+        }
+        for (name, source) in [("bad", "/nosuch"), ("good", base + "/../base")] {
+            let specification = files.specification(name, source)
+            let adding = Task { try await catalog.add(specification) }
+            while catalog.read({ $0.entries[name] == nil }) { try await Task.sleep(for: .milliseconds(1)) }
+            do {
+                try catalog.set(ModelRoute([.init("base"), .init(name)]), as: "canary")
+                Issue.record("the route was set")
+            } catch {
+                #expect(error.code == .modelBusy && error.message.contains("'\(name)' is being added"), "\(error)")
+            }
+            gate.signal()
+            let result = await adding.result
+            #expect((try? result.get()) != nil || name == "bad")
+        }
+        #expect(catalog.names == ["base", "good"] && catalog.read(\.routeNames).isEmpty)
+        try catalog.set(ModelRoute([.init("base"), .init("good")]), as: "canary")
+    }
+
+    /// Also where whoever added it has gone, and others ask for it meanwhile.
+    @Test func whatCannotBeLoadedIsNotAddedForAnybody() async throws {
+        let gate = DispatchSemaphore(value: 0)
+        let catalog = try ModelCatalog { source in
+            gate.wait()
+            return source
+        }
+        let specification = files.specification("bad", "/nosuch")
+        let adding = Task { try await catalog.add(specification) }
+        while catalog.read({ $0.entries["bad"] == nil }) { try await Task.sleep(for: .milliseconds(1)) }
+        adding.cancel()
+        await #expect(throws: (any Error).self) { try await adding.value }
+        let asking = Task { try await catalog.lease("bad") }
+        gate.signal()
+        await #expect(throws: APIError.self) { _ = try await asking.value }
+        #expect(catalog.names.isEmpty)
     }
 
     @Test func theModelThatAnsweredIsNamed() async throws {
