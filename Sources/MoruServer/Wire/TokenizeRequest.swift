@@ -82,18 +82,8 @@ struct TokenizeRequest: Sendable {
                 "continue_final_message",
                 "cannot be true: the model's template does not write the last message as it is")
         }
-        let trailing = content.trimmingLeadingWhitespace().dropFirst(trimmed.count)
+        let trailing = content.drop(while: \.isWhitespace).dropFirst(trimmed.count)
         let rest = text[place.upperBound...]
         return String(text[..<place.upperBound]) + (rest.hasPrefix(trailing) ? trailing : "")
-    }
-}
-
-extension String {
-    fileprivate func trimmingLeadingWhitespace() -> Substring { drop(while: \.isWhitespace) }
-
-    fileprivate func trimmingWhitespace() -> String {
-        var rest = trimmingLeadingWhitespace()
-        while rest.last?.isWhitespace == true { rest.removeLast() }
-        return String(rest)
     }
 }

@@ -70,12 +70,3 @@ public struct AnswerFields: Sendable, Hashable {
         }
     }
 }
-
-extension String {
-    /// The text without white space at its ends.
-    func trimmingWhitespace() -> String {
-        let start = firstIndex { !$0.isWhitespace } ?? endIndex
-        let end = lastIndex { !$0.isWhitespace }.map { index(after: $0) } ?? start
-        return String(self[start..<max(start, end)])
-    }
-}
