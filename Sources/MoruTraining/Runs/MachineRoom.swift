@@ -18,17 +18,7 @@ public struct MachineRoom: Sendable, Hashable {
     public init(for directory: String) {
         self.init(
             memoryBytes: Self.availableMemory(),
-            diskBytes: Self.freeDisk(at: directory).map { $0 + Self.size(of: directory) })
-    }
-
-    static func size(of directory: String) -> Int {
-        guard let files = FileManager.default.enumerator(atPath: directory) else { return 0 }
-        var bytes = 0
-        for case let name as String in files {
-            var info = stat()
-            if stat("\(directory)/\(name)", &info) == 0, info.st_mode & S_IFMT == S_IFREG { bytes += Int(info.st_size) }
-        }
-        return bytes
+            diskBytes: Self.freeDisk(at: directory).map { $0 + FileSize.ofTree(directory) })
     }
 
     /// The kernel's estimate of free and reclaimable memory, or what a container's limit leaves, if that is less.

@@ -74,7 +74,7 @@ import Testing
                 Allocator.shared.resetPeak()
             }
             if case .step(let step) = event { peak = max(peak, step.peakMemoryBytes) }
-            largest = max(largest, MachineRoom.size(of: run))
+            largest = max(largest, FileSize.ofTree(run))
         }
         let told = try #require(estimate)
         #expect(0.8...1.2 ~= Double(told.peakMemoryBytes) / Double(peak), "told \(told.peakMemoryBytes), took \(peak)")
