@@ -91,10 +91,10 @@ static const moru_kernels avx512_vnni_table =
 static const moru_kernels avx512_bf16_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_avx512_bf16, moru_avx512_bf16, moru_avx512_vnni,
                       MORU_CPU_AVX512_BF16, "avx512+vnni+bf16");
-// Intel's vdpbf16ps does the work of one f32 multiply-add in twice the time: there f32 is faster.
+// Intel's vdpbf16ps takes twice the time of the two f32 multiply-adds that it stands for: there f32 is faster.
 static const moru_kernels avx512_slow_bf16_table =
-    MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_avx512, moru_avx512, moru_avx512_vnni, MORU_CPU_AVX512_BF16,
-                      "avx512+vnni");
+    MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_avx512, moru_avx512_split, moru_avx512_vnni,
+                      MORU_CPU_AVX512_BF16, "avx512+vnni");
 
 static const moru_kernels amx_table =
     MORU_KERNEL_TABLE(moru_avx512, moru_avx512_bf16, moru_amx, moru_avx512, moru_amx, MORU_CPU_AMX, "amx+avx512+vnni");

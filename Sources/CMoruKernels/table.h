@@ -146,6 +146,10 @@ size_t moru_avx512_bf16_attention_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
 size_t moru_avx512_bf16_attention_backward_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
+size_t moru_avx512_split_attention_scratch_bytes(const moru_attention *);
+void moru_avx512_split_attention(const moru_attention *, size_t, size_t, size_t, size_t, void *);
+size_t moru_avx512_split_attention_backward_scratch_bytes(const moru_attention *);
+void moru_avx512_split_attention_backward(const moru_attention *, const moru_attention_gradient *, size_t, size_t, void *);
 size_t moru_avx512_bf16_attention_pieces_scratch_bytes(const moru_attention *);
 void moru_avx512_bf16_attention_pieces(const moru_attention *, size_t, size_t, size_t, size_t, float *, float *, void *);
 MORU_DECLARE_BYTE_KERNELS(moru_avx512_vnni)

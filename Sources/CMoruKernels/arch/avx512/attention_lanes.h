@@ -1,6 +1,10 @@
 // Attention of whole sequences in bf16 with queries across the lanes: scores are computed as K Q^T, outputs as V^T P^T.
 // Keys are then read as they lie, and the largest score, the sum and the correction of 16 queries are one vector each.
-// Tiles of 8 rows of 32 queries leave registers for what is done with the sums before they are stored.
+// Tiles of 8 rows of 32 queries leave registers for what is done with the sums before they are stored. The including
+// file defines LANE_SPLITS: 1 where a pair of bf16 is multiplied as two f32, 0 where vdpbf16ps does it.
+
+#include "../vector/attention_visible.h"
+#include "../vector/bf16_pairs.h"
 
 #define LANE_QUERIES ((size_t)32)
 #define LANE_KEYS ((size_t)64)
@@ -16,6 +20,15 @@ static bool is_in_lanes(const moru_attention *args) {
 // 2^x for the x <= 0 of a softmax. A NaN stays.
 INLINE vf lane_exp2(vf x) { return vexp2_narrow(vmax(vset(-200.0f), x)); }
 
+INLINE vf lane_step(vf a, vf b, vf sum) {
+#if LANE_SPLITS
+    sum = vfma(vbits(vasint(a) << 16), vbits(vasint(b) << 16), sum);
+    return vfma(vbits(vasint(a) & (int32_t)0xffff0000), vbits(vasint(b) & (int32_t)0xffff0000), sum);
+#else
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#endif
+}
+
 // sum += A B: 8 rows, unit (r, i) of A at a[r * a_row + i * a_column], and 32 columns.
 INLINE void lane_tile(size_t depth, const float *a, size_t a_row, size_t a_column, const float *b, size_t b_row,
                       vf sum[LANE_ROWS][2]) {
@@ -23,8 +36,8 @@ INLINE void lane_tile(size_t depth, const float *a, size_t a_row, size_t a_colum
         vf first = vload(b), second = vload(b + LANES);
         _Pragma("clang loop unroll(full)") for (size_t r = 0; r < LANE_ROWS; r++) {
             vf left = vset(a[r * a_row]);
-            sum[r][0] = product_step(left, first, sum[r][0]);
-            sum[r][1] = product_step(left, second, sum[r][1]);
+            sum[r][0] = lane_step(left, first, sum[r][0]);
+            sum[r][1] = lane_step(left, second, sum[r][1]);
         }
     }
 }

@@ -81,7 +81,7 @@ static void prepare_queries(const moru_attention *args, const void *d_out, const
                     vf left, right;
                     memcpy(&left, d + (half + r) * stride + i, sizeof left);
                     memcpy(&right, out + (half + r) * stride + i, sizeof right);
-                    sums[r] = product_step(left, right, sums[r]);
+                    sums[r] = lane_step(left, right, sums[r]);
                 }
             }
             transpose(sums);

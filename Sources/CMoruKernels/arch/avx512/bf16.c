@@ -52,6 +52,7 @@ static void bf16_attention_backward(const moru_attention *, const moru_attention
 #include "../vector/attention.h"
 #include "../vector/attention_backward.h"
 #include "attention_row.h"
+#define LANE_SPLITS 0
 #include "attention_lanes.h"
 #include "attention_lanes_backward.h"
 

@@ -44,7 +44,8 @@ INLINE void gemm_put(moru_dtype type, void *c, vf sum, size_t count, float alpha
     vstore_type(type, c, 0, y, count);
 }
 
-// Where a tile's sums go: rows of f32, or of bf16 when `narrow`; and what is added to them, rows of f32, or NULL.
+// Where a tile's sums go: rows of f32, or of bf16 when `narrow`; what is added to them, rows of f32, or NULL; and the part
+// of the next sliver of B that the tile asks for, since slivers come from far away: `next_step` floats with each unit.
 typedef struct {
     void *c;
     const float *addend;
@@ -52,6 +53,8 @@ typedef struct {
     size_t columns;  // at most those of the tile
     float alpha;
     bool narrow;
+    const float *next;
+    size_t next_step;
 } gemm_target;
 
 // `vectors` whole vectors of a row, as bf16.
@@ -77,7 +80,15 @@ INLINE void gemm_tile(const int rows, const int vectors, const bool in_place, si
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) sum[r][v] = vset(0);
     }
+#if !GEMM_BF16
+    const float *next = target->next;
+    size_t next_step = target->next_step;
+#endif
     for (size_t i = 0; i < depth; i++) {
+#if !GEMM_BF16
+        __builtin_prefetch(next);
+        next += next_step;
+#endif
         vf right[GEMM_VECTORS];
         _Pragma("clang loop unroll(full)") for (int v = 0; v < vectors; v++) right[v] = vload(b + v * MORU_LANES);
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
@@ -309,6 +320,8 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
             if (!a_in_place) {
                 gemm_pack_a(args, panel, panel_end, depth_step, block, block_end, sliver_rows, scratch->a, scratch);
             }
+            size_t tiles = (block_end - block + sliver_rows - 1) / sliver_rows;
+            size_t next_step = direct ? 0 : GEMM_COLUMNS / tiles;
             for (size_t j = 0; j < columns; j += GEMM_COLUMNS) {
                 size_t width = moru_min_size(GEMM_COLUMNS, columns - j);
                 for (size_t first = panel; first < panel_end; first += depth_step) {
@@ -322,6 +335,9 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
                     // Between the steps of a panel sums lie side by side; C is written after the last.
                     bool begins = first == panel, ends = first + depth_step >= panel_end && !scatters;
                     bool adds = panel > 0 || (args->accumulate && !gathers && !scatters);
+                    const float *next = slivers;
+                    if (first + depth_step < panel_end) next = b + depth * GEMM_COLUMNS;
+                    else if (j + GEMM_COLUMNS < columns) next += (j / GEMM_COLUMNS + 1) * sliver;
                     for (size_t m = block; m < block_end; m += sliver_rows) {
                         size_t rows = moru_min_size(sliver_rows, block_end - m), stride = args->c_row_stride;
                         size_t at = m * stride + column + j;
@@ -334,7 +350,9 @@ static void gemm_columns(const moru_gemm *args, size_t m_begin, size_t m_end, si
                         gemm_target target = {.c = ends ? c : between, .c_row_stride = ends ? stride : GEMM_COLUMNS,
                                               .addend = between, .addend_row_stride = GEMM_COLUMNS,
                                               .columns = width, .alpha = args->alpha,
-                                              .narrow = ends && narrow && !gathers};
+                                              .narrow = ends && narrow && !gathers,
+                                              .next = next + (m - block) / sliver_rows * next_step * depth,
+                                              .next_step = next_step};
                         if (begins) {
                             target.addend = adds ? c : NULL;
                             target.addend_row_stride = stride;

@@ -1,8 +1,13 @@
 // Packing for gemm.h: A and B of any type become panels of 32-bit units along k, one f32 or with GEMM_BF16 a pair of
 // bf16. A sliver of B holds GEMM_COLUMNS columns, unit by unit; a sliver of A at most GEMM_ROWS rows.
 
+#if GEMM_BF16
+#include "bf16_pairs.h"
+#endif
+
 #define GEMM_COLUMNS ((size_t)GEMM_VECTORS * LANES)
-#define GEMM_KC ((size_t)256)   // units of k that a tile adds up: a sliver of A and one of B in the first-level cache
+// Units of k that a tile adds up: a sliver of A and one of B stay in the first-level cache.
+#define GEMM_KC ((size_t)(GEMM_BF16 || MORU_LANES < 16 ? 256 : 128))
 #define GEMM_KD ((size_t)1024)  // units of k that a panel holds
 #define GEMM_MC ((size_t)8 * GEMM_ROWS)
 #define GEMM_NC ((size_t)512)
@@ -100,41 +105,6 @@ INLINE bool gemm_reads_a(const moru_gemm *args) {
 }
 
 #if GEMM_BF16
-// Two rows of f32 as one row of bf16 pairs.
-INLINE vf gemm_pair(vf even, vf odd) {
-#if MORU_LANES == 16
-    int16_t index[32];
-    for (int i = 0; i < 32; i++) index[i] = (int16_t)(i / 2 + i % 2 * 16);
-    __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);
-    return (vf)_mm512_permutexvar_epi16(_mm512_loadu_si512(index), halves);
-#else
-    return __builtin_bit_cast(vf, vbf16_bits(even) | vbf16_bits(odd) << 16);
-#endif
-}
-
-// The same of rows of bf16, `count` (<= LANES) elements of each; `odd` may be NULL, for a row of zeros.
-INLINE vf gemm_pair_narrow(const uint16_t *even, const uint16_t *odd, size_t count) {
-#if MORU_LANES == 16
-    __mmask16 mask = (__mmask16)((1u << count) - 1);
-    __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, even));
-    if (!odd) return (vf)low;
-    __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, odd));
-    return (vf)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-#else
-    vi low = vasint(vload_bf16_n(even, count)), high = odd ? vasint(vload_bf16_n(odd, count)) : (vi)(0);
-    return vbits(high | (vi)((vu)low >> 16));
-#endif
-}
-
-#if MORU_LANES == 16
-// Elements `first` to `first` + 15 of two rows of 32 bf16 as one row of pairs.
-INLINE vf gemm_pair_halves(__m512i even, __m512i odd, int first) {
-    int16_t index[32];
-    for (int i = 0; i < 32; i++) index[i] = (int16_t)(first + i / 2 + i % 2 * 32);
-    return (vf)_mm512_permutex2var_epi16(even, _mm512_loadu_si512(index), odd);
-}
-#endif
-
 // `count` elements as bf16, zeros up to a whole unit; `narrow` has room for the longest.
 INLINE void gemm_narrow(const float *x, size_t count, uint16_t *narrow) {
     size_t i = 0;
@@ -162,14 +132,14 @@ INLINE const float *gemm_narrow_row(moru_dtype type, const void *row, size_t cou
 #endif
 
 // Packs LANES rows (`rows` of them real, the others zero) of `units` 32-bit units each, transposed: unit i of row r goes
-// to out[i * step + r]. Unless `exact`, each store writes LANES elements, of which the next store overwrites those
-// beyond `step`.
-INLINE void gemm_pack_transposed(const float *const source[LANES], size_t rows, size_t units, float *out, size_t step,
-                                 bool exact) {
+// to out[i * step + r]. Rows of MORU_BF16 become units of f32, a constant in every call. Unless `exact`, each store
+// writes LANES elements, of which the next store overwrites those beyond `step`.
+INLINE void gemm_pack_transposed(moru_dtype type, const void *const source[LANES], size_t rows, size_t units,
+                                 float *out, size_t step, bool exact) {
     size_t i = 0;
     for (; i + LANES <= units; i += LANES) {
         vf v[MORU_LANES];
-        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload(source[r] + i) : vset(0);
+        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload_type(type, source[r], i, LANES) : vset(0);
         transpose(v);
         for (size_t r = 0; r < LANES; r++) {
             if (exact) vstore_n(out + (i + r) * step, v[r], rows);
@@ -178,7 +148,7 @@ INLINE void gemm_pack_transposed(const float *const source[LANES], size_t rows, 
     }
     if (i < units) {
         vf v[MORU_LANES];
-        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload_n(source[r] + i, units - i) : vset(0);
+        for (size_t r = 0; r < LANES; r++) v[r] = r < rows ? vload_type(type, source[r], i, units - i) : vset(0);
         transpose(v);
         for (size_t r = 0; r < units - i; r++) {
             if (exact) vstore_n(out + (i + r) * step, v[r], rows);
@@ -246,7 +216,7 @@ static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_
     if (args->b_transposed) {
         for (size_t j = 0; j < moru_round_up(columns, GEMM_COLUMNS); j += LANES) {
             float *out = slivers + j / GEMM_COLUMNS * sliver + j % GEMM_COLUMNS;
-            const float *source[MORU_LANES];
+            const void *source[MORU_LANES];
             size_t rows = j < columns ? moru_min_size(LANES, columns - j) : 0;
             for (size_t r = 0; r < LANES; r++) {
                 source[r] = scratch->wide;
@@ -264,7 +234,7 @@ static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_
                 source[r] = gemm_row(args, column + j + r, first, depth, scratch->wide + r * GEMM_KC);
 #endif
             }
-            gemm_pack_transposed(source, rows, gemm_units(depth), out, GEMM_COLUMNS, false);
+            gemm_pack_transposed(MORU_F32, source, rows, gemm_units(depth), out, GEMM_COLUMNS, false);
         }
         return;
     }
@@ -281,22 +251,19 @@ static void gemm_pack_b(const moru_gemm *args, size_t first, size_t depth, size_
 static void gemm_pack_a_rows(const moru_gemm *args, size_t first, size_t depth, size_t row, size_t rows, float *out,
                              const gemm_scratch *scratch) {
     for (size_t part = 0; part < rows; part += LANES) {
-        const float *source[MORU_LANES];
-        size_t count = moru_min_size(LANES, rows - part);
-        for (size_t r = 0; r < LANES; r++) {
-            source[r] = scratch->wide;
-            if (r >= count) continue;
-            const void *from = gemm_a(args, row + part + r, first);
+        const void *source[MORU_LANES];
+        size_t count = moru_min_size(LANES, rows - part), units = gemm_units(depth);
+        bool exact = part > 0 && count < LANES, narrow = !GEMM_BF16 && args->a_type == MORU_BF16;
+        for (size_t r = 0; r < count; r++) {
+            source[r] = gemm_a(args, row + part + r, first);
 #if GEMM_BF16
-            source[r] = gemm_narrow_row(args->a_type, from, depth, scratch->narrow + r * 2 * GEMM_KC);
+            source[r] = gemm_narrow_row(args->a_type, source[r], depth, scratch->narrow + r * 2 * GEMM_KC);
 #else
-            source[r] = from;
-            if (args->a_type == MORU_F32) continue;
-            MORU_NAME(dequantize)(args->a_type, from, scratch->wide + r * GEMM_KC, depth);
-            source[r] = scratch->wide + r * GEMM_KC;
+            (void)scratch;
 #endif
         }
-        gemm_pack_transposed(source, count, gemm_units(depth), out + part, rows, part > 0 && count < LANES);
+        if (narrow) gemm_pack_transposed(MORU_BF16, source, count, units, out + part, rows, exact);
+        else gemm_pack_transposed(MORU_F32, source, count, units, out + part, rows, exact);
     }
 }
 
