@@ -53,18 +53,20 @@ public enum FileSystem {
 
     /// Creates a directory and those above it.
     ///
-    /// - Throws: ``MoruError/Code/fileUnwritable`` or ``MoruError/Code/diskFull``.
+    /// - Throws: ``MoruError/Code/fileUnwritable``, also where a file has the name of one of them, or
+    ///   ``MoruError/Code/diskFull``.
     public static func createDirectory(_ path: String) throws(MoruError) {
-        do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-            let underlying = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
-            if let underlying, underlying.domain == NSPOSIXErrorDomain {
-                throw Self.error(writing: path, errno: Int32(underlying.code))
-            }
-            let isFull = (error as? CocoaError)?.code == .fileWriteOutOfSpace
-            throw MoruError(isFull ? .diskFull : .fileUnwritable, "cannot create directory \(path)", cause: error)
-        }
+        guard !isDirectory(path) else { return }
+        let parent = (path as NSString).deletingLastPathComponent
+        if !parent.isEmpty, parent != path { try createDirectory(parent) }
+        guard isPath(path) else { throw error(writing: path, errno: EINVAL) }
+        guard mkdir(path, 0o777) != 0 else { return }
+        let reason = errno
+        // Another process may have made it just now
+        guard reason != EEXIST || !isDirectory(path) else { return }
+        throw reason == EEXIST
+            ? MoruError(.fileUnwritable, "\(path) is not a directory", remedy: "name another place, or move it away")
+            : error(writing: path, errno: reason)
     }
 
     /// Removes a file or directory; nothing happens when there is none.
@@ -165,7 +167,9 @@ public enum FileSystem {
         return MoruError(.fileUnreadable, "cannot read \(path): \(reason)")
     }
 
+    /// The error of a write; temporary names (`model.gguf.12.34.partial`) are told as what they are to become.
     package static func error(writing path: String, errno code: Int32) -> MoruError {
+        let path = path.replacing(/\.\d+\.\d+\.partial/, with: "")
         if code == ENOSPC || code == EDQUOT {
             return MoruError(.diskFull, "no space left to write \(path)", remedy: "free some space, then run again")
         }

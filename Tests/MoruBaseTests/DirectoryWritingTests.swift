@@ -36,6 +36,29 @@ import Testing
         }
     }
 
+    /// Temporary names mean nothing to who reads the error.
+    @Test func whatCannotBeWrittenIsNamedAsWhatItWasToBecome() throws {
+        try withScratch { scratch in
+            try FileSystem.write([], to: scratch + "/file")
+            for path in ["file", "file/a", "file/a/b"] {
+                let error = #expect(throws: MoruError.self) { try FileSystem.createDirectory("\(scratch)/\(path)") }
+                #expect(error?.message.hasSuffix("/file is not a directory") == true && error?.code == .fileUnwritable)
+                #expect(error?.cause == nil && error?.remedy?.contains("another place") == true)
+            }
+            // A temporary name would be longer than 255 bytes
+            let long = String(repeating: "x", count: 250)
+            let file = #expect(throws: MoruError.self) { try FileSystem.write([1], to: "\(scratch)/\(long)") }
+            #expect(file?.message == "cannot write \(scratch)/\(long): File name too long")
+            let nested = #expect(throws: MoruError.self) {
+                try FileSystem.writeDirectoryAtomically(to: scratch + "/a") { temporary in
+                    try FileSystem.write([1], to: "\(temporary)/\(long)")
+                }
+            }
+            #expect(nested?.message == "cannot write \(scratch)/a/\(long): File name too long")
+            #expect(try FileSystem.list(scratch) == ["file"])
+        }
+    }
+
     /// What is wrong with a text is for the one who wrote it to mend: no failure of the system.
     @Test func textThatIsNotUTF8IsTheWritersMatter() throws {
         try withScratch { scratch in
