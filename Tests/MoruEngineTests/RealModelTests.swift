@@ -43,6 +43,8 @@ struct RealModelTests {
     /// On AVX2 the rounding of these few passages falls out less well: 0.37 at the worst, and 0.7 % of the perplexity,
     /// while over 2,048 tokens the perplexity is that of f32.
     private static let isAVX2 = Runtime.shared.kernelName.hasPrefix("avx2")
+    /// Whatever the level, 0.37 is the worst where all but the products of bytes is computed in f32, as on Intel's CPUs.
+    private static let isAllElseF32 = !["bf16", "amx"].contains { Runtime.shared.kernelName.contains($0) }
 
     @Test("greedy continuations")
     func greedy() async throws {
@@ -82,7 +84,7 @@ struct RealModelTests {
         }
         let mean = differences.reduce(0, +) / Float(differences.count)
         let worst = differences.max() ?? 9
-        let limit: Float = Self.isAVX2 ? 0.4 : 0.3
+        let limit: Float = Self.isAllElseF32 ? 0.4 : 0.3
         #expect(differences.count > 150 && mean < 0.03 && worst < limit, "mean \(mean), worst \(worst)")
     }
 

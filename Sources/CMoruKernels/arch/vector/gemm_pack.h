@@ -6,8 +6,7 @@
 #endif
 
 #define GEMM_COLUMNS ((size_t)GEMM_VECTORS * LANES)
-// Units of k that a tile adds up: a sliver of A and one of B stay in the first-level cache.
-#define GEMM_KC ((size_t)(GEMM_BF16 || MORU_LANES < 16 ? 256 : 128))
+#define GEMM_KC ((size_t)256)   // units of k that a tile adds up at most: its slivers stay in the first-level cache
 #define GEMM_KD ((size_t)1024)  // units of k that a panel holds
 #define GEMM_MC ((size_t)8 * GEMM_ROWS)
 #define GEMM_NC ((size_t)512)
@@ -32,10 +31,12 @@ INLINE size_t even_part(size_t total, size_t most, size_t unit) {
     return parts == 0 ? unit : moru_round_up((total + parts - 1) / parts, unit);
 }
 
-// The elements of k that one step takes: B's blocks stay whole, and pairs together.
+// The elements of k that one step takes: B's blocks stay whole, and pairs together. Wide slivers of f32 share the cache
+// better when they are half as deep.
 INLINE size_t gemm_depth_step(const moru_gemm *args) {
     size_t unit = args->b_transposed && args->b_type > MORU_BF16 ? moru_block_elements(args->b_type) : 32;
-    return even_part(args->k, GEMM_KC * GEMM_UNIT, unit);
+    size_t most = GEMM_BF16 || MORU_LANES < 16 || unit > GEMM_KC / 2 ? GEMM_KC * GEMM_UNIT : GEMM_KC / 2;
+    return even_part(args->k, most, unit);
 }
 
 // How many times as many rows as usual a block of A has, and as many times fewer units: whole columns of A are read in
