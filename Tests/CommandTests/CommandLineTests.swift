@@ -136,7 +136,6 @@ import Testing
         (["eval", "m", "d", "--against", "nosuch.json"], 3, "nosuch.json"),
         (["eval", "m", "d", "--save", "/"], 7, "directory"),
         (["serve", "m", "--adapter", "nodirectory"], 64, "moru serve"),
-        (["serve", "m", "n"], 64, "--config"),
         (["serve", "m", "--memory", "17592186044417"], 64, "--memory is 17592186044417"),
         (["serve", "m", "--kv-memory", "-1"], 64, "--kv-memory"),
         (["serve", "m", "--max-num-seqs", "9223372036854775807"], 3, "'m'"),

@@ -54,7 +54,6 @@ struct Serve: AsyncParsableCommand {
 
     @Argument(help: "A model: a name that `moru models` lists, a directory, or a .gguf file.")
     var model: String?
-    @Argument(help: .hidden) var more: [String] = []
     @Option(
         help: ArgumentHelp("A YAML file of models, adapters, aliases and routes.", valueName: "file"),
         completion: .file())
@@ -124,13 +123,6 @@ struct Serve: AsyncParsableCommand {
     var logFormat = LogFormat.text
 
     func validate() throws {
-        guard more.isEmpty else {
-            throw ValidationError(
-                """
-                One model can be named here, not also \(more.joined(separator: ", ")). Several are listed in a file \
-                (models: [{name: ..., source: ...}, ...]) and served with --config; see docs/serving.md.
-                """)
-        }
         if model != nil, compatibility.model != nil { throw ValidationError("There are two models: name one.") }
         if source == nil, config == nil { throw ValidationError("Name a model, or a file with --config.") }
         if source == nil, name != nil || task != nil || draft != nil || !adapters.isEmpty {
