@@ -25,7 +25,7 @@ INLINE vf lane_step(vf a, vf b, vf sum) {
     sum = vfma(vbits(vasint(a) << 16), vbits(vasint(b) << 16), sum);
     return vfma(vbits(vasint(a) & (int32_t)0xffff0000), vbits(vasint(b) & (int32_t)0xffff0000), sum);
 #else
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+    return pair_step(a, b, sum);
 #endif
 }
 

@@ -4,9 +4,7 @@
 
 #if ATTENTION_BF16
 #define UNITS(n) (((n) + 1) / 2)
-INLINE vf product_step(vf a, vf b, vf sum) {
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-}
+INLINE vf product_step(vf a, vf b, vf sum) { return pair_step(a, b, sum); }
 #else
 #define UNITS(n) (n)
 INLINE vf product_step(vf a, vf b, vf sum) { return vfma(a, b, sum); }

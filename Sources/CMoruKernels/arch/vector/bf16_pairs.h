@@ -35,6 +35,11 @@ INLINE vf gemm_pair_halves(__m512i even, __m512i odd, int first) {
     for (int i = 0; i < 32; i++) index[i] = (int16_t)(first + i / 2 + i % 2 * 32);
     return (vf)_mm512_permutex2var_epi16(even, _mm512_loadu_si512(index), odd);
 }
+
+// sum += the products of two rows of pairs.
+INLINE vf pair_step(vf a, vf b, vf sum) {
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+}
 #endif
 
 #endif

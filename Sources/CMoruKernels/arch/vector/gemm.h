@@ -9,9 +9,7 @@
 #include "gemm_pack.h"
 
 #if GEMM_BF16 && MORU_LANES == 16
-INLINE vf gemm_step(vf a, vf b, vf sum) {
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-}
+INLINE vf gemm_step(vf a, vf b, vf sum) { return pair_step(a, b, sum); }
 
 // The steps of one row whose pair lies in memory. Left to themselves, compilers load pairs ahead of their use, into more
 // registers than the sums of a whole tile leave.
