@@ -85,11 +85,14 @@ public enum FileSystem {
         let directory = (path as NSString).deletingLastPathComponent
         if !directory.isEmpty { try createDirectory(directory) }
         let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).partial"
+        UnfinishedFiles.begin(temporary)
+        defer { UnfinishedFiles.end(temporary) }
         do {
             var writer = try FileWriter(path: temporary)
             try body(&writer)
             try writer.finish()
-            guard rename(temporary, path) == 0 else { throw error(writing: path, errno: errno) }
+            let reason = UnfinishedFiles.complete { rename(temporary, path) == 0 ? 0 : errno }
+            guard reason == 0 else { throw error(writing: path, errno: reason) }
             flushDirectory(directory.isEmpty ? "." : directory)
         } catch {
             unlink(temporary)
@@ -114,8 +117,10 @@ public enum FileSystem {
         let tag = "\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
         let temporary = "\(path).\(tag).partial"
         let previous = "\(path).\(tag).previous"
-        try createDirectory(temporary)
+        UnfinishedFiles.begin(temporary)
+        defer { UnfinishedFiles.end(temporary) }
         do {
+            try createDirectory(temporary)
             try body(temporary)
             flushDirectory(temporary)
             if exists(path), exchange(temporary, path) {
@@ -124,12 +129,13 @@ public enum FileSystem {
                 return
             }
             let hadPrevious = exists(path)
-            if hadPrevious, rename(path, previous) != 0 { throw error(writing: path, errno: errno) }
-            guard rename(temporary, path) == 0 else {
-                let reason = errno
-                if hadPrevious { rename(previous, path) }
-                throw error(writing: path, errno: reason)
+            let reason = UnfinishedFiles.complete {
+                if hadPrevious, rename(path, previous) != 0 { return errno }
+                guard rename(temporary, path) != 0 else { return 0 }
+                defer { if hadPrevious { rename(previous, path) } }
+                return errno
             }
+            guard reason == 0 else { throw error(writing: path, errno: reason) }
             flushDirectory(parent.isEmpty ? "." : parent)
             if hadPrevious { remove(previous) }
         } catch {

@@ -87,8 +87,9 @@ import Testing
         #expect(outcome.code == code && outcome.errors.contains(name), "\(outcome.errors)")
     }
 
-    /// Ctrl-C saves, tells the command to go on with, and that command goes on.
-    @Test func controlCSavesAndTellsHowToGoOn() throws {
+    /// Ctrl-C saves, tells the command to go on with, and that command goes on; with one processor, too, which training
+    /// keeps busy.
+    @Test(arguments: [false, true]) func controlCSavesAndTellsHowToGoOn(onOneProcessor: Bool) throws {
         try withHome {
             let model = home + "/tiny"
             try TestModels.writeTinyDirectory(model)
@@ -100,7 +101,7 @@ import Testing
                 """
             try FileSystem.write(recipe.utf8, to: home + "/long.yaml")
             let events = home + "/runs/long/events.jsonl"
-            let outcome = try moru.run(["tune", home + "/long.yaml"]) { process in
+            let outcome = try moru.run(["tune", home + "/long.yaml"], onOneProcessor: onOneProcessor) { process in
                 while process.isRunning {
                     usleep(20_000)
                     let text = (try? FileSystem.readText(events)) ?? ""
@@ -112,8 +113,8 @@ import Testing
             let steps = try FileSystem.list(home + "/runs/long/checkpoints").compactMap { Int($0.dropFirst(5)) }
             let reached = try #require(steps.last)
             #expect(reached >= 5)
-            let rest = try moru.run(["tune", home + "/long.yaml", "--resume", "--set", "training.log_every=1"]) {
-                process in
+            let command = ["tune", home + "/long.yaml", "--resume", "--set", "training.log_every=1"]
+            let rest = try moru.run(command, onOneProcessor: onOneProcessor) { process in
                 while process.isRunning {
                     usleep(20_000)
                     let text = (try? FileSystem.readText(events)) ?? ""

@@ -7,7 +7,7 @@ import Testing
 
 @testable import MoruEngine
 
-@Suite("A batched answer equals the same request alone", .timeLimit(.minutes(2)))
+@Suite("A batched answer equals the same request alone")
 struct BatchInvarianceTests {
     /// Requests of all kinds: short and long prompts, greedy and sampled, penalised, scored, adapted.
     private func requests(_ count: Int, adapters: [any Adapter], seed: UInt64) -> [GenerationRequest] {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import MoruEngine
 
-@Suite("Speculation by a draft model", .timeLimit(.minutes(2)))
+@Suite("Speculation by a draft model")
 struct DraftModelTests {
     private func request(_ prompt: Int, temperature: Float, seed: UInt64) -> GenerationRequest {
         GenerationRequest(

@@ -9,7 +9,7 @@ import Testing
 
 @testable import MoruEngine
 
-@Suite("Engine", .timeLimit(.minutes(2)))
+@Suite("Engine")
 struct EngineTests {
     private static func counting(_ context: Int = 256, pace: (@Sendable () -> Void)? = nil) -> ScriptedModel {
         ScriptedModel(vocabularySize: 50, contextLength: context, pace: pace) { token, _ in (token + 1) % 50 }

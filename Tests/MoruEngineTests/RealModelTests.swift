@@ -33,8 +33,7 @@ private struct Reference {
 }
 
 @Suite(
-    "The real SmolLM2 against transformers", .tags(.golden, .slow), .enabled(if: TestNeeds.smolLM2 != nil),
-    .timeLimit(.minutes(10)))
+    "The real SmolLM2 against transformers", .tags(.golden, .slow), .enabled(if: TestNeeds.smolLM2 != nil))
 struct RealModelTests {
     /// A choice of the reference that won by less than this may go the other way here: products with few rows round
     /// activations to 8 bits, which the reference, in f32, does not, and which moves a logit of this model by 0.2 (the

@@ -7,7 +7,7 @@ import Testing
 
 @testable import MoruEngine
 
-@Suite("Shared pages, preemption and cancellation change no answer", .timeLimit(.minutes(2)))
+@Suite("Shared pages, preemption and cancellation change no answer")
 struct SharedWorkTests {
     private func adapters(_ model: any LanguageModel) throws -> [any Adapter] {
         let facts = model.facts

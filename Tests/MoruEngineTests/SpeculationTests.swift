@@ -6,7 +6,7 @@ import Testing
 
 @testable import MoruEngine
 
-@Suite("Speculation by prompt lookup", .timeLimit(.minutes(2)))
+@Suite("Speculation by prompt lookup")
 struct SpeculationTests {
     @Test("a guess is what followed the last tokens when they last occurred")
     func guesses() {

@@ -29,7 +29,7 @@ private func reciter(
     return try TextGenerator(pretrained, configuration: configuration)
 }
 
-@Suite("TextGenerator", .timeLimit(.minutes(2)))
+@Suite("TextGenerator")
 struct TextGeneratorTests {
     @Test("text comes in whole characters, and ends with the model's turn")
     func characters() async throws {
@@ -158,7 +158,7 @@ struct TextGeneratorTests {
     }
 }
 
-@Suite("ChatSession", .timeLimit(.minutes(2)))
+@Suite("ChatSession")
 struct ChatSessionTests {
     /// The tokens of the first exchange with ChatML.
     private func promptCount(_ messages: [ChatMessage]) throws -> Int {

@@ -6,7 +6,7 @@ import Testing
 @testable import MoruStore
 
 /// Pulls catalogued models: one source after another, and every file the same whatever source it came from.
-@Suite("Pulling from the catalog", .timeLimit(.minutes(2)))
+@Suite("Pulling from the catalog")
 struct CatalogPullTests {
     let bench: Workbench
     let weights = noise(200_000, seed: 11)

@@ -6,7 +6,7 @@ import Testing
 @testable import MoruStore
 
 /// Pulls from a hub on loopback that behaves, and from one that does not.
-@Suite("Pulling from the hub", .timeLimit(.minutes(2)))
+@Suite("Pulling from the hub")
 struct HubPullTests {
     let bench: Workbench
     let name = "acme/tiny"

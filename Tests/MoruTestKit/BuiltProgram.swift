@@ -13,6 +13,10 @@ public struct BuiltProgram: Sendable {
         public let code: Int32
     }
 
+    /// How long a program may take to end after it was watched. Programs of tests end within seconds; beside all other
+    /// tests on a busy machine, within minutes.
+    private static let patience = Duration.seconds(480)
+
     private let path: String
     private let environment: [String: String]
 
@@ -33,16 +37,29 @@ public struct BuiltProgram: Sendable {
     /// Whether the program was built.
     public var exists: Bool { FileSystem.exists(path) }
 
+    /// What comes before a command that is to see the first of this process's processors only.
+    private static var onOneProcessor: [String] {
+        get throws {
+            let status = try FileSystem.readText("/proc/self/status").split(separator: "\n")
+            let processors = status.first { $0.hasPrefix("Cpus_allowed_list:") }?.drop { !$0.isNumber } ?? "0"
+            return ["/usr/bin/taskset", "-c", String(processors.prefix(while: \.isNumber))]
+        }
+    }
+
     /// Runs the program to its end.
     ///
-    /// - Parameter body: Called once it has started, to watch it or to interrupt it.
+    /// - Parameters:
+    ///   - onOneProcessor: Whether the program sees a machine with a single processor (Linux).
+    ///   - body: Called once it has started, to watch it or to interrupt it.
     /// - Throws: What starting it throws.
     public func run(
-        _ arguments: [String], input: String = "", while body: (Process) throws -> Void = { _ in }
+        _ arguments: [String], input: String = "", onOneProcessor: Bool = false,
+        while body: (Process) throws -> Void = { _ in }
     ) throws -> Outcome {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
+        let command = onOneProcessor ? try Self.onOneProcessor + [path] + arguments : [path] + arguments
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
         process.environment = environment
         // Files, not pipes: a program that prints much on both would block on the one that is not being read
         let names = ["in", "out", "err"].map { TestNeeds.temporaryPath("program.\($0)") }
@@ -56,7 +73,16 @@ public struct BuiltProgram: Sendable {
         process.standardError = FileHandle(forWritingAtPath: names[2])
         try process.run()
         try body(process)
-        process.waitUntilExit()
+        let end = ContinuousClock.now + Self.patience
+        while process.isRunning {
+            if ContinuousClock.now > end {
+                kill(process.processIdentifier, SIGKILL)
+                process.waitUntilExit()
+                let last = try FileSystem.readText(names[2]).suffix(500)
+                throw MoruError(.cancelled, "\(arguments) did not end: \(last)")
+            }
+            usleep(5_000)
+        }
         return Outcome(
             output: try FileSystem.readText(names[1]), errors: try FileSystem.readText(names[2]),
             code: process.terminationStatus)

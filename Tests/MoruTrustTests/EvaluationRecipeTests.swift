@@ -81,7 +81,7 @@ import Testing
     }
 }
 
-@Suite(.timeLimit(.minutes(5))) struct EvaluationRunTests {
+@Suite struct EvaluationRunTests {
     private func withFile(_ lines: [String], _ body: (String) async throws -> Void) async throws {
         let path = TestNeeds.temporaryPath("eval.jsonl")
         try FileSystem.write(lines.joined(separator: "\n").utf8, to: path)

@@ -9,7 +9,7 @@ import MoruTrust
 import Synchronization
 import Testing
 
-@Suite("Evaluation", .timeLimit(.minutes(5)))
+@Suite("Evaluation")
 struct EvaluationTests {
     private static let references = [
         "sentiment: negative\ntopic: returns", "sentiment: positive\ntopic: support",

@@ -6,7 +6,7 @@ import MoruTestKit
 import MoruTrust
 import Testing
 
-@Suite("Multiple choice", .timeLimit(.minutes(5)))
+@Suite("Multiple choice")
 struct MultipleChoiceTests {
     private func example(_ record: JSON) throws -> MultipleChoiceExample {
         try MultipleChoiceExample(record, place: "q.jsonl, line 1")

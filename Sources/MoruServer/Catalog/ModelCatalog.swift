@@ -1,4 +1,4 @@
-import Dispatch
+import Foundation
 import MoruBase
 import MoruEngine
 import MoruTensor
@@ -279,12 +279,12 @@ public final class ModelCatalog: Sendable {
         return true
     }
 
-    /// Opens the files of a specification, outside the threads that serve requests.
+    /// Opens the files of a specification, on a thread of its own: those that serve requests are as few as processors.
     ///
     /// - Throws: ``MoruError/Code/modelLoadFailed``, or for an adapter what went wrong with its base.
     func open(_ specification: ModelSpecification, on base: ServedModel?) async throws(MoruError) -> OpenedModel {
         let result: Result<OpenedModel, any Error> = await withCheckedContinuation { continuation in
-            DispatchQueue.global().async { [loader] in
+            Thread.detachNewThread { [loader] in
                 continuation.resume(
                     returning: Result {
                         if let base { try loader.open(specification, on: base) } else { try loader.open(specification) }

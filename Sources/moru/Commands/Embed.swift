@@ -55,6 +55,7 @@ struct Embed: ParsableCommand {
     }
 
     func run() throws {
+        Interruption.endsTidily()
         if let output { try VectorFile.check(output) }
         var embedder = try TextEmbedder.load(ModelArgument.path(of: model.model), adapter: adapter)
         if let pooling {

@@ -43,6 +43,7 @@ struct Export: ParsableCommand {
     @OptionGroup var printing: OutputOptions
 
     func run() throws {
+        Interruption.endsTidily()
         let loaded = try model.load()
         var parts: [AdapterMerge.Part] = []
         for path in adapters {

@@ -88,6 +88,7 @@ struct Merge: ParsableCommand {
     }
 
     func run() throws {
+        Interruption.endsTidily()
         let base = try model.load()
         try OutputPath.requireApart(output, from: [base.path] + models, marker: "config.json")
         let line = ProgressLine("merging", unit: adapters.isEmpty ? "tensors" : "layers")

@@ -64,6 +64,7 @@ struct Quantize: ParsableCommand {
     }
 
     func run() throws {
+        Interruption.endsTidily()
         let loaded = try model.load()
         try OutputPath.requireFile(output, apart: [loaded.path])
         var export = try GGUFExport(loaded, types: type)

@@ -1,20 +1,15 @@
 import Dispatch
 import Foundation
+import MoruBase
 import Synchronization
 
 /// Turns Ctrl-C (and SIGTERM) into a request to stop at the next good moment. The second request ends the process,
-/// unless requests are repeatable.
+/// unless requests are repeatable. Once an interruption is gone, the first one does.
 final class Interruption: Sendable {
-    private let state: State
-    // Written once by init; dispatch sources may be used from any thread, but do not say so.
-    nonisolated(unsafe) private let sources: [any DispatchSourceSignal]
-
-    private final class State: Sendable {
-        let isRequested = Atomic<Bool>(false)
-    }
+    private let request: StopRequest
 
     /// Whether a stop was requested.
-    var isRequested: Bool { state.isRequested.load(ordering: .relaxed) }
+    var isRequested: Bool { request.isMade.load(ordering: .relaxed) }
 
     /// Takes over the signals.
     ///
@@ -22,23 +17,60 @@ final class Interruption: Sendable {
     ///   - isRepeatable: Whether every Ctrl-C is a request of its own, so that none ends the process.
     ///   - onRequest: Called on another thread at each request.
     init(isRepeatable: Bool = false, onRequest: @escaping @Sendable () -> Void = {}) {
-        let state = State()
-        self.state = state
-        sources = [SIGINT, SIGTERM].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler {
-                let isSecond = state.isRequested.exchange(true, ordering: .sequentiallyConsistent)
-                if number == SIGTERM && isRepeatable || isSecond && !isRepeatable { exit(130) }
-                onRequest()
-            }
-            source.resume()
-            return source
-        }
+        request = StopRequest(isRepeatable: isRepeatable, onMade: onRequest)
+        SignalWatch.begin(request)
     }
 
-    deinit {
-        for source in sources { source.cancel() }
+    deinit { SignalWatch.end(request) }
+
+    /// From now on, Ctrl-C and SIGTERM end the process only when what it is writing is removed.
+    static func endsTidily() { SignalWatch.start() }
+}
+
+/// What an interruption asks for.
+private final class StopRequest: Sendable {
+    let isMade = Atomic<Bool>(false)
+    let isRepeatable: Bool
+    let onMade: @Sendable () -> Void
+
+    init(isRepeatable: Bool, onMade: @escaping @Sendable () -> Void) {
+        (self.isRepeatable, self.onMade) = (isRepeatable, onMade)
+    }
+}
+
+/// Ctrl-C and SIGTERM, watched from the first interruption to the end of the process: once watched, a signal no longer
+/// ends a process by itself, nor can it be watched a second time (Dispatch installs its handler once).
+private enum SignalWatch {
+    private static let requests = Mutex<[StopRequest]>([])
+    // A serial queue has a thread whenever it needs one; the global queue has as many as there are processors, and on a
+    // machine with one, training holds it
+    private static let queue = DispatchQueue(label: "moru.interruption")
+    // Dispatch sources may be used from any thread, but do not say so
+    nonisolated(unsafe) private static let sources = [SIGINT, SIGTERM].map { number in
+        signal(number, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+        source.setEventHandler { deliver(number) }
+        source.resume()
+        return source
+    }
+
+    static func start() { _ = sources }
+
+    static func begin(_ request: StopRequest) {
+        requests.withLock { $0.append(request) }
+        start()
+    }
+
+    static func end(_ request: StopRequest) { requests.withLock { $0.removeAll { $0 === request } } }
+
+    private static func deliver(_ number: Int32) {
+        let request = requests.withLock { $0.last }
+        let isSecond = request?.isMade.exchange(true, ordering: .sequentiallyConsistent) ?? true
+        let isRepeatable = number == SIGINT && request?.isRepeatable == true
+        guard let request, isRepeatable || !isSecond && !request.isRepeatable else {
+            FileSystem.abandonWriting { exit(128 + number) }
+        }
+        request.onMade()
     }
 }
 

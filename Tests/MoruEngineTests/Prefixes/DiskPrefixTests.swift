@@ -10,7 +10,7 @@ import Testing
 
 @testable import MoruEngine
 
-@Suite("Pages kept on disk change no answer", .timeLimit(.minutes(2)))
+@Suite("Pages kept on disk change no answer")
 struct DiskPrefixTests {
     private static func adapters(_ model: any LanguageModel) throws -> [any Adapter] {
         let facts = model.facts

@@ -139,7 +139,7 @@ import Testing
     }
 }
 
-@Suite(.tags(.live), .timeLimit(.minutes(5))) struct OverloadTests {
+@Suite(.tags(.live)) struct OverloadTests {
     private func body(stream: Bool = false) -> JSON {
         ["model": "alphabet", "prompt": "xyz", "max_tokens": 9, "temperature": 0, "stream": .bool(stream)]
     }
