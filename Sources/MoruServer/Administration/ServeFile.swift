@@ -158,7 +158,8 @@ public struct ServeFile: Sendable {
 
     /// Writes routes into a file, in place of those that it has; the rest of the file stays as it is.
     ///
-    /// - Throws: ``MoruError/Code/serverConfiguration``, or what reading and writing throw.
+    /// - Throws: ``MoruError/Code/serverConfiguration``, also for a route to a model that the file does not list, or what
+    ///   reading and writing throw.
     static func save(_ routes: [(name: String, route: ModelRoute)], to path: String) throws(MoruError) {
         let text = replacingRoutes(in: try FileSystem.readText(path), with: routes)
         let written = try ServeFile(yaml: text, source: path)
@@ -170,6 +171,14 @@ public struct ServeFile: Sendable {
             throw MoruError(
                 .serverConfiguration, "\(path): its keys aliases and routes could not be found",
                 remedy: "write each on a line of its own, without quotes")
+        }
+        let known = Set(written.models.map(\.name))
+        for (name, route) in routes {
+            guard let other = route.shares.first(where: { !known.contains($0.model) })?.model else { continue }
+            throw MoruError(
+                .serverConfiguration,
+                "\(path) does not list '\(other)', to which '\(name)' leads; a server would not start with it",
+                remedy: "add '\(other)' to its models or adapters, or remove the route; nothing was saved")
         }
         do {
             try FileSystem.write(text.utf8, to: path)

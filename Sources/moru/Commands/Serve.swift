@@ -134,6 +134,9 @@ struct Serve: AsyncParsableCommand {
         if let loadWait, !(0...1e9).contains(loadWait) {
             throw ValidationError("--load-wait is \(loadWait); use 0 or more seconds.")
         }
+        guard (1...65_536).contains(parallel) else {
+            throw ValidationError("--parallel is \(parallel); use 1 to 65536 requests.")
+        }
         for text in adapters { _ = try Self.parse(text) }
         let largest = 1 << 30
         for (name, mebibytes) in [

@@ -139,6 +139,15 @@ import Testing
         try await TestServer.run(try ModelCatalog(file.models), configuration: configuration) { server async throws in
             #expect(try await server.request("PUT", "/admin/routes/b", body: #"{"model": "a"}"#).status == 200)
             #expect(try ServeFile(path).routes.isEmpty, "only on request")
+            // A model that was added since is unknown to the next server
+            let added: JSON = ["model": "c", "source": .string(files.path + "/a")]
+            #expect(try await server.post("/admin/models/load", added).status == 200)
+            #expect(try await server.request("PUT", "/admin/routes/d", body: #"{"model": "c"}"#).status == 200)
+            let refused = try await server.post("/admin/save", [:])
+            let message = refused.json["error"]?["message"]?.string ?? ""
+            #expect(refused.status == 400 && message.contains("'c'") && message.contains("'d'"), "\(message)")
+            #expect(try ServeFile(path).routes.isEmpty)
+            #expect(try await server.request("DELETE", "/admin/routes/d").status == 200)
             #expect(try await server.post("/admin/save", [:]).json["saved"]?.string == path)
         }
         #expect(
