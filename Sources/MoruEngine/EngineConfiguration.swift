@@ -159,7 +159,7 @@ public struct EngineConfiguration: Sendable, Hashable {
             return cacheBytes / pageBytes
         }
         let wanted = SequenceCache.pageCount(contextLength).multipliedClamped(by: maximumSequences)
-        return max(1, min(wanted, Int(ProcessInfo.processInfo.physicalMemory / 4) / pageBytes))
+        return max(1, min(wanted, Machine.memory / 4 / pageBytes))
     }
 }
 

@@ -15,7 +15,7 @@ public struct RandomWeights: WeightSource {
     public func weight(
         _ path: String, shape: [Int], _ initialization: Initialization
     ) throws(MoruError) -> Tensor {
-        let memory = ProcessInfo.processInfo.physicalMemory
+        let memory = Machine.memory
         let bytes = shape.reduce(Double(MemoryLayout<Float>.stride)) { $0 * Double($1) }
         guard bytes <= Double(memory) else {
             throw MoruError(

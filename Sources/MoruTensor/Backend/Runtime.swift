@@ -81,7 +81,8 @@ public final class Runtime: @unchecked Sendable {
         hasFastBytes =
             chosen == MORU_CPU_AVX2 || chosen == MORU_CPU_AVX2_VNNI
             || chosen != MORU_CPU_AMX && moru_byte_kernels_for(chosen).pointee.is_fast
-        var threadCount = max(1, ProcessInfo.processInfo.activeProcessorCount)
+        // More threads than processors would be stopped in turns, while the others wait for them
+        var threadCount = Machine.processors
         if let wanted = environment["MORU_THREADS"], !wanted.isEmpty {
             if let count = Int(wanted), 1...1024 ~= count {
                 threadCount = count

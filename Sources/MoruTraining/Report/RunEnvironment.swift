@@ -13,7 +13,7 @@ public enum RunEnvironment {
         let process = ProcessInfo.processInfo
         var json: JSONObject = JSONObject([
             ("moru", .string(version)), ("system", .string(process.operatingSystemVersionString)),
-            ("processors", .int(process.activeProcessorCount)), ("memory_bytes", .int(Int(process.physicalMemory))),
+            ("processors", .int(Machine.processors)), ("memory_bytes", .int(Machine.memory)),
             ("instruction_sets", .string(Runtime.cpuFeatures)), ("kernels", .string(Runtime.shared.kernelName)),
             ("threads", .int(Runtime.shared.threads.threadCount)),
             ("command", .string(process.arguments.joined(separator: " "))),

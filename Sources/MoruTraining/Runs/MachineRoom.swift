@@ -27,17 +27,8 @@ public struct MachineRoom: Sendable, Hashable {
         let available = lines.first { $0.hasPrefix("MemAvailable:") }
             .flatMap { line in line.split(separator: " ").dropFirst().first.flatMap { Int($0) } }
             .map { $0 << 10 }
-        func number(_ name: String) -> Int? {
-            (try? String(contentsOfFile: "/sys/fs/cgroup/" + name, encoding: .utf8))
-                .flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-        }
-        guard let limit = number("memory.max"), let used = number("memory.current") else { return available }
-        // What is cached of files counts as used there, but is given up when memory is asked for
-        let statistics = (try? String(contentsOfFile: "/sys/fs/cgroup/memory.stat", encoding: .utf8)) ?? ""
-        let cached =
-            statistics.split(separator: "\n").first { $0.hasPrefix("inactive_file ") }
-            .flatMap { Int($0.dropFirst("inactive_file ".count)) } ?? 0
-        return min(available ?? .max, max(0, limit - used + cached))
+        let allowed = ControlGroup().availableMemory
+        return [available, allowed].compactMap { $0 }.min()
     }
 
     /// The folder that is there already, in or above a directory that may not be.

@@ -42,7 +42,8 @@ struct Doctor: ParsableCommand {
 
     private func machine() -> [Check] {
         let runtime = Runtime.shared
-        let memory = Int(ProcessInfo.processInfo.physicalMemory)
+        let (memory, present) = (Machine.memory, ProcessInfo.processInfo.activeProcessorCount)
+        let allowed = Machine.processors < present ? ", of which this container may use \(Machine.processors)" : ""
         return [
             Check(key: "moru", value: .string(Moru.version), text: Moru.version),
             Check(key: "cpu", value: .string(Runtime.cpuFeatures), text: Runtime.cpuFeatures),
@@ -52,7 +53,7 @@ struct Doctor: ParsableCommand {
                 remedy: runtime.kernelSetback),
             Check(
                 key: "threads", value: .int(runtime.threads.threadCount),
-                text: "\(runtime.threads.threadCount) of \(ProcessInfo.processInfo.activeProcessorCount) processors"),
+                text: "\(runtime.threads.threadCount) (processors: \(present)\(allowed))"),
             Check(
                 key: "precision", value: .string(runtime.defaultPrecision.rawValue),
                 text: runtime.defaultPrecision.rawValue),
