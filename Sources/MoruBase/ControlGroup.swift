@@ -13,7 +13,7 @@ package struct ControlGroup {
     /// How many processors' time the process may take, such as 1.5; nil without a limit.
     package var processors: Double? {
         let unified = groups("").compactMap { group -> Double? in
-            let parts = text(group + "/cpu.max")?.split(whereSeparator: \.isWhitespace).map { Double($0) } ?? []
+            let parts = text(group + "/cpu.max")?.split(whereSeparator: \.isWhitespace).map { Int($0) } ?? []
             return parts.count == 2 ? Self.share(parts[0], of: parts[1]) : nil
         }
         let separate = groups("cpu").compactMap { group in
@@ -23,31 +23,32 @@ package struct ControlGroup {
     }
 
     /// Bytes of memory that the process may take together with the others of its group; nil without a limit.
-    package var memoryLimit: Int? { memory.map(\.limit).min().map { Int($0) } }
+    package var memoryLimit: Int? { memory.map(\.limit).min() }
 
     /// Bytes of memory that are left of the limit; nil without one.
-    package var availableMemory: Int? { memory.map { max(0, min($0.limit - $0.used, $0.limit)) }.min().map { Int($0) } }
+    package var availableMemory: Int? { memory.map { min(max(0, $0.limit - $0.used), $0.limit) }.min() }
 
-    private var memory: [(limit: Double, used: Double)] {
+    private var memory: [(limit: Int, used: Int)] {
         groups("").compactMap { memory($0, "memory.max", "memory.current", "inactive_file") }
             + groups("memory").compactMap {
                 memory($0, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
             }
     }
 
-    private static func share(_ quota: Double?, of period: Double?) -> Double? {
+    private static func share(_ quota: Int?, of period: Int?) -> Double? {
         guard let quota, let period, quota > 0, period > 0 else { return nil }
-        return quota / period
+        return Double(quota) / Double(period)
     }
 
-    private func memory(_ group: String, _ limit: String, _ use: String, _ cache: String) -> (Double, Double)? {
+    private func memory(_ group: String, _ limit: String, _ use: String, _ cache: String) -> (limit: Int, used: Int)? {
         // Version 1 writes "no limit" as nearly 2^63
-        guard let limit = number("\(group)/\(limit)"), limit < 0x1p60, let used = number("\(group)/\(use)")
+        guard let limit = number("\(group)/\(limit)"), 0..<1 << 60 ~= limit,
+            let used = number("\(group)/\(use)"), used >= 0
         else { return nil }
         // What is cached of files counts as used there, but is given up when memory is asked for
         let cached = text(group + "/memory.stat")?.split(separator: "\n").first { $0.hasPrefix(cache + " ") }
-            .flatMap { Double($0.dropFirst(cache.count + 1)) }
-        return (limit, used - (cached ?? 0))
+            .flatMap { Int($0.dropFirst(cache.count + 1)) }
+        return (limit, used - min(used, max(0, cached ?? 0)))
     }
 
     /// The directories of the process's group and of those above it, all of which limit it.
@@ -58,8 +59,10 @@ package struct ControlGroup {
         let mount = "/sys/fs/cgroup" + (controller.isEmpty ? "" : "/" + controller)
         for line in lines {
             let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
-            let controllers = fields.count == 3 ? fields[1].split(separator: ",").map(String.init) : ["malformed"]
-            guard controllers.contains(controller) || controller.isEmpty && controllers.isEmpty else { continue }
+            guard fields.count == 3 else { continue }
+            let controllers = fields[1].split(separator: ",")
+            guard controller.isEmpty ? controllers.isEmpty : controllers.contains(where: { $0 == controller })
+            else { continue }
             // Inside a container the path may be that of the host: then only its last group is there, as the mount
             var groups: [String] = []
             var path = String(fields[2])
@@ -74,7 +77,5 @@ package struct ControlGroup {
 
     private func text(_ path: String) -> String? { try? String(contentsOfFile: root + path, encoding: .utf8) }
 
-    private func number(_ path: String) -> Double? {
-        text(path).flatMap { Double($0.trimmingWhitespace()) }
-    }
+    private func number(_ path: String) -> Int? { text(path).flatMap { Int($0.trimmingWhitespace()) } }
 }

@@ -24,6 +24,7 @@ import Testing
             memory: 64
             models:
               - {name: chat@1, source: ./one, kv_memory: 2, preload: true}
+              - {name: chat@2, source: ./two, kv_memory: 2}
             aliases: {chat: chat@1}
             """
         try FileSystem.write(config.utf8, to: home + "/serve.yaml")
@@ -36,7 +37,14 @@ import Testing
             }
             #expect(list.code == 0 && list.output.contains("chat@1") && list.output.contains("ready"), "\(list.errors)")
             #expect(list.output.contains("chat -> chat@1") && list.errors.contains("of 67.1 MB"))
-            let load = try moru.run(["deploy", "load", "chat@2", home + "/two", "--kv-memory", "2"])
+            let added = try moru.run(["deploy", "load", "chat@3", home + "/two", "--kv-memory", "2"])
+            #expect(added.code == 0 && added.errors.contains("chat@3 is loaded"), "\(added.errors)")
+            let unlisted = try moru.run(["deploy", "route", "next", "chat@3", "--save"])
+            #expect(unlisted.code == 2 && unlisted.errors.contains("does not list 'chat@3'"), "\(unlisted.errors)")
+            #expect(try FileSystem.readText(home + "/serve.yaml") == config)
+            #expect(try moru.run(["deploy", "route", "next", "--remove"]).code == 0)
+            #expect(try moru.run(["deploy", "unload", "chat@3", "--remove"]).code == 0)
+            let load = try moru.run(["deploy", "load", "chat@2"])
             #expect(load.code == 0 && load.errors.contains("chat@2 is loaded"), "\(load.errors)")
             let route = try moru.run(["deploy", "route", "chat", "chat@1=3", "chat@2=1", "--sticky", "--save"])
             #expect(route.code == 0 && route.errors.contains("chat@1 75.0 %, chat@2 25.0 %, sticky"), "\(route.errors)")
