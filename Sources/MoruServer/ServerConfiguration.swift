@@ -13,6 +13,8 @@ public struct ServerConfiguration: Sendable {
     public var adminKey: String?
     /// The file to which routes are saved on request.
     public var configurationFile: String?
+    /// The models that are served besides those of that file each time, to which saved routes may lead too.
+    public var modelsBesidesFile: [String] = []
     /// The maximum size of a request's body in bytes.
     public var maximumBodyBytes: Int
     /// The maximum duration of an answer, including its time in the queue; nil for no limit.

@@ -90,7 +90,9 @@ struct AdminEndpoints: Sendable {
         let routes = catalog.read { state in
             state.routeNames.compactMap { name in state.routes[name].map { (name, $0) } }
         }
-        try await Self.answering { try ServeFile.save(routes, to: path) }
+        try await Self.answering {
+            try ServeFile.save(routes, to: path, besides: configuration.modelsBesidesFile)
+        }
         return Response(["saved": .string(path)])
     }
 

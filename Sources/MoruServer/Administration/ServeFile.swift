@@ -158,9 +158,12 @@ public struct ServeFile: Sendable {
 
     /// Writes routes into a file, in place of those that it has; the rest of the file stays as it is.
     ///
-    /// - Throws: ``MoruError/Code/serverConfiguration``, also for a route to a model that the file does not list, or what
-    ///   reading and writing throw.
-    static func save(_ routes: [(name: String, route: ModelRoute)], to path: String) throws(MoruError) {
+    /// - Parameter others: Models that are served besides those of the file.
+    /// - Throws: ``MoruError/Code/serverConfiguration``, also for a route to a model that is neither in the file nor among
+    ///   the others, or what reading and writing throw.
+    static func save(
+        _ routes: [(name: String, route: ModelRoute)], to path: String, besides others: [String] = []
+    ) throws(MoruError) {
         let text = replacingRoutes(in: try FileSystem.readText(path), with: routes)
         let written = try ServeFile(yaml: text, source: path)
         // Aliases come before routes in a file
@@ -172,7 +175,7 @@ public struct ServeFile: Sendable {
                 .serverConfiguration, "\(path): its keys aliases and routes could not be found",
                 remedy: "write each on a line of its own, without quotes")
         }
-        let known = Set(written.models.map(\.name))
+        let known = Set(written.models.map(\.name) + others)
         for (name, route) in routes {
             guard let other = route.shares.first(where: { !known.contains($0.model) })?.model else { continue }
             throw MoruError(

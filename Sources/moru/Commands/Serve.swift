@@ -156,8 +156,9 @@ struct Serve: AsyncParsableCommand {
         logger.logLevel = verbose || compatibility.logsRequests ? .info : .warning
         let defaults = try engineConfiguration(logger)
         let file = try config.map { try ServeFile($0, engineDefaults: defaults) }
+        let named = try specifications(defaults)
         let catalog = try ModelCatalog(
-            specifications(defaults) + (file?.models ?? []),
+            named + (file?.models ?? []),
             budget: memoryMebibytes.map { $0 << 20 } ?? file?.budget,
             loadWait: loadWait.map { .seconds($0) } ?? file?.loadWait ?? ModelCatalog.defaultLoadWait,
             engineDefaults: defaults,
@@ -175,6 +176,7 @@ struct Serve: AsyncParsableCommand {
         let adminKey = settings.value(.adminKey)
         configuration.adminKey = adminKey.isEmpty ? nil : adminKey
         configuration.configurationFile = config
+        configuration.modelsBesidesFile = named.map(\.name)
         let names = catalog.names.joined(separator: ", ")
         let shownHost = configuration.host
         let server = MoruServer(configuration: configuration, catalog: catalog, logger: logger)

@@ -136,7 +136,10 @@ import Testing
             (file.models[0].source as NSString).lastPathComponent == "a" && FileSystem.exists(file.models[0].source))
         var configuration = ServerConfiguration()
         configuration.configurationFile = path
-        try await TestServer.run(try ModelCatalog(file.models), configuration: configuration) { server async throws in
+        configuration.modelsBesidesFile = ["named"]
+        let named = ModelSpecification(name: "named", source: files.path + "/a")
+        let catalog = try ModelCatalog([named] + file.models)
+        try await TestServer.run(catalog, configuration: configuration) { server async throws in
             #expect(try await server.request("PUT", "/admin/routes/b", body: #"{"model": "a"}"#).status == 200)
             #expect(try ServeFile(path).routes.isEmpty, "only on request")
             // A model that was added since is unknown to the next server
@@ -149,6 +152,12 @@ import Testing
             #expect(try ServeFile(path).routes.isEmpty)
             #expect(try await server.request("DELETE", "/admin/routes/d").status == 200)
             #expect(try await server.post("/admin/save", [:]).json["saved"]?.string == path)
+            // One that is named on the command line is there again
+            #expect(try await server.request("PUT", "/admin/routes/e", body: #"{"model": "named"}"#).status == 200)
+            #expect(try await server.post("/admin/save", [:]).status == 200)
+            #expect(try ServeFile(path).routes.map(\.name) == ["b", "e"])
+            #expect(try await server.request("DELETE", "/admin/routes/e").status == 200)
+            #expect(try await server.post("/admin/save", [:]).status == 200)
         }
         #expect(
             try FileSystem.readText(path) == "models:\n  - {name: a, source: ./a}  # mine\naliases:\n  \"b\": \"a\"\n")
