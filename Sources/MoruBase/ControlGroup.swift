@@ -26,7 +26,7 @@ package struct ControlGroup {
     package var memoryLimit: Int? { memory.map(\.limit).min() }
 
     /// Bytes of memory that are left of the limit; nil without one.
-    package var availableMemory: Int? { memory.map { min(max(0, $0.limit - $0.used), $0.limit) }.min() }
+    package var availableMemory: Int? { memory.map { max(0, $0.limit - $0.used) }.min() }
 
     private var memory: [(limit: Int, used: Int)] {
         groups("").compactMap { memory($0, "memory.max", "memory.current", "inactive_file") }

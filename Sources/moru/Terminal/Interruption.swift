@@ -66,8 +66,8 @@ private enum SignalWatch {
     private static func deliver(_ number: Int32) {
         let request = requests.withLock { $0.last }
         let isSecond = request?.isMade.exchange(true, ordering: .sequentiallyConsistent) ?? true
-        let isRepeatable = number == SIGINT && request?.isRepeatable == true
-        guard let request, isRepeatable || !isSecond && !request.isRepeatable else {
+        let ends = request?.isRepeatable == true ? number == SIGTERM : isSecond
+        guard let request, !ends else {
             FileSystem.abandonWriting { exit(128 + number) }
         }
         request.onMade()
